@@ -1,0 +1,56 @@
+//! What a change feed carries: each change of state that a decision depends on, as the whole record after it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bindings::Binding,
+    budgets::Budget,
+    id::{BindingId, BudgetId},
+    keys::Key,
+    prices::Price,
+    projects::Project,
+    service_accounts::ServiceAccount,
+    teams::Team,
+    tenants::Tenant,
+    users::User,
+    workspaces::Workspace,
+};
+
+/// One change. Applying it twice is the same as once, so that a snapshot and the feed can overlap.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "record", rename_all = "snake_case")]
+pub enum Change {
+    /// A tenant is new or different.
+    Tenant(Tenant),
+    /// A workspace is new or different.
+    Workspace(Workspace),
+    /// A project is new or different.
+    Project(Project),
+    /// A team is new or different.
+    Team(Team),
+    /// A user is new or different.
+    User(User),
+    /// A service account is new or different.
+    ServiceAccount(ServiceAccount),
+    /// A binding is new.
+    Binding(Binding),
+    /// A binding is gone.
+    BindingDeleted(BindingId),
+    /// A key is new or different.
+    Key(Box<Key>),
+    /// A budget is new or different.
+    Budget(Budget),
+    /// A budget is gone.
+    BudgetDeleted(BudgetId),
+    /// Prices are new or different.
+    Prices(Vec<Price>),
+}
+
+/// A change at its place in the feed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FeedEvent {
+    /// 1, 2, 3 and so on, in commit order.
+    pub revision: i64,
+    /// What changed, in order. One transaction is one event, whole or not at all.
+    pub changes: Vec<Change>,
+}

@@ -1,0 +1,43 @@
+//! Tenants: organisations, and the wall between them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{id::TenantId, names::Slug, time::Timestamp};
+
+/// Whether a record is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// In use.
+    Active,
+    /// Out of use until reactivated.
+    Suspended,
+}
+
+/// An organisation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Identity.
+    pub id: TenantId,
+    /// Id in names; never changes.
+    pub slug: Slug,
+    /// Name for people.
+    pub display_name: String,
+    /// Suspended: every key and caller of the tenant is refused.
+    pub state: Lifecycle,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Grows with every change; the etag.
+    pub version: i64,
+}
+
+impl Tenant {
+    /// The tenant that operators live in; made at the first start.
+    pub const SYSTEM: &'static str = "system";
+
+    /// `tenants/acme`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("tenants/{}", self.slug)
+    }
+}
