@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::time::Timestamp;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
+/// The last hour of the year 9955: later times count as this one.
+const LAST_HOUR: i64 = 70_000_000;
 
 /// The span over which a budget counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -27,10 +29,10 @@ pub enum Window {
 pub struct Period(pub u32);
 
 impl Window {
-    /// The period that `at` falls in. Times before 1970 fall in the first one, times after the year 9999 in the last.
+    /// The period that `at` falls in. Times before 1970 fall in the first one, times after the year 9955 in the last.
     #[must_use]
     pub fn period(self, at: Timestamp) -> Period {
-        let hour = u32::try_from(at.micros().div_euclid(HOUR_MICROS).max(0)).unwrap_or(u32::MAX);
+        let hour = u32::try_from(at.micros().div_euclid(HOUR_MICROS).clamp(0, LAST_HOUR)).unwrap_or_default();
         match self {
             Self::Hour => Period(hour),
             Self::Day => Period(hour - hour % 24),
