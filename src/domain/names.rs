@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::id::{BindingId, BudgetId, KeyId, UserId};
+
 /// An id that a person chose: 2 to 63 of `a-z 0-9 -`, starting with a letter, not ending in `-`. As in RFC 1034 labels.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -61,6 +63,71 @@ pub fn parse<'a, const N: usize>(name: &'a str, collections: [&str; N]) -> Optio
     parts.next().is_none().then_some(ids)
 }
 
+/// The text is not a name of the pattern asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a name like `{0}`")]
+pub struct NameError(pub &'static str);
+
+macro_rules! resource_names {
+    ($($(#[$doc:meta])* $name:ident $example:literal { $($field:ident: $kind:ty = $collection:literal),+ })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct $name {
+            $(#[doc = concat!("Id under `", $collection, "`.")] pub $field: $kind,)+
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let [$($field),+] = parse(text, [$($collection),+]).ok_or(NameError($example))?;
+                Ok(Self { $($field: $field.parse().map_err(|_| NameError($example))?),+ })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut slash = "";
+                $(
+                    write!(f, "{slash}{}/{}", $collection, self.$field)?;
+                    slash = "/";
+                )+
+                let _ = slash;
+                Ok(())
+            }
+        }
+    )*};
+}
+
+resource_names! {
+    /// Names a tenant.
+    TenantName "tenants/acme" { tenant: Slug = "tenants" }
+    /// Names a workspace.
+    WorkspaceName "tenants/acme/workspaces/prod" { tenant: Slug = "tenants", workspace: Slug = "workspaces" }
+    /// Names a project.
+    ProjectName "tenants/acme/workspaces/prod/projects/search" {
+        tenant: Slug = "tenants", workspace: Slug = "workspaces", project: Slug = "projects"
+    }
+    /// Names a team.
+    TeamName "tenants/acme/teams/core" { tenant: Slug = "tenants", team: Slug = "teams" }
+    /// Names a user.
+    UserName "tenants/acme/users/user_..." { tenant: Slug = "tenants", user: UserId = "users" }
+    /// Names a service account.
+    ServiceAccountName "tenants/acme/serviceAccounts/edge" {
+        tenant: Slug = "tenants", service_account: Slug = "serviceAccounts"
+    }
+    /// Names a binding.
+    BindingName "tenants/acme/bindings/bind_..." { tenant: Slug = "tenants", binding: BindingId = "bindings" }
+    /// Names a key.
+    KeyName "tenants/acme/workspaces/prod/keys/key_..." {
+        tenant: Slug = "tenants", workspace: Slug = "workspaces", key: KeyId = "keys"
+    }
+    /// Names a budget.
+    BudgetName "tenants/acme/budgets/bud_..." { tenant: Slug = "tenants", budget: BudgetId = "budgets" }
+    /// Names an audit event.
+    AuditEventName "tenants/acme/auditEvents/42" { tenant: Slug = "tenants", seq: i64 = "auditEvents" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +138,13 @@ mod tests {
         for bad in ["tenants/acme", "tenants/acme/teams/", "tenants/acme/teams/core/x", "tenants//teams/core", ""] {
             assert_eq!(parse(bad, ["tenants", "teams"]), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_typed_name_prints_what_it_was_read_from() {
+        let text = "tenants/acme/workspaces/prod/projects/search";
+        assert_eq!(text.parse::<ProjectName>().map(|name| name.to_string()), Ok(text.to_owned()));
+        assert!("tenants/acme/users/nobody".parse::<UserName>().is_err());
     }
 
     #[test]

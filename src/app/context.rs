@@ -1,0 +1,334 @@
+//! What every use case stands on: the transaction, the caller's authority in it, and the record of what was done.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{caller::Caller, error::AppError, feed::Feed};
+use crate::{
+    domain::{
+        bindings::{Authority, Scope},
+        change::Change,
+        id::{Id, Kind},
+        key_secret::Pepper,
+        names::Slug,
+        permission::Permission,
+        projects::Project,
+        tenants::Tenant,
+        time::{Clock, Timestamp},
+        workspaces::Workspace,
+    },
+    engine::{Gate, tokens::TokenKeys},
+    store::{self, Db, Page, Tx, audit::AuditEvent, ledger::Ledger},
+};
+
+/// All that use cases share.
+pub struct App {
+    /// The database.
+    pub db: Db,
+    /// Decisions and charges.
+    pub gate: Arc<Gate<Ledger>>,
+    /// Carries committed changes to the engine.
+    pub feed: Feed,
+    /// Signs and checks bearer tokens.
+    pub tokens: TokenKeys,
+    /// Hashes the secrets of API keys.
+    pub pepper: Pepper,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A changed record and the revision at which decisions see it.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// The record after the change.
+    pub record: T,
+    /// The revision.
+    pub revision: i64,
+}
+
+/// A page of records.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// The records.
+    pub records: Vec<T>,
+    /// Where the next page begins; empty after the last.
+    pub next: String,
+}
+
+impl<T> Listed<T> {
+    /// From the rows that were found for `page`, one of which may lie beyond it: see [`Page::limit`].
+    pub fn new(mut rows: Vec<T>, page: &Page, cursor: impl Fn(&T) -> String) -> Self {
+        let size = usize::try_from(page.limit - 1).unwrap_or_default();
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let next = if more { rows.last().map(cursor).unwrap_or_default() } else { String::new() };
+        Self { records: rows, next }
+    }
+
+    /// The same page of other records.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Listed<U> {
+        Listed { records: self.records.into_iter().map(f).collect(), next: self.next }
+    }
+}
+
+/// One use case at work within one tenant: a transaction, and what the caller may do in it.
+///
+/// Invariant: a change locks the tenant's audit log before it reads anything, so that two changes of one tenant never
+/// overlap, and authority is read inside the transaction: whoever was demoted first loses.
+pub struct Work<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    authority: Authority,
+    seq: i64,
+    changes: Vec<Change>,
+    /// The transaction.
+    pub tx: Tx,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The one reading of the clock.
+    pub now: Timestamp,
+}
+
+impl App {
+    /// Begins to read in a tenant.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] with the name `asked` when there is no such tenant or the caller holds nothing in it.
+    pub async fn read<'a>(
+        &'a self,
+        caller: &'a Caller,
+        tenant: &Slug,
+        asked: &impl ToString,
+    ) -> Result<Work<'a>, AppError> {
+        let tx = self.db.read().await?;
+        self.work(caller, tx, tenant, asked).await
+    }
+
+    /// Begins to change something in a tenant, and locks its audit log.
+    ///
+    /// # Errors
+    /// As [`App::read`].
+    pub async fn change<'a>(
+        &'a self,
+        caller: &'a Caller,
+        tenant: &Slug,
+        asked: &impl ToString,
+    ) -> Result<Work<'a>, AppError> {
+        let mut tx = self.db.begin().await?;
+        let found = store::tenants::by_slug(&mut tx, tenant.as_str()).await?;
+        let id = found.ok_or_else(|| AppError::NotFound(asked.to_string()))?.id;
+        let seq = store::audit::next_seq(&mut tx, id).await?;
+        // Read again: the tenant may have changed while this waited for the lock.
+        let mut work = self.work(caller, tx, tenant, asked).await?;
+        work.seq = seq;
+        Ok(work)
+    }
+
+    /// Begins to create a tenant: the caller's authority is that over the platform.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`] without the permission on the platform.
+    pub async fn found<'a>(
+        &'a self,
+        caller: &'a Caller,
+        tenant: Tenant,
+        permission: Permission,
+    ) -> Result<Work<'a>, AppError> {
+        let mut tx = self.db.begin().await?;
+        let authority = authority(&mut tx, caller).await?;
+        require(&authority, permission, Scope::Platform)?;
+        if store::tenants::insert(&mut tx, &tenant).await? == store::Inserted::Exists {
+            return Err(AppError::Exists(tenant.name()));
+        }
+        let seq = store::audit::next_seq(&mut tx, tenant.id).await?;
+        let now = tenant.created;
+        Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), tx, tenant, now })
+    }
+
+    /// The caller's authority, outside of any tenant.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn authority(&self, caller: &Caller) -> Result<(Tx, Authority), AppError> {
+        let mut tx = self.db.read().await?;
+        let authority = authority(&mut tx, caller).await?;
+        Ok((tx, authority))
+    }
+
+    /// A new identifier.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn new_id<K: Kind>(&self, now: Timestamp) -> Result<Id<K>, AppError> {
+        Ok(Id::new(now, random()?))
+    }
+
+    async fn work<'a>(
+        &'a self,
+        caller: &'a Caller,
+        mut tx: Tx,
+        tenant: &Slug,
+        asked: &impl ToString,
+    ) -> Result<Work<'a>, AppError> {
+        let unknown = || AppError::NotFound(asked.to_string());
+        let tenant = store::tenants::by_slug(&mut tx, tenant.as_str()).await?.ok_or_else(unknown)?;
+        let authority = authority(&mut tx, caller).await?;
+        if !authority.touches(tenant.id) {
+            return Err(unknown());
+        }
+        let now = self.clock.now();
+        Ok(Work { app: self, caller, authority, seq: 0, changes: Vec::new(), tx, tenant, now })
+    }
+}
+
+/// Random bytes of the system.
+///
+/// # Errors
+/// [`AppError::State`] when there are none: a system without randomness can make no secrets.
+pub fn random<const N: usize>() -> Result<[u8; N], AppError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| AppError::State(format!("no randomness: {error}")))?;
+    Ok(bytes)
+}
+
+async fn authority(tx: &mut Tx, caller: &Caller) -> Result<Authority, AppError> {
+    if store::bindings::is_active(tx, caller.principal).await? {
+        Ok(store::bindings::authority(tx, caller.principal).await?)
+    } else {
+        Ok(Authority::default())
+    }
+}
+
+fn require(authority: &Authority, permission: Permission, scope: Scope) -> Result<(), AppError> {
+    if authority.on(scope).has(permission) { Ok(()) } else { Err(AppError::Forbidden(permission)) }
+}
+
+impl Work<'_> {
+    /// The scope of the whole tenant.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        Scope::Tenant(self.tenant.id)
+    }
+
+    /// The scope of one of the tenant's workspaces.
+    #[must_use]
+    pub const fn workspace_scope(&self, workspace: &Workspace) -> Scope {
+        Scope::Workspace(self.tenant.id, workspace.id)
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        self.caller
+    }
+
+    /// What the caller may do.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Insists on a permission.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub fn require(&self, permission: Permission, scope: Scope) -> Result<(), AppError> {
+        require(&self.authority, permission, scope)
+    }
+
+    /// The tenant's workspace with this slug.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] with the name `asked`.
+    pub async fn workspace(&mut self, slug: &Slug, asked: &impl ToString) -> Result<Workspace, AppError> {
+        let found = store::workspaces::by_slug(&mut self.tx, self.tenant.id, slug.as_str()).await?;
+        found.ok_or_else(|| AppError::NotFound(asked.to_string()))
+    }
+
+    /// The workspace's project with this slug.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] with the name `asked`.
+    pub async fn project(
+        &mut self,
+        workspace: &Workspace,
+        slug: &Slug,
+        asked: &impl ToString,
+    ) -> Result<Project, AppError> {
+        let found = store::projects::by_slug(&mut self.tx, workspace.id, slug.as_str()).await?;
+        found.ok_or_else(|| AppError::NotFound(asked.to_string()))
+    }
+
+    /// Puts a change on the feed; it takes effect with the commit.
+    pub fn emit(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Writes the audit event and the feed event, commits, and waits until decisions see the change.
+    ///
+    /// # Errors
+    /// Of the database; [`AppError::NotYetInForce`].
+    pub async fn commit(mut self, audit: Audit) -> Result<i64, AppError> {
+        let revision = store::feed::append(&mut self.tx, &self.changes).await?;
+        let event = AuditEvent {
+            seq: self.seq,
+            at: self.now,
+            actor: self.caller.name.clone(),
+            action: audit.action.to_owned(),
+            resource: audit.resource,
+            before: audit.before,
+            after: audit.after,
+            source: self.caller.source.clone(),
+            user_agent: self.caller.user_agent.clone(),
+            request_id: self.caller.request_id.clone(),
+            reason: audit.reason,
+            revision,
+        };
+        store::audit::insert(&mut self.tx, self.tenant.id, &event).await?;
+        self.tx.commit().await?;
+        self.app.feed.applied(revision).await?;
+        Ok(revision)
+    }
+
+    /// Ends without a change: what was asked for is so already. Gives the revision that decisions see.
+    #[must_use]
+    pub fn unchanged(self) -> i64 {
+        self.app.feed.revision()
+    }
+}
+
+/// What goes on record for a change.
+pub struct Audit {
+    action: &'static str,
+    resource: String,
+    before: String,
+    after: String,
+    reason: String,
+}
+
+impl Audit {
+    /// Something was done to a resource: `keys.revoke`, with the record before and after. Records never hold a secret.
+    pub fn new<T: Serialize>(
+        action: &'static str,
+        resource: impl ToString,
+        before: Option<&T>,
+        after: Option<&T>,
+    ) -> Self {
+        let json = |record: Option<&T>| record.map(|r| serde_json::to_string(r).unwrap_or_default()).unwrap_or_default();
+        Self {
+            action,
+            resource: resource.to_string(),
+            before: json(before),
+            after: json(after),
+            reason: String::new(),
+        }
+    }
+
+    /// With the caller's reason.
+    #[must_use]
+    pub fn because(mut self, reason: String) -> Self {
+        self.reason = reason;
+        self
+    }
+}

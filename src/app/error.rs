@@ -1,0 +1,53 @@
+//! Why a use case could not do what it was asked. Nothing was changed, unless the variant says so.
+
+use crate::{domain::permission::Permission, engine::error::GateError, store::StoreError};
+
+/// An error of a use case.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// There is no such resource, or the caller may not know of it: one answer for both. Carries the name as asked.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// The caller is known here but lacks the permission.
+    #[error("this needs the permission {0}")]
+    Forbidden(Permission),
+    /// A field's value cannot be: its name and why.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// The field, as the request names it.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The state of things does not allow it.
+    #[error("{0}")]
+    State(String),
+    /// The etag is not the current one.
+    #[error("the resource has changed since it was read")]
+    Etag,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The change is durable, but this server could not take it into its decisions in time: it will.
+    #[error("the change is durable at revision {0}, but not yet in force here")]
+    NotYetInForce(i64),
+    /// The engine.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+}
+
+impl AppError {
+    /// A field whose value cannot be.
+    pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Invalid { field, why: why.into() }
+    }
+}
+
+impl From<sqlx::Error> for AppError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

@@ -1,0 +1,22 @@
+//! Use cases: one file per noun. Each checks the caller, makes one transaction of the change, its audit event and its
+//! feed event, and answers when every decision of this server sees the change.
+
+pub mod audit;
+pub mod bindings;
+pub mod budgets;
+pub mod caller;
+pub mod context;
+pub mod error;
+pub mod feed;
+pub mod keys;
+pub mod prices;
+pub mod projects;
+pub mod service_accounts;
+pub mod summaries;
+pub mod teams;
+pub mod tenants;
+pub mod users;
+pub mod workspaces;
+
+pub use context::{App, Changed, Listed, Work};
+pub use error::AppError;

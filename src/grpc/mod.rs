@@ -1,0 +1,24 @@
+//! The only tonic and prost: one file per service, and beside them one per noun for what its messages mean.
+//!
+//! A handler takes the caller that the authentication layer found, parses the message into the use case's own type (the
+//! only validation of shapes; it names the field), runs the use case apart from the connection, and converts the answer.
+
+pub mod parse;
+pub mod services;
+pub mod status;
+
+mod access;
+mod audit;
+mod bindings;
+mod budgets;
+mod gate;
+mod identity;
+mod keys;
+mod prices;
+mod projects;
+mod service_accounts;
+mod summaries;
+mod teams;
+mod tenants;
+mod users;
+mod workspaces;

@@ -1,0 +1,126 @@
+//! From messages to values: each function checks one shape, and every error names its field.
+
+use std::str::FromStr;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    domain::{names::Slug, time::Timestamp},
+    store::Page,
+};
+
+/// Rows of a page when the caller does not say.
+const DEFAULT_PAGE: i32 = 50;
+/// Most rows of a page.
+const MAX_PAGE: i32 = 1000;
+
+/// A field whose value cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct FieldError {
+    /// Path of the field in the request, `key.expire_time`.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A field whose value cannot be, and why.
+pub fn invalid(field: impl Into<String>, why: impl ToString) -> FieldError {
+    FieldError { field: field.into(), why: why.to_string() }
+}
+
+/// Reads a text that must be there.
+///
+/// # Errors
+/// When it is empty or malformed; so for every function of this module.
+pub fn required<T>(field: &str, text: &str) -> Result<T, FieldError>
+where
+    T: FromStr<Err: ToString>,
+{
+    if text.is_empty() {
+        return Err(invalid(field, "is required"));
+    }
+    text.parse().map_err(|error: T::Err| invalid(field, error))
+}
+
+/// Takes a message that must be there.
+pub fn present<T>(field: &str, message: Option<T>) -> Result<T, FieldError> {
+    message.ok_or_else(|| invalid(field, "is required"))
+}
+
+/// A name for people: 1 to 128 characters without control characters; `fallback` when it is empty.
+pub fn display_name(field: &str, text: String, fallback: &Slug) -> Result<String, FieldError> {
+    if text.is_empty() { Ok(fallback.to_string()) } else { bounded(field, text, 128) }
+}
+
+/// A text of at most `most` characters, none of them a control character.
+pub fn bounded(field: &str, text: String, most: usize) -> Result<String, FieldError> {
+    if text.chars().count() > most {
+        Err(invalid(field, format!("must have at most {most} characters")))
+    } else if text.chars().any(char::is_control) {
+        Err(invalid(field, "must not have control characters"))
+    } else {
+        Ok(text)
+    }
+}
+
+/// A number within bounds, both included.
+pub fn within(field: &str, number: i64, least: i64, most: i64) -> Result<i64, FieldError> {
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(invalid(field, format!("must be {least} to {most}, not {number}")))
+    }
+}
+
+/// A page: its size and the token that the page before ended with.
+pub fn page(page_size: i32, page_token: &str) -> Result<Page, FieldError> {
+    let size = match page_size {
+        0 => DEFAULT_PAGE,
+        1.. => page_size.min(MAX_PAGE),
+        _ => return Err(invalid("page_size", "must not be negative")),
+    };
+    let after = URL_SAFE_NO_PAD.decode(page_token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    // A cursor is an id, a sequence or a pair of names: short.
+    match after.filter(|cursor| cursor.len() <= 512) {
+        Some(after) => Ok(Page { after, limit: i64::from(size) + 1 }),
+        None => Err(invalid("page_token", "is not one that this server gave")),
+    }
+}
+
+/// The token that asks for the page after `cursor`.
+#[must_use]
+pub fn page_token(cursor: &str) -> String {
+    URL_SAFE_NO_PAD.encode(cursor)
+}
+
+/// A point in time on the wire.
+pub fn timestamp(field: &str, time: &prost_types::Timestamp) -> Result<Timestamp, FieldError> {
+    let micros = time.seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(i64::from(time.nanos) / 1000));
+    match micros {
+        Some(micros) if (0..1_000_000_000).contains(&time.nanos) => Ok(Timestamp::from_micros(micros)),
+        _ => Err(invalid(field, "is not a time")),
+    }
+}
+
+/// A span of time on the wire; never negative.
+pub fn duration(field: &str, span: &prost_types::Duration) -> Result<std::time::Duration, FieldError> {
+    std::time::Duration::try_from(*span).map_err(|_| invalid(field, "must be a span of time that is not negative"))
+}
+
+/// A point in time as the wire has it.
+#[must_use]
+pub fn to_wire(time: Timestamp) -> prost_types::Timestamp {
+    let micros = time.micros();
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        // Below 1e9 by construction.
+        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1000).unwrap_or_default(),
+    }
+}
+
+/// The etag of a record's version.
+#[must_use]
+pub fn etag(version: i64) -> String {
+    format!("v{version}")
+}

@@ -1,0 +1,146 @@
+//! The one place that turns errors into gRPC statuses: code, stable reason, field, delay. Internal detail stays here.
+
+use std::{fmt, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::parse::FieldError;
+use crate::{app::AppError, engine::error::GateError, pb::tollreeve::v1::ErrorReason, store::StoreError};
+
+const DOMAIN: &str = "tollreeve";
+/// When to try again after an outage or a busy moment.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+fn details(reason: ErrorReason) -> ErrorDetails {
+    ErrorDetails::with_error_info(short(reason), DOMAIN, std::collections::HashMap::new())
+}
+
+/// The reason without the prefix that enum values need: `FIELD_INVALID`.
+#[must_use]
+pub fn short(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+fn plain(code: Code, reason: ErrorReason, message: impl Into<String>) -> Status {
+    Status::with_error_details(code, message, details(reason))
+}
+
+fn retry_later(code: Code, reason: ErrorReason, message: &str) -> Status {
+    let mut details = details(reason);
+    details.set_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(code, message, details)
+}
+
+fn invalid(field: &str, why: &str) -> Status {
+    let mut details = details(ErrorReason::FieldInvalid);
+    details.add_bad_request_violation(field, why);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {why}"), details)
+}
+
+impl From<FieldError> for Status {
+    fn from(error: FieldError) -> Self {
+        invalid(&error.field, &error.why)
+    }
+}
+
+/// A bearer token is missing or not good.
+#[must_use]
+pub fn unauthenticated() -> Status {
+    plain(
+        Code::Unauthenticated,
+        ErrorReason::TokenInvalid,
+        "this needs a valid token: send `authorization: Bearer ...`",
+    )
+}
+
+/// The caller's deadline has passed.
+#[must_use]
+pub fn deadline() -> Status {
+    plain(Code::DeadlineExceeded, ErrorReason::DeadlinePassed, "the deadline has passed")
+}
+
+/// The server has too much to do.
+#[must_use]
+pub fn overloaded() -> Status {
+    retry_later(Code::ResourceExhausted, ErrorReason::Overloaded, "the server is busy: try again")
+}
+
+/// A defect of the server.
+pub fn internal(detail: &dyn fmt::Display) -> Status {
+    tracing::error!(%detail, "a call failed by a defect of the server");
+    plain(Code::Internal, ErrorReason::Internal, "the server failed; its log says how")
+}
+
+/// The status of a use case's error.
+#[must_use]
+pub fn of_app(error: &AppError) -> Status {
+    let text = || error.to_string();
+    match error {
+        AppError::NotFound(_) => plain(Code::NotFound, ErrorReason::ResourceNotFound, text()),
+        AppError::Exists(_) => plain(Code::AlreadyExists, ErrorReason::ResourceExists, text()),
+        AppError::Forbidden(permission) => {
+            let mut details = details(ErrorReason::PermissionMissing);
+            details.set_error_info(
+                short(ErrorReason::PermissionMissing),
+                DOMAIN,
+                [("permission".to_owned(), permission.to_string())],
+            );
+            Status::with_error_details(Code::PermissionDenied, text(), details)
+        }
+        AppError::Invalid { field, why } => invalid(field, why),
+        AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
+        AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),
+        AppError::Store(error) => of_store(error),
+        AppError::NotYetInForce(_) => {
+            retry_later(Code::DeadlineExceeded, ErrorReason::DeadlinePassed, &text())
+        }
+        AppError::Gate(error) => of_gate(error),
+    }
+}
+
+fn of_store(error: &StoreError) -> Status {
+    match error {
+        StoreError::Unavailable(cause) => {
+            tracing::warn!(%cause, "the database is unavailable");
+            unavailable()
+        }
+        StoreError::Corrupt(_) => internal(error),
+    }
+}
+
+fn unavailable() -> Status {
+    retry_later(
+        Code::Unavailable,
+        ErrorReason::StorageUnavailable,
+        "the database is unavailable; nothing was changed",
+    )
+}
+
+/// The status of an error of the gate.
+#[must_use]
+pub fn of_gate(error: &GateError) -> Status {
+    match error {
+        GateError::Invalid { field, why } => invalid(field, why),
+        GateError::HoldToken(why) => {
+            let mut details = details(ErrorReason::HoldTokenInvalid);
+            details.add_bad_request_violation("hold_token", *why);
+            Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
+        }
+        GateError::NotFound(_) => plain(Code::NotFound, ErrorReason::ResourceNotFound, error.to_string()),
+        GateError::Forbidden(permission) => of_app(&AppError::Forbidden(*permission)),
+        GateError::IdempotencyConflict(_) => {
+            plain(Code::AlreadyExists, ErrorReason::IdempotencyConflict, error.to_string())
+        }
+        GateError::RevisionAhead { .. } => {
+            retry_later(Code::Unavailable, ErrorReason::RevisionAhead, &error.to_string())
+        }
+        GateError::Unavailable(cause) => {
+            tracing::warn!(%cause, "the ledger is unavailable");
+            unavailable()
+        }
+        GateError::Overloaded => overloaded(),
+        GateError::Draining => retry_later(Code::Unavailable, ErrorReason::Draining, "the server is stopping"),
+    }
+}

@@ -1,0 +1,181 @@
+//! Rows of bindings.
+
+use super::{Inserted, Page, Result, StoreError, Tx, parse, text_of, value_of};
+use crate::domain::{
+    bindings::{Authority, Binding, Member, Principal, Scope},
+    id::{BindingId, TenantId},
+    role::Role,
+    time::Timestamp,
+};
+
+type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>, i64);
+
+fn binding(row: Row) -> Result<Binding> {
+    let (id, tenant, role, member, scope_tenant, scope_workspace, scope_project, created) = row;
+    Ok(Binding {
+        id: parse(&id, "binding id")?,
+        tenant: parse(&tenant, "binding's tenant")?,
+        role: value_of(role, "role")?,
+        member: member_of(&member)?,
+        scope: scope_of(scope_tenant.as_deref(), scope_workspace.as_deref(), scope_project.as_deref())?,
+        created: Timestamp::from_micros(created),
+    })
+}
+
+fn member_of(text: &str) -> Result<Member> {
+    match text.split_once('_').map(|(prefix, _)| prefix) {
+        Some("user") => Ok(Member::User(parse(text, "member")?)),
+        Some("team") => Ok(Member::Team(parse(text, "member")?)),
+        Some("sa") => Ok(Member::ServiceAccount(parse(text, "member")?)),
+        _ => Err(StoreError::Corrupt("member".into())),
+    }
+}
+
+fn member_text(member: Member) -> String {
+    match member {
+        Member::User(id) => id.to_string(),
+        Member::Team(id) => id.to_string(),
+        Member::ServiceAccount(id) => id.to_string(),
+    }
+}
+
+fn scope_of(tenant: Option<&str>, workspace: Option<&str>, project: Option<&str>) -> Result<Scope> {
+    let what = "scope of a binding";
+    Ok(match (tenant, workspace, project) {
+        (None, None, None) => Scope::Platform,
+        (Some(t), None, None) => Scope::Tenant(parse(t, what)?),
+        (Some(t), Some(w), None) => Scope::Workspace(parse(t, what)?, parse(w, what)?),
+        (Some(t), Some(w), Some(p)) => Scope::Project(parse(t, what)?, parse(w, what)?, parse(p, what)?),
+        _ => return Err(StoreError::Corrupt(what.into())),
+    })
+}
+
+fn scope_texts(scope: Scope) -> (Option<String>, Option<String>, Option<String>) {
+    match scope {
+        Scope::Platform => (None, None, None),
+        Scope::Tenant(t) => (Some(t.to_string()), None, None),
+        Scope::Workspace(t, w) => (Some(t.to_string()), Some(w.to_string()), None),
+        Scope::Project(t, w, p) => (Some(t.to_string()), Some(w.to_string()), Some(p.to_string())),
+    }
+}
+
+/// Adds a binding, unless the same role is bound to the same member on the same scope.
+///
+/// # Errors
+/// As [`StoreError`] says; so for every function of this module.
+pub async fn insert(tx: &mut Tx, binding: &Binding) -> Result<Inserted> {
+    let (scope_tenant, scope_workspace, scope_project) = scope_texts(binding.scope);
+    let rows = execute!(
+        tx,
+        "INSERT INTO bindings (id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        binding.id.to_string(),
+        binding.tenant.to_string(),
+        text_of(&binding.role),
+        member_text(binding.member),
+        scope_tenant,
+        scope_workspace,
+        scope_project,
+        binding.created.micros(),
+    )?;
+    Ok(rows.into())
+}
+
+/// Removes a binding.
+pub async fn delete(tx: &mut Tx, id: BindingId) -> Result<()> {
+    execute!(tx, "DELETE FROM bindings WHERE id = $1", id.to_string())?;
+    Ok(())
+}
+
+/// The binding with this id.
+pub async fn by_id(tx: &mut Tx, id: BindingId) -> Result<Option<Binding>> {
+    let row = fetch_optional!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+         WHERE id = $1",
+        id.to_string()
+    )?;
+    row.map(binding).transpose()
+}
+
+/// The binding that gives this role to this member on this scope.
+pub async fn same(tx: &mut Tx, wanted: &Binding) -> Result<Option<Binding>> {
+    let (scope_tenant, scope_workspace, scope_project) = scope_texts(wanted.scope);
+    let narrowest = scope_project.or(scope_workspace).or(scope_tenant).unwrap_or_default();
+    let row = fetch_optional!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+         WHERE member = $1 AND role = $2 AND COALESCE(scope_project, scope_workspace, scope_tenant, '') = $3",
+        member_text(wanted.member),
+        text_of(&wanted.role),
+        narrowest
+    )?;
+    row.map(binding).transpose()
+}
+
+/// The bindings of a tenant's members, page by page, by id.
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Binding>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+        tenant.to_string(),
+        &page.after,
+        page.limit
+    )?;
+    rows.into_iter().map(binding).collect()
+}
+
+/// Everything that somebody may do: their own bindings and those of their teams.
+pub async fn authority(tx: &mut Tx, principal: Principal) -> Result<Authority> {
+    let rows = fetch_all!(
+        tx,
+        (String, Option<String>, Option<String>, Option<String>),
+        "SELECT role, scope_tenant, scope_workspace, scope_project FROM bindings
+         WHERE member = $1 OR member IN (SELECT team_id FROM team_members WHERE user_id = $1)",
+        member_text(principal.into())
+    )?;
+    let held: Result<Vec<(Scope, Role)>> = rows
+        .into_iter()
+        .map(|(role, t, w, p)| Ok((scope_of(t.as_deref(), w.as_deref(), p.as_deref())?, value_of(role, "role")?)))
+        .collect();
+    Ok(Authority::new(held?))
+}
+
+/// Whether somebody may act at all: they are active, and so is their tenant.
+pub async fn is_active(tx: &mut Tx, principal: Principal) -> Result<bool> {
+    let row = match principal {
+        Principal::User(id) => fetch_optional!(
+            tx,
+            (String,),
+            "SELECT users.id FROM users JOIN tenants ON tenants.id = users.tenant_id
+             WHERE users.id = $1 AND users.state = 'active' AND tenants.state = 'active'",
+            id.to_string()
+        )?,
+        Principal::ServiceAccount(id) => fetch_optional!(
+            tx,
+            (String,),
+            "SELECT service_accounts.id FROM service_accounts JOIN tenants ON tenants.id = service_accounts.tenant_id
+             WHERE service_accounts.id = $1 AND service_accounts.state = 'active' AND tenants.state = 'active'",
+            id.to_string()
+        )?,
+    };
+    Ok(row.is_some())
+}
+
+/// How many active users own the tenant by a binding of their own, beside `except`.
+pub async fn other_owners(tx: &mut Tx, tenant: TenantId, except: Principal) -> Result<i64> {
+    let (count,) = fetch_one!(
+        tx,
+        (i64,),
+        "SELECT COUNT(DISTINCT bindings.member) FROM bindings JOIN users ON users.id = bindings.member
+         WHERE bindings.scope_tenant = $1 AND bindings.scope_workspace IS NULL AND bindings.role = 'owner'
+           AND users.state = 'active' AND bindings.member <> $2",
+        tenant.to_string(),
+        member_text(except.into())
+    )?;
+    Ok(count)
+}

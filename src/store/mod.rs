@@ -1,0 +1,184 @@
+//! The only SQL: typed pools for two databases behind one [`Tx`], and one file per noun.
+//!
+//! A statement is a constant text that both databases understand; what they cannot share is in [`dialect`]. There is no
+//! trait over repositories: SQLite in a temporary folder is the fake.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+
+#[macro_use]
+mod macros;
+
+pub mod audit;
+pub mod bindings;
+pub mod budgets;
+pub mod connect;
+pub mod credits;
+pub mod dialect;
+pub mod feed;
+pub mod keyring;
+pub mod keys;
+pub mod ledger;
+pub mod prices;
+pub mod projects;
+pub mod service_accounts;
+pub mod snapshot;
+pub mod summaries;
+pub mod teams;
+pub mod tenants;
+pub mod users;
+pub mod workspaces;
+
+/// A database, of either kind.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// Embedded. One connection writes, because SQLite has one writer; others read beside it.
+    Sqlite {
+        /// The one writer.
+        write: SqlitePool,
+        /// Readers: they see the last commit and never wait for the writer.
+        read: SqlitePool,
+    },
+    /// A server.
+    Postgres {
+        /// For management and reads.
+        pool: PgPool,
+        /// For the ledger: charges never wait behind management.
+        ledger: PgPool,
+    },
+}
+
+/// A transaction on either database. Dropped without [`Tx::commit`], it is rolled back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On SQLite.
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// Why the database did not do what it was asked. Whatever it is, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, cannot write, or took too long. Trying again later may help.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(#[from] sqlx::Error),
+    /// It holds something that this program never writes.
+    #[error("the database holds a {0} that cannot be read")]
+    Corrupt(Cow<'static, str>),
+}
+
+/// What every function here returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+impl Db {
+    /// Begins a transaction that changes something.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn begin(&self) -> Result<Tx> {
+        match self {
+            // IMMEDIATE: a plain BEGIN that reads and then writes fails when another has written in between.
+            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?)),
+            Self::Postgres { pool, .. } => Ok(Tx::Postgres(pool.begin().await?)),
+        }
+    }
+
+    /// Begins a transaction of the ledger.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn begin_ledger(&self) -> Result<Tx> {
+        match self {
+            Self::Sqlite { .. } => self.begin().await,
+            Self::Postgres { ledger, .. } => Ok(Tx::Postgres(ledger.begin().await?)),
+        }
+    }
+
+    /// Begins a transaction that only reads, and sees one state of the database throughout.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn read(&self) -> Result<Tx> {
+        match self {
+            Self::Sqlite { read, .. } => Ok(Tx::Sqlite(read.begin().await?)),
+            Self::Postgres { pool, .. } => {
+                Ok(Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+            }
+        }
+    }
+
+    /// Closes every connection; what is under way is finished first.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Self::Postgres { pool, ledger } => {
+                ledger.close().await;
+                pool.close().await;
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Makes the changes durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: whether they are durable is then unknown, unless the database is embedded.
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+/// What an insert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Inserted {
+    /// The row is there now.
+    New,
+    /// A row with the same identity was there before; nothing changed.
+    Exists,
+}
+
+impl From<u64> for Inserted {
+    fn from(rows: u64) -> Self {
+        if rows == 0 { Self::Exists } else { Self::New }
+    }
+}
+
+/// A page of a list: up to `limit` rows after the one whose id is `after`.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Id of the last row of the page before; empty for the first page.
+    pub after: String,
+    /// Most rows to find: one more than are shown, so that a next page is noticed.
+    pub limit: i64,
+}
+
+/// The text that an enum of the domain is stored as: its name in JSON, which never changes.
+fn text_of<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        // Only enums without fields are stored this way; anything else would be refused when it is read.
+        _ => String::new(),
+    }
+}
+
+/// The enum that a text stands for.
+fn value_of<T: DeserializeOwned>(text: String, what: &'static str) -> Result<T> {
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|_| StoreError::Corrupt(what.into()))
+}
+
+/// Reads an id or slug.
+fn parse<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T> {
+    text.parse().map_err(|_| StoreError::Corrupt(what.into()))
+}
