@@ -1,6 +1,7 @@
 //! Tollreeve: the control plane of AI gateways.
 
 pub mod domain;
+pub mod engine;
 pub mod pb {
     #![allow(missing_docs, clippy::all, clippy::pedantic)]
     include!(concat!(env!("OUT_DIR"), "/protos.rs"));

@@ -29,6 +29,8 @@ CREATE TABLE slices (
     boot_id TEXT NOT NULL REFERENCES replicas (boot_id),
     granted BIGINT NOT NULL,
     spent BIGINT NOT NULL CHECK (spent >= 0),
+    -- Grows with every change of the row: memory keeps what it saw under the highest.
+    ver BIGINT NOT NULL,
     -- Longest hold that was promised on it, in seconds.
     promised BIGINT NOT NULL,
     -- 1 live, 2 closing, 3 closed.

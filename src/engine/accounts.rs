@@ -1,0 +1,351 @@
+//! What a budget has left, in memory: the escrow side of the ledger.
+//!
+//! A server owns a *slice* of a budget's period: an amount that the database has set aside for it (O'Neil's escrow method,
+//! 1986). Holds come out of the slice without asking anybody; charges settle against it in the database. The sum of all
+//! slices and of what is settled never passes the limit, whatever any server does.
+//!
+//! Invariant: `spent + held <= granted`, and a hold is admitted only while everything spent and held, here and elsewhere,
+//! stays within the limit.
+
+use crate::domain::{
+    time::Timestamp,
+    window::{Period, Window},
+};
+
+/// For how long ahead a slice is sized, in microseconds: the more, the fewer grants; what a crash takes out of use for
+/// a while grows alike.
+const AHEAD_MICROS: i128 = 6_000_000;
+/// How many holds of the same size the first grant is to cover.
+const FIRST_HOLDS: i64 = 64;
+
+/// This server's slice of one period of a budget, and what it knows of the rest.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Which period.
+    pub period: Period,
+    /// When it ends.
+    pub ends: Option<Timestamp>,
+    /// Id of the slice; 0 before the first grant.
+    pub slice: i64,
+    /// What the database has set aside for this server.
+    pub granted: i64,
+    /// Settled against the slice.
+    pub spent: i64,
+    /// Held here.
+    pub held: i64,
+    /// Longest hold, in seconds, that the database knows to be promised on the slice.
+    pub promised: i64,
+    /// Settled outside the slice, overruns among it.
+    pub spent_elsewhere: i64,
+    /// Set aside for others and not spent.
+    pub held_elsewhere: i64,
+    /// What is left to be granted; `None` when that is not known.
+    pub headroom: Option<i64>,
+    ver: i64,
+    wanted: i64,
+    taken: i64,
+    since: Timestamp,
+    /// A grant in the background is under way.
+    pub topping_up: bool,
+}
+
+/// What the database says after a grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// The slice as it stands now.
+    pub slice: SliceState,
+    /// Longest hold promised on it, in seconds.
+    pub promised: i64,
+    /// What is left to be granted.
+    pub headroom: i64,
+    /// Settled outside the slice.
+    pub spent_elsewhere: i64,
+    /// Set aside for others and not spent.
+    pub held_elsewhere: i64,
+}
+
+/// A slice as the database has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SliceState {
+    /// Its id.
+    pub id: i64,
+    /// What is set aside.
+    pub granted: i64,
+    /// What is settled.
+    pub spent: i64,
+    /// Grows with every change of the row.
+    pub ver: i64,
+}
+
+/// What became of the wish to hold an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// There is room.
+    Enough,
+    /// There may be room in the database: ask for this much more.
+    Ask {
+        /// What is missing.
+        need: i64,
+        /// What would be good to have.
+        want: i64,
+    },
+    /// The limit does not allow it.
+    Short,
+}
+
+impl Account {
+    /// An account that knows nothing yet.
+    #[must_use]
+    pub fn cold(window: Window, period: Period, now: Timestamp) -> Self {
+        Self {
+            period,
+            ends: window.end(period),
+            slice: 0,
+            granted: 0,
+            spent: 0,
+            held: 0,
+            promised: 0,
+            spent_elsewhere: 0,
+            held_elsewhere: 0,
+            headroom: None,
+            ver: 0,
+            wanted: 0,
+            taken: 0,
+            since: now,
+            topping_up: false,
+        }
+    }
+
+    /// Settled in the period, here and elsewhere.
+    #[must_use]
+    pub const fn total_spent(&self) -> i64 {
+        self.spent.saturating_add(self.spent_elsewhere)
+    }
+
+    /// Held in the period, here and elsewhere.
+    #[must_use]
+    pub const fn total_held(&self) -> i64 {
+        self.held.saturating_add(self.held_elsewhere)
+    }
+
+    /// What the slice has left.
+    #[must_use]
+    pub const fn available(&self) -> i64 {
+        self.granted - self.spent - self.held
+    }
+
+    /// What is left under `limit`, as far as is known here; never negative.
+    #[must_use]
+    pub fn left(&self, limit: i64) -> i64 {
+        let under_limit = limit.saturating_sub(self.total_spent()).saturating_sub(self.total_held());
+        under_limit.min(self.available().saturating_add(self.headroom.unwrap_or(0))).max(0)
+    }
+
+    /// Whether `amount` can be held for `seconds` under `limit` (`None` for a soft budget).
+    #[must_use]
+    pub fn room(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
+        if self.slice == 0 || self.promised < seconds {
+            return self.ask(amount, now);
+        }
+        let total = self.total_spent().saturating_add(self.total_held()).saturating_add(amount);
+        if limit.is_some_and(|limit| total > limit) && amount > 0 {
+            return Room::Short;
+        }
+        if amount <= self.available() {
+            return Room::Enough;
+        }
+        match self.headroom {
+            Some(headroom) if amount - self.available() > headroom => Room::Short,
+            _ => self.ask(amount, now),
+        }
+    }
+
+    fn ask(&self, amount: i64, now: Timestamp) -> Room {
+        let need = amount.saturating_sub(self.available()).max(0);
+        Room::Ask { need, want: self.want(amount, now).max(need) }
+    }
+
+    /// What a grant should bring, from how fast the slice was used since the last one.
+    #[must_use]
+    pub fn want(&self, amount: i64, now: Timestamp) -> i64 {
+        let elapsed = i128::from((now.micros() - self.since.micros()).max(1000));
+        let pace = i128::from(self.taken) * AHEAD_MICROS / elapsed;
+        i64::try_from(pace).unwrap_or(i64::MAX).max(amount.saturating_mul(FIRST_HOLDS))
+    }
+
+    /// Whether the slice runs low, so that more should be asked for before somebody has to wait.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        !self.topping_up && self.available() < self.wanted / 2 && self.headroom.is_none_or(|headroom| headroom > 0)
+    }
+
+    /// Holds an amount that [`Account::room`] has allowed.
+    pub fn hold(&mut self, amount: i64) {
+        self.held += amount;
+        self.taken = self.taken.saturating_add(amount);
+    }
+
+    /// Holds as much of `amount` as the slice has left; gives how much.
+    pub fn hold_up_to(&mut self, amount: i64) -> i64 {
+        let taken = amount.min(self.available()).max(0);
+        self.held += taken;
+        taken
+    }
+
+    /// Gives back what was held.
+    pub fn release(&mut self, amount: i64) {
+        self.held -= amount;
+    }
+
+    /// Takes over what the database says of the slice, unless something later was seen.
+    pub fn adopt(&mut self, slice: SliceState) {
+        if slice.ver > self.ver {
+            self.slice = slice.id;
+            self.granted = slice.granted;
+            self.spent = slice.spent;
+            self.ver = slice.ver;
+        }
+    }
+
+    /// Takes over the answer to a grant.
+    pub fn granted(&mut self, answer: &Granted, wanted: i64, now: Timestamp) {
+        self.adopt(answer.slice);
+        self.promised = self.promised.max(answer.promised);
+        self.headroom = Some(answer.headroom);
+        self.spent_elsewhere = answer.spent_elsewhere;
+        self.held_elsewhere = answer.held_elsewhere;
+        self.wanted = wanted;
+        self.taken = 0;
+        self.since = now;
+        self.topping_up = false;
+    }
+
+    /// A charge was recorded outside the slice: within the limit, and beyond it.
+    pub fn settled_elsewhere(&mut self, direct: i64, overrun: i64) {
+        self.spent_elsewhere = self.spent_elsewhere.saturating_add(direct).saturating_add(overrun);
+        self.headroom = self.headroom.map(|headroom| (headroom - direct).max(0));
+    }
+
+    /// A charge was recorded against a slice of somebody else.
+    pub fn settled_by_others(&mut self, amount: i64) {
+        self.spent_elsewhere = self.spent_elsewhere.saturating_add(amount);
+        self.held_elsewhere = (self.held_elsewhere - amount).max(0);
+    }
+
+    /// Another slice was closed and gave back what it had not spent.
+    pub fn folded(&mut self, freed: i64) {
+        self.held_elsewhere = (self.held_elsewhere - freed).max(0);
+        self.headroom = self.headroom.map(|headroom| headroom.saturating_add(freed));
+    }
+
+    /// Whether nothing more can happen to it here: its period is over and nothing is held.
+    #[must_use]
+    pub fn is_done(&self, now: Timestamp) -> bool {
+        self.held == 0 && !self.topping_up && self.ends.is_some_and(|end| end <= now)
+    }
+}
+
+/// The accounts of a budget: the period that runs, and older ones that calls still hold something of.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts(Vec<Account>);
+
+impl Accounts {
+    /// The account of the period that runs now, made cold when there is none.
+    pub fn current(&mut self, window: Window, now: Timestamp) -> &mut Account {
+        // The common case needs no calendar: the newest account's period has not ended.
+        let runs = |account: &Account| account.ends.is_none_or(|end| now < end);
+        let at = match self.0.last() {
+            Some(last) if runs(last) => self.0.len() - 1,
+            _ => {
+                self.0.push(Account::cold(window, window.period(now), now));
+                self.0.len() - 1
+            }
+        };
+        &mut self.0[at]
+    }
+
+    /// The account of a period, made cold when there is none.
+    pub fn of(&mut self, window: Window, period: Period, now: Timestamp) -> &mut Account {
+        let at = match self.0.iter().position(|account| account.period == period) {
+            Some(at) => at,
+            None => {
+                // The newest stays last: `current` looks only there.
+                let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
+                self.0.insert(at, Account::cold(window, period, now));
+                at
+            }
+        };
+        &mut self.0[at]
+    }
+
+    /// The account of a period, if there is one.
+    pub fn find(&mut self, period: Period) -> Option<&mut Account> {
+        self.0.iter_mut().find(|account| account.period == period)
+    }
+
+    /// Every account.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Account> {
+        self.0.iter_mut()
+    }
+
+    /// Takes out the accounts that are done with.
+    pub fn take_done(&mut self, now: Timestamp) -> Vec<Account> {
+        let (done, open) = self.0.drain(..).partition(|account| account.is_done(now));
+        self.0 = open;
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+
+    fn account(granted: i64, headroom: i64) -> Account {
+        let mut account = Account::cold(Window::Total, Period(0), NOW);
+        let slice = SliceState { id: 1, granted, spent: 0, ver: 1 };
+        account.granted(&Granted { slice, promised: 120, headroom, ..Granted::default() }, granted, NOW);
+        account
+    }
+
+    #[test]
+    fn a_hold_comes_out_of_the_slice_and_past_it_the_database_is_asked() {
+        let mut account = account(100, 50);
+        assert_eq!(account.room(100, 60, Some(150), NOW), Room::Enough);
+        account.hold(100);
+        assert!(matches!(account.room(50, 60, Some(150), NOW), Room::Ask { need: 50, .. }));
+        assert_eq!(account.room(51, 60, Some(150), NOW), Room::Short);
+    }
+
+    #[test]
+    fn a_lowered_limit_binds_at_once_although_the_slice_has_more() {
+        let mut account = account(100, 0);
+        account.hold(40);
+        assert_eq!(account.room(20, 60, Some(50), NOW), Room::Short);
+        assert_eq!(account.room(10, 60, Some(50), NOW), Room::Enough);
+    }
+
+    #[test]
+    fn a_longer_hold_than_was_promised_asks_first() {
+        assert!(matches!(account(100, 0).room(1, 121, Some(100), NOW), Room::Ask { need: 0, .. }));
+    }
+
+    #[test]
+    fn an_older_answer_of_the_database_is_not_adopted() {
+        let mut account = account(100, 0);
+        account.adopt(SliceState { id: 1, granted: 100, spent: 30, ver: 3 });
+        account.adopt(SliceState { id: 1, granted: 100, spent: 10, ver: 2 });
+        assert_eq!(account.spent, 30);
+    }
+
+    #[test]
+    fn the_newest_period_stays_current_when_an_older_one_is_touched() {
+        let mut accounts = Accounts::default();
+        let now = Timestamp::from_micros(7_200_000_000);
+        assert_eq!(accounts.current(Window::Hour, now).period, Period(2));
+        accounts.of(Window::Hour, Period(1), now);
+        assert_eq!(accounts.current(Window::Hour, now).period, Period(2));
+        assert_eq!(accounts.take_done(now).len(), 1);
+    }
+}

@@ -1,0 +1,261 @@
+//! Applies changes to the state: the only road by which it is built, at the start as well as later.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{
+    accounts::Accounts,
+    key_table::{KeyRow, NO_INDEX},
+    state::{ActorRow, BudgetList, BudgetRow, ProjectRow, Roles, State, TeamRow, TenantRow, WorkspaceRow},
+};
+use crate::domain::{
+    bindings::{Binding, Member, Principal},
+    budgets::{Budget, BudgetScope},
+    change::Change,
+    id::{BindingId, BudgetId},
+    keys::Key,
+    names::Slug,
+    prices::Price,
+    projects::Project,
+    service_accounts::ServiceAccount,
+    teams::Team,
+    tenants::{Lifecycle, Tenant},
+    users::{User, UserState},
+    workspaces::Workspace,
+};
+
+/// A change refers to something that the state does not have: the state cannot be trusted any more and must be built
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the feed refers to an unknown {0}")]
+pub struct ApplyError(pub String);
+
+type Result<T> = std::result::Result<T, ApplyError>;
+
+fn known(at: Option<u32>, what: &impl std::fmt::Debug) -> Result<u32> {
+    at.ok_or_else(|| ApplyError(format!("{what:?}")))
+}
+
+impl State {
+    /// Applies one change.
+    ///
+    /// # Errors
+    /// [`ApplyError`].
+    pub fn apply(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Tenant(tenant) => self.put_tenant(&tenant),
+            Change::Workspace(workspace) => self.put_workspace(&workspace)?,
+            Change::Project(project) => self.put_project(&project)?,
+            Change::Team(team) => self.put_team(&team)?,
+            Change::User(user) => self.put_user(&user)?,
+            Change::ServiceAccount(account) => self.put_service_account(&account)?,
+            Change::Binding(binding) => self.put_binding(binding)?,
+            Change::BindingDeleted(id) => self.drop_binding(id),
+            Change::Key(key) => self.put_key(*key)?,
+            Change::Budget(budget) => self.put_budget(budget)?,
+            Change::BudgetDeleted(id) => self.drop_budget(id),
+            Change::Prices(prices) => prices.into_iter().for_each(|price| self.put_price(price)),
+        }
+        Ok(())
+    }
+
+    fn put_tenant(&mut self, tenant: &Tenant) {
+        let suspended = tenant.state == Lifecycle::Suspended;
+        let new = || TenantRow {
+            id: tenant.id,
+            name: tenant.name().into(),
+            suspended,
+            budgets: BudgetList::new(),
+            end_users: hashbrown::HashMap::new(),
+        };
+        self.tenants.put(tenant.id.bits(), |row| row.suspended = suspended, new);
+    }
+
+    fn put_workspace(&mut self, workspace: &Workspace) -> Result<()> {
+        let tenant = known(self.tenants.find(workspace.tenant.bits()), &workspace.tenant)?;
+        let suspended = workspace.state == Lifecycle::Suspended;
+        let name = format!("{}/workspaces/{}", self.tenants.at(tenant).name, workspace.slug);
+        let new = || WorkspaceRow {
+            id: workspace.id,
+            tenant,
+            name: name.into(),
+            environment: workspace.environment.as_str().into(),
+            suspended,
+            budgets: BudgetList::new(),
+            projects: hashbrown::HashMap::new(),
+        };
+        self.workspaces.put(workspace.id.bits(), |row| row.suspended = suspended, new);
+        Ok(())
+    }
+
+    fn put_project(&mut self, project: &Project) -> Result<()> {
+        let workspace = known(self.workspaces.find(project.workspace.bits()), &project.workspace)?;
+        let name = format!("{}/projects/{}", self.workspaces.at(workspace).name, project.slug);
+        let new = || ProjectRow { id: project.id, workspace, name: name.into(), budgets: BudgetList::new() };
+        let at = self.projects.put(project.id.bits(), |_| (), new);
+        self.workspaces.at_mut(workspace).projects.insert(project.slug.as_str().into(), at);
+        Ok(())
+    }
+
+    fn put_team(&mut self, team: &Team) -> Result<()> {
+        let tenant = known(self.tenants.find(team.tenant.bits()), &team.tenant)?;
+        let name = format!("{}/teams/{}", self.tenants.at(tenant).name, team.slug);
+        let new = || TeamRow { id: team.id, name: name.into(), roles: Roles::new(), budgets: BudgetList::new() };
+        self.teams.put(team.id.bits(), |_| (), new);
+        Ok(())
+    }
+
+    fn put_user(&mut self, user: &User) -> Result<()> {
+        let tenant = known(self.tenants.find(user.tenant.bits()), &user.tenant)?;
+        let name = format!("{}/users/{}", self.tenants.at(tenant).name, user.id);
+        let teams = self.team_indexes(&user.teams);
+        let active = user.state == UserState::Active;
+        let row = actor(Principal::User(user.id), tenant, name, active, teams);
+        self.users.put(user.id.bits(), |old| (old.active, old.teams) = (row.active, row.teams.clone()), || row.clone());
+        Ok(())
+    }
+
+    fn put_service_account(&mut self, account: &ServiceAccount) -> Result<()> {
+        let tenant = known(self.tenants.find(account.tenant.bits()), &account.tenant)?;
+        let name = service_account_name(&self.tenants.at(tenant).name, &account.slug);
+        let active = account.state == Lifecycle::Active;
+        let new = || actor(Principal::ServiceAccount(account.id), tenant, name, active, SmallVec::new());
+        self.service_accounts.put(account.id.bits(), |old| old.active = active, new);
+        Ok(())
+    }
+
+    fn roles_of(&mut self, member: Member) -> Option<&mut Roles> {
+        Some(match member {
+            Member::User(id) => &mut self.users.at_mut(self.users.find(id.bits())?).roles,
+            Member::Team(id) => &mut self.teams.at_mut(self.teams.find(id.bits())?).roles,
+            Member::ServiceAccount(id) => {
+                &mut self.service_accounts.at_mut(self.service_accounts.find(id.bits())?).roles
+            }
+        })
+    }
+
+    fn put_binding(&mut self, binding: Binding) -> Result<()> {
+        let roles = self.roles_of(binding.member).ok_or_else(|| ApplyError(format!("{:?}", binding.member)))?;
+        if roles.iter().all(|(.., id)| *id != binding.id) {
+            roles.push((binding.scope, binding.role, binding.id));
+        }
+        self.bindings.insert(binding.id, binding);
+        Ok(())
+    }
+
+    fn drop_binding(&mut self, id: BindingId) {
+        let Some(binding) = self.bindings.remove(&id) else { return };
+        if let Some(roles) = self.roles_of(binding.member) {
+            roles.retain(|(.., held)| *held != id);
+        }
+    }
+
+    fn put_key(&mut self, key: Key) -> Result<()> {
+        let mut row = KeyRow::new(key.id, key.hash, key.public_id, key.state);
+        row.workspace = known(self.workspaces.find(key.workspace.bits()), &key.workspace)?;
+        row.owner = known(self.pack(key.owner), &key.owner)?;
+        row.project = match key.project {
+            Some(project) => known(self.projects.find(project.bits()), &project)?,
+            None => NO_INDEX,
+        };
+        row.expires = key.expires.map_or(i64::MAX, |time| time.micros());
+        self.keys.put(row, key.allowlist);
+        Ok(())
+    }
+
+    fn put_budget(&mut self, budget: Budget) -> Result<()> {
+        if let Some(at) = self.budgets.find(budget.id.bits()) {
+            let row = self.budgets.at_mut(at);
+            if row.budget.cap() != budget.cap() {
+                // What the database has left to grant has changed with the limit: ask it.
+                row.accounts.get_mut().iter_mut().for_each(|account| account.headroom = None);
+            }
+            row.budget = budget;
+            return Ok(());
+        }
+        let tenant = known(self.tenants.find(budget.tenant.bits()), &budget.tenant)?;
+        let name: Arc<str> = format!("{}/budgets/{}", self.tenants.at(tenant).name, budget.id).into();
+        let scope_name = self.budget_scope_name(tenant, &budget.scope)?;
+        let (id, scope) = (budget.id, budget.scope.clone());
+        let new = || BudgetRow { budget, name, scope_name, accounts: Accounts::default().into(), deleted: false };
+        let at = self.budgets.put(id.bits(), |_| (), new);
+        if let Some(list) = self.budget_list(tenant, &scope) {
+            list.push(at);
+        }
+        if let BudgetScope::Key(key) = scope {
+            self.keys.set_budgeted(key, true);
+        }
+        Ok(())
+    }
+
+    fn drop_budget(&mut self, id: BudgetId) {
+        let Some(at) = self.budgets.find(id.bits()) else { return };
+        let row = self.budgets.at_mut(at);
+        row.deleted = true;
+        let (tenant, scope) = (row.budget.tenant, row.budget.scope.clone());
+        let Some(tenant) = self.tenants.find(tenant.bits()) else { return };
+        if let Some(list) = self.budget_list(tenant, &scope) {
+            list.retain(|listed| *listed != at);
+            let empty = list.is_empty();
+            if let BudgetScope::Key(key) = scope {
+                self.keys.set_budgeted(key, !empty);
+            }
+        }
+    }
+
+    fn budget_list(&mut self, tenant: u32, scope: &BudgetScope) -> Option<&mut BudgetList> {
+        Some(match scope {
+            BudgetScope::Tenant => &mut self.tenants.at_mut(tenant).budgets,
+            BudgetScope::Workspace(id) => &mut self.workspaces.at_mut(self.workspaces.find(id.bits())?).budgets,
+            BudgetScope::Project(id) => &mut self.projects.at_mut(self.projects.find(id.bits())?).budgets,
+            BudgetScope::Team(id) => &mut self.teams.at_mut(self.teams.find(id.bits())?).budgets,
+            BudgetScope::User(id) => &mut self.users.at_mut(self.users.find(id.bits())?).budgets,
+            BudgetScope::ServiceAccount(id) => {
+                &mut self.service_accounts.at_mut(self.service_accounts.find(id.bits())?).budgets
+            }
+            BudgetScope::Key(id) => self.key_budgets.entry(id.bits()).or_default(),
+            BudgetScope::EndUser(name) => {
+                self.tenants.at_mut(tenant).end_users.entry(name.as_str().into()).or_default()
+            }
+        })
+    }
+
+    fn budget_scope_name(&self, tenant: u32, scope: &BudgetScope) -> Result<Arc<str>> {
+        let tenant_name = &self.tenants.at(tenant).name;
+        let unknown = || ApplyError(format!("{scope:?}"));
+        Ok(match scope {
+            BudgetScope::Tenant => Arc::clone(tenant_name),
+            BudgetScope::Workspace(id) => Arc::clone(&self.workspaces.get(id.bits()).ok_or_else(unknown)?.name),
+            BudgetScope::Project(id) => Arc::clone(&self.projects.get(id.bits()).ok_or_else(unknown)?.name),
+            BudgetScope::Team(id) => Arc::clone(&self.teams.get(id.bits()).ok_or_else(unknown)?.name),
+            BudgetScope::User(id) => Arc::clone(&self.user(*id).ok_or_else(unknown)?.name),
+            BudgetScope::ServiceAccount(id) => Arc::clone(&self.service_account(*id).ok_or_else(unknown)?.name),
+            BudgetScope::Key(id) => {
+                let row = self.keys.by_id(*id).ok_or_else(unknown)?;
+                format!("{}/keys/{id}", self.workspaces.at(row.workspace).name).into()
+            }
+            BudgetScope::EndUser(name) => format!("{tenant_name}/endUsers/{name}").into(),
+        })
+    }
+
+    fn put_price(&mut self, price: Price) {
+        let price = Arc::new(price);
+        let current = self.current_prices.entry(price.model.as_str().into()).or_default();
+        match current.iter_mut().find(|known| known.provider == price.provider) {
+            Some(known) if known.id <= price.id => *known = Arc::clone(&price),
+            Some(_) => {}
+            None => current.push(Arc::clone(&price)),
+        }
+        self.prices.insert(price.id, price);
+    }
+}
+
+fn actor(principal: Principal, tenant: u32, name: String, active: bool, teams: SmallVec<[u32; 4]>) -> ActorRow {
+    let name = name.into();
+    ActorRow { principal, tenant, name, active, teams, roles: Roles::new(), budgets: BudgetList::new() }
+}
+
+fn service_account_name(tenant: &str, slug: &Slug) -> String {
+    format!("{tenant}/serviceAccounts/{slug}")
+}

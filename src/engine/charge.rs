@@ -1,0 +1,507 @@
+//! Takes a charge in: what it costs, where it goes, what it takes of its hold. And what it was when it is durable.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::{
+    Gate,
+    authorize::{amount_of, view},
+    error::GateError,
+    grants::Want,
+    hold_token::HoldClaims,
+    holds::HoldRef,
+    journal::{Entry, GrantAsk, Journal, Orphan, Outcome, Posting},
+    question::BudgetView,
+    state::State,
+    subject::{Subject, principal_text},
+};
+use crate::domain::{
+    bindings::{Principal, Scope},
+    money::{Nanos, Unit},
+    names::KeyName,
+    permission::Permission,
+    prices::Usage,
+    time::Timestamp,
+    window::Period,
+};
+
+/// What a charge can take on its way at worst: subtracted from the grace, so that a charge that is punctual by the
+/// sidecar's clock is punctual here.
+const WORST_LATENCY: Duration = Duration::from_secs(15);
+
+/// What a charge belongs to.
+#[derive(Clone, Debug)]
+pub enum ChargeSubject {
+    /// A hold, by its token.
+    Hold(Vec<u8>),
+    /// A key, as presented.
+    ApiKey(String),
+    /// A key, by name.
+    Key(KeyName),
+}
+
+/// What a call cost, as the sidecar says. Texts and counts are bounded by whoever parsed them.
+#[derive(Clone, Debug)]
+pub struct ChargeAsk {
+    /// Idempotency key.
+    pub charge_id: String,
+    /// Tells whether another charge of the same id is the same.
+    pub body_hash: String,
+    /// What it belongs to.
+    pub subject: ChargeSubject,
+    /// How the call ended.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// What it cost, when the sidecar knows better than the price list.
+    pub cost: Option<Nanos>,
+    /// Who served it; empty for the hold's.
+    pub served_provider: String,
+    /// What served it; empty for the hold's.
+    pub served_model: String,
+    /// Whether the call is over.
+    pub last: bool,
+    /// With a call that goes on: how much longer the hold is to live.
+    pub extend: Option<Duration>,
+    /// When it happened.
+    pub occurred: Option<Timestamp>,
+    /// Age of the hold by the sidecar's clock.
+    pub hold_age: Option<Duration>,
+    /// Without a hold: slug of the project.
+    pub project: String,
+    /// Without a hold: the end client's own user.
+    pub end_user: String,
+    /// Labels as JSON; empty without any.
+    pub labels: String,
+}
+
+/// How a charge was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargeStatus {
+    /// Within its hold, or within what was left.
+    Applied,
+    /// Recorded before.
+    Replayed,
+    /// Its hold had ended before.
+    AppliedLate,
+    /// A hard budget had no room for all of it.
+    AppliedOverrun,
+}
+
+/// What became of a charge.
+#[derive(Clone, Debug)]
+pub struct ChargeAnswer {
+    /// How it was applied.
+    pub status: ChargeStatus,
+    /// What was charged, in nanos.
+    pub charged: i64,
+    /// What the hold gave back, in nanos.
+    pub released: i64,
+    /// What passed a limit, in nanos.
+    pub overrun: i64,
+    /// Where the budgets stand now.
+    pub balances: Vec<BudgetView>,
+    /// Budget and percentage of each threshold that it crossed.
+    pub crossings: Vec<(std::sync::Arc<str>, i64)>,
+    /// Its position in the ledger.
+    pub seq: i64,
+    /// The hold's new token and end, when it was extended.
+    pub extended: Option<(Vec<u8>, Timestamp)>,
+}
+
+/// What a charge takes of one budget, while it is on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// Index of the budget.
+    pub(super) budget: u32,
+    /// The period it counts in.
+    pub(super) period: Period,
+    /// Taken out of its hold.
+    pub(super) moved: i64,
+    /// Reserved beside it.
+    pub(super) reserved: i64,
+}
+
+/// A charge on its way.
+pub(super) struct Prepared {
+    pub(super) entry: Entry,
+    pub(super) taken: SmallVec<[Taken; 6]>,
+    pub(super) hold: Option<HoldRef>,
+    pub(super) ends_hold: bool,
+    pub(super) extend: Option<(HoldClaims, Timestamp)>,
+}
+
+/// What a charge stands on, resolved.
+struct Basis<'s> {
+    subject: Subject<'s>,
+    claims: Option<HoldClaims>,
+    end_user: String,
+}
+
+impl<J: Journal> Gate<J> {
+    /// Records a charge; answers when it is durable.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing was recorded, except that [`GateError::Unavailable`] after a lost answer of the database
+    /// leaves it open: the same charge id again tells.
+    pub async fn charge(&self, caller: Principal, asked: ChargeAsk, now: Timestamp) -> Result<ChargeAnswer, GateError> {
+        let claims = self.claims(caller, &asked)?;
+        let located = self.locate(claims.as_ref()).await?;
+        if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
+            self.promise(claims.hold, extend, now).await?;
+        }
+        self.write(|| self.prepare(caller, asked, claims, &located, now)).await
+    }
+
+    /// Reads a charge's hold token.
+    fn claims(&self, caller: Principal, asked: &ChargeAsk) -> Result<Option<HoldClaims>, GateError> {
+        let ChargeSubject::Hold(token) = &asked.subject else { return Ok(None) };
+        let claims = self.hold_key.verify(token).ok_or(GateError::HoldToken("is not one that this server gave"))?;
+        if claims.caller != caller {
+            return Err(GateError::HoldToken("was given to another caller"));
+        }
+        Ok(Some(claims))
+    }
+
+    /// The budgets of a hold that is not in memory.
+    async fn locate(&self, claims: Option<&HoldClaims>) -> Result<Vec<Orphan>, GateError> {
+        let Some(claims) = claims else { return Ok(Vec::new()) };
+        if claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some() {
+            return Ok(Vec::new());
+        }
+        let slices: Vec<i64> = claims.lines.iter().map(|(slice, _)| *slice).collect();
+        if slices.is_empty() { Ok(Vec::new()) } else { Ok(self.journal.locate(&slices).await?) }
+    }
+
+    /// Makes sure that the ledger knows of a hold that will live for `span` from now, before it is given.
+    async fn promise(&self, hold: HoldRef, span: Duration, now: Timestamp) -> Result<(), GateError> {
+        let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        let lines = self.holds.shard_of(hold).get(hold).map(|hold| hold.lines.clone()).unwrap_or_default();
+        let wants: Vec<Want> = {
+            let state = self.read();
+            let unpromised = lines.iter().filter_map(|line| {
+                let row = state.budgets.at(line.budget);
+                let mut accounts = row.accounts.lock();
+                let account = accounts.find(line.period).filter(|account| account.promised < seconds)?;
+                let ask = GrantAsk {
+                    budget: row.budget.id,
+                    period: line.period,
+                    need: 0,
+                    want: account.want(1, now),
+                    promised: seconds,
+                };
+                Some(Want { at: line.budget, ask })
+            });
+            unpromised.collect()
+        };
+        if wants.is_empty() { Ok(()) } else { self.grants.obtain(wants).await }
+    }
+
+    fn prepare(
+        &self,
+        caller: Principal,
+        asked: ChargeAsk,
+        claims: Option<HoldClaims>,
+        located: &[Orphan],
+        now: Timestamp,
+    ) -> Result<Prepared, GateError> {
+        let state = self.read();
+        let basis = self.basis(&state, caller, &asked, claims)?;
+        let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
+        let mut prepared = Prepared {
+            entry: entry_of(&basis, caller, &asked, cost, price, now),
+            taken: SmallVec::new(),
+            hold: None,
+            ends_hold: false,
+            extend: None,
+        };
+        let at = asked.occurred.unwrap_or(now).min(now);
+        match basis.claims {
+            Some(claims) => self.post_hold(&state, &asked, claims, located, cost, now, &mut prepared),
+            None => {
+                for index in state.applying(&basis.subject, &basis.end_user) {
+                    let row = state.budgets.at(index);
+                    let period = row.budget.window.period(at);
+                    let amount = amount_of(row.budget.unit, &asked.usage, cost);
+                    post(&state, index, period, amount, 0, now, &mut prepared);
+                }
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn basis<'s>(
+        &self,
+        state: &'s State,
+        caller: Principal,
+        asked: &ChargeAsk,
+        claims: Option<HoldClaims>,
+    ) -> Result<Basis<'s>, GateError> {
+        let forbidden = GateError::Forbidden(Permission::GateCharge);
+        let caller_row = state.find_actor(caller).ok_or(forbidden.clone())?;
+        let may = |scope: Scope| state.may(caller_row, Permission::GateCharge, scope);
+        let subject = match (&asked.subject, &claims) {
+            (ChargeSubject::Hold(_), Some(claims)) => subject_of(state, claims)?,
+            (ChargeSubject::Hold(_), None) => return Err(GateError::HoldToken("is missing")),
+            (ChargeSubject::ApiKey(text), _) => {
+                let row = state
+                    .find_key(text, &self.pepper, caller_row)
+                    .map_err(|_| GateError::NotFound("the API key".to_owned()))?;
+                state.subject_of_key(row)
+            }
+            (ChargeSubject::Key(name), _) => {
+                let unknown = || GateError::NotFound(name.to_string());
+                let row = state.keys.by_id(name.key).ok_or_else(unknown)?;
+                let subject = state.subject_of_key(row);
+                if subject.key_name() != name.to_string() || !may(state.key_scope(row)) {
+                    return Err(unknown());
+                }
+                subject
+            }
+        };
+        if !may(subject.scope()) {
+            return Err(forbidden);
+        }
+        let subject = subject.tagged(state, &asked.project).ok_or_else(|| GateError::Invalid {
+            field: "project",
+            why: "there is no such project in the key's workspace".to_owned(),
+        })?;
+        let end_user = claims.as_ref().map_or_else(|| asked.end_user.clone(), |claims| claims.end_user.clone());
+        Ok(Basis { subject, claims, end_user })
+    }
+
+    /// Takes the amounts out of the hold, or, when it has ended, out of what is left.
+    #[expect(clippy::too_many_arguments, reason = "each is another thing that decides where a charge goes")]
+    fn post_hold(
+        &self,
+        state: &State,
+        asked: &ChargeAsk,
+        claims: HoldClaims,
+        located: &[Orphan],
+        cost: Nanos,
+        now: Timestamp,
+        prepared: &mut Prepared,
+    ) {
+        let life = claims.expires.since(claims.issued);
+        let grace = Duration::from_secs(u64::try_from(self.holds.grace_secs()).unwrap_or_default());
+        let late_there = asked.hold_age.is_some_and(|age| age > life + grace.saturating_sub(WORST_LATENCY));
+        let mut shard = self.holds.shard_of(claims.hold);
+        if let Some(hold) = shard.get(claims.hold).filter(|_| claims.boot == self.boot) {
+            prepared.hold = Some(claims.hold);
+            hold.pending += 1;
+            // The first charge that ends the hold takes all of it; one that comes at the same time finds nothing left.
+            prepared.ends_hold = asked.last && !hold.ending;
+            hold.ending |= asked.last;
+            prepared.entry.late = late_there;
+            let mut held_usd = 0;
+            for line in &mut hold.lines {
+                let row = state.budgets.at(line.budget);
+                let amount = amount_of(row.budget.unit, &asked.usage, cost);
+                let moved = if asked.last { line.amount } else { amount.min(line.amount) };
+                if row.budget.unit == Unit::Usd {
+                    held_usd = held_usd.max(moved);
+                }
+                line.amount -= moved;
+                post(state, line.budget, line.period, amount, moved, now, prepared);
+            }
+            prepared.entry.released = if asked.last { (held_usd - cost.0).max(0) } else { 0 };
+            if let Some(extend) = asked.extend.filter(|_| !asked.last) {
+                let expires = now.after(extend).max(claims.expires);
+                prepared.extend = Some((HoldClaims { expires, ..claims }, expires));
+            }
+            return;
+        }
+        drop(shard);
+        // The hold is gone from this server's memory. One of another run is still set aside in that run's slice.
+        let ended = claims.boot == self.boot || now > claims.expires.after(grace) || late_there;
+        prepared.entry.late = ended;
+        prepared.entry.released = if ended { 0 } else { (claims.usd - cost.0).max(0) };
+        for (slice, held) in &claims.lines {
+            let Some(orphan) = located.iter().find(|orphan| orphan.slice == *slice) else { continue };
+            let Some(index) = state.budgets.find(orphan.budget.bits()) else { continue };
+            let amount = amount_of(state.budgets.at(index).budget.unit, &asked.usage, cost);
+            if ended {
+                post(state, index, orphan.period, amount, 0, now, prepared);
+            } else {
+                let in_slice = amount.min(*held);
+                post_orphan(state, index, *orphan, amount, in_slice, now, prepared);
+            }
+        }
+    }
+}
+
+/// Sends a part of a charge to this server's slice as far as it has room: what was moved out of the hold, then what is
+/// left. The rest goes beyond.
+fn post(
+    state: &State,
+    index: u32,
+    period: Period,
+    amount: i64,
+    moved: i64,
+    now: Timestamp,
+    prepared: &mut Prepared,
+) {
+    let row = state.budgets.at(index);
+    let mut accounts = row.accounts.lock();
+    let account = accounts.of(row.budget.window, period, now);
+    let reserved = account.hold_up_to((amount - moved).max(0));
+    let in_slice = amount.min(moved + reserved);
+    prepared.taken.push(Taken { budget: index, period, moved, reserved });
+    prepared.entry.postings.push(Posting {
+        budget: row.budget.id,
+        period,
+        slice: account.slice,
+        in_slice,
+        beyond: amount - in_slice,
+    });
+}
+
+/// Sends a part of a charge to the slice of a server that is gone, which has it set aside. The rest goes beyond.
+fn post_orphan(
+    state: &State,
+    index: u32,
+    orphan: Orphan,
+    amount: i64,
+    in_slice: i64,
+    now: Timestamp,
+    prepared: &mut Prepared,
+) {
+    let row = state.budgets.at(index);
+    // The account must be there when the charge is durable.
+    row.accounts.lock().of(row.budget.window, orphan.period, now);
+    prepared.taken.push(Taken { budget: index, period: orphan.period, moved: 0, reserved: 0 });
+    prepared.entry.postings.push(Posting {
+        budget: orphan.budget,
+        period: orphan.period,
+        slice: orphan.slice,
+        in_slice,
+        beyond: amount - in_slice,
+    });
+}
+
+/// Whose call a hold was made for.
+fn subject_of<'s>(state: &'s State, claims: &HoldClaims) -> Result<Subject<'s>, GateError> {
+    let unknown = || GateError::HoldToken("speaks of something that does not exist any more");
+    let project = state.projects.get(claims.project.bits());
+    if let Some(row) = state.keys.by_id(claims.key) {
+        return Ok(Subject { project, ..state.subject_of_key(row) });
+    }
+    let owner = state.find_actor(claims.owner).ok_or_else(unknown)?;
+    let workspace = state.workspaces.get(claims.workspace.bits());
+    Ok(Subject { tenant: state.tenants.at(owner.tenant), workspace, project, owner, key: None })
+}
+
+/// What a charge costs, and by which price; 0 for none.
+///
+/// The sidecar's own figure comes first; then the price of the model that served; then that of the hold. With none of
+/// them the charge is recorded with its tokens and no cost: a fact is not refused.
+fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&HoldClaims>) -> (Nanos, i64) {
+    if let Some(cost) = asked.cost {
+        return (cost, 0);
+    }
+    let served = (!asked.served_model.is_empty()).then(|| {
+        let provider = if asked.served_provider.is_empty() { claims.map_or("", |c| &c.provider) } else { &asked.served_provider };
+        state.price(provider, &asked.served_model)
+    });
+    let of_hold = || {
+        let claims = claims?;
+        let same = asked.served_provider.is_empty() || asked.served_provider == claims.provider;
+        let exact = state.prices.get(&claims.price).filter(|price| same || price.provider == asked.served_provider);
+        exact.or_else(|| state.price(&asked.served_provider, &claims.model)).or_else(|| state.prices.get(&claims.price))
+    };
+    match served.flatten().or_else(of_hold) {
+        Some(price) => (price.cost(&asked.usage), price.id),
+        None => (Nanos(0), 0),
+    }
+}
+
+fn entry_of(
+    basis: &Basis<'_>,
+    caller: Principal,
+    asked: &ChargeAsk,
+    cost: Nanos,
+    price: i64,
+    now: Timestamp,
+) -> Entry {
+    let claims = basis.claims.as_ref();
+    let or = |own: &str, hold: Option<&String>| if own.is_empty() { hold.cloned().unwrap_or_default() } else { own.to_owned() };
+    Entry {
+        tenant: basis.subject.tenant.id,
+        charge_id: asked.charge_id.clone(),
+        body_hash: asked.body_hash.clone(),
+        workspace: basis.subject.workspace.map(|workspace| workspace.id.to_string()).unwrap_or_default(),
+        project: basis.subject.project.map(|project| project.id.to_string()).unwrap_or_default(),
+        key: basis.subject.key.map(|key| key.id().to_string()).unwrap_or_default(),
+        owner: principal_text(basis.subject.owner.principal),
+        caller: principal_text(caller),
+        end_user: basis.end_user.clone(),
+        provider: or(&asked.served_provider, claims.map(|claims| &claims.provider)),
+        model: or(&asked.served_model, claims.map(|claims| &claims.model)),
+        price,
+        outcome: asked.outcome,
+        late: false,
+        usage: asked.usage,
+        cost: cost.0,
+        released: 0,
+        occurred: asked.occurred.unwrap_or(now),
+        recorded: now,
+        labels: asked.labels.clone(),
+        postings: Vec::new(),
+    }
+}
+
+impl<J> Gate<J> {
+    /// Gives back what a charge took that was not recorded.
+    pub(super) fn undo(&self, prepared: &Prepared) {
+        let state = self.read();
+        let mut shard = prepared.hold.map(|hold| self.holds.shard_of(hold));
+        let mut hold = match (&mut shard, prepared.hold) {
+            (Some(shard), Some(at)) => shard.get(at),
+            _ => None,
+        };
+        if let Some(hold) = &mut hold {
+            hold.pending -= 1;
+            hold.ending &= !prepared.ends_hold;
+        }
+        for taken in &prepared.taken {
+            let line = hold.as_mut().and_then(|hold| {
+                hold.lines.iter_mut().find(|line| line.budget == taken.budget && line.period == taken.period)
+            });
+            let back_to_hold = line.is_some();
+            if let Some(line) = line {
+                line.amount += taken.moved;
+            }
+            let mut accounts = state.budgets.at(taken.budget).accounts.lock();
+            if let Some(account) = accounts.find(taken.period) {
+                account.release(taken.reserved + if back_to_hold { 0 } else { taken.moved });
+            }
+        }
+    }
+
+    /// Ends or extends the hold of a charge that is durable; gives the new token.
+    pub(super) fn settle_hold(&self, prepared: &Prepared) -> Option<(Vec<u8>, Timestamp)> {
+        let at = prepared.hold?;
+        let mut shard = self.holds.shard_of(at);
+        if let Some(hold) = shard.get(at) {
+            hold.pending -= 1;
+        }
+        if prepared.ends_hold {
+            shard.remove(at);
+        }
+        let (claims, expires) = prepared.extend.as_ref()?;
+        shard.extend(at, *expires);
+        Some((self.hold_key.sign(claims), *expires))
+    }
+
+    /// Where the budgets of a charge stand.
+    pub(super) fn balances(&self, prepared: &Prepared) -> Vec<BudgetView> {
+        let state = self.read();
+        let shown = prepared.taken.iter().filter_map(|taken| {
+            let row = state.budgets.at(taken.budget);
+            let mut accounts = row.accounts.lock();
+            accounts.find(taken.period).filter(|_| !row.deleted).map(|account| view(row, account))
+        });
+        shown.collect()
+    }
+}

@@ -1,0 +1,243 @@
+//! The token of a hold: what a charge needs to know of it, authenticated, so that any server can settle it.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use smallvec::SmallVec;
+
+use super::holds::HoldRef;
+use crate::domain::{
+    bindings::Principal,
+    id::{BootId, KeyId, ProjectId, ServiceAccountId, UserId, WorkspaceId},
+    time::Timestamp,
+};
+
+const VERSION: u8 = 1;
+/// Half of SHA-256: 128 bits, as RFC 2104 section 5 allows.
+const MAC_LEN: usize = 16;
+/// Longest token that is looked at.
+pub const MAX_TOKEN: usize = 2048;
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldClaims {
+    /// The run of the server that made the hold.
+    pub boot: BootId,
+    /// The hold within that run.
+    pub hold: HoldRef,
+    /// The sidecar that it was given to.
+    pub caller: Principal,
+    /// Whose call it is.
+    pub owner: Principal,
+    /// The key it was made with; all zero for an access token.
+    pub key: KeyId,
+    /// The workspace; all zero without one.
+    pub workspace: WorkspaceId,
+    /// The project; all zero without one.
+    pub project: ProjectId,
+    /// The price it was made with; 0 for none.
+    pub price: i64,
+    /// When it was made.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// What was held in dollars, in nanos; for what a charge gives back.
+    pub usd: i64,
+    /// Provider that was asked for.
+    pub provider: String,
+    /// Model that was asked for.
+    pub model: String,
+    /// The end client's own user.
+    pub end_user: String,
+    /// Slice and amount, budget by budget.
+    pub lines: SmallVec<[(i64, i64); 6]>,
+}
+
+/// Signs and checks tokens.
+#[derive(Clone)]
+pub struct HoldKey(Hmac<Sha256>);
+
+impl HoldKey {
+    /// From 32 random bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length: this error cannot occur")]
+        let keyed = Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length");
+        Self(keyed)
+    }
+
+    /// Makes the token.
+    #[must_use]
+    pub fn sign(&self, claims: &HoldClaims) -> Vec<u8> {
+        let mut out = Vec::with_capacity(320);
+        out.push(VERSION);
+        out.extend_from_slice(&claims.boot.bits().to_le_bytes());
+        out.extend_from_slice(&claims.hold.0.to_le_bytes());
+        put_principal(&mut out, claims.caller);
+        put_principal(&mut out, claims.owner);
+        out.extend_from_slice(&claims.key.bits().to_le_bytes());
+        out.extend_from_slice(&claims.workspace.bits().to_le_bytes());
+        out.extend_from_slice(&claims.project.bits().to_le_bytes());
+        for number in [claims.price, claims.issued.micros(), claims.expires.micros(), claims.usd] {
+            put_varint(&mut out, number);
+        }
+        for text in [&claims.provider, &claims.model, &claims.end_user] {
+            put_varint(&mut out, i64::try_from(text.len()).unwrap_or_default());
+            out.extend_from_slice(text.as_bytes());
+        }
+        put_varint(&mut out, i64::try_from(claims.lines.len()).unwrap_or_default());
+        for (slice, amount) in &claims.lines {
+            put_varint(&mut out, *slice);
+            put_varint(&mut out, *amount);
+        }
+        let mut mac = self.0.clone();
+        mac.update(&out);
+        out.extend_from_slice(&mac.finalize().into_bytes()[..MAC_LEN]);
+        out
+    }
+
+    /// Reads a token. `None` when it is not one of ours, whole and unchanged.
+    #[must_use]
+    pub fn verify(&self, token: &[u8]) -> Option<HoldClaims> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let (body, tag) = token.split_at_checked(token.len().checked_sub(MAC_LEN)?)?;
+        let mut mac = self.0.clone();
+        mac.update(body);
+        mac.verify_truncated_left(tag).ok()?;
+        Reader(body).claims()
+    }
+}
+
+fn put_principal(out: &mut Vec<u8>, principal: Principal) {
+    let (kind, bits) = match principal {
+        Principal::User(id) => (0, id.bits()),
+        Principal::ServiceAccount(id) => (1, id.bits()),
+    };
+    out.push(kind);
+    out.extend_from_slice(&bits.to_le_bytes());
+}
+
+/// LEB128 of a number that is not negative.
+fn put_varint(out: &mut Vec<u8>, number: i64) {
+    let mut rest = number.cast_unsigned();
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn claims(mut self) -> Option<HoldClaims> {
+        if self.byte()? != VERSION {
+            return None;
+        }
+        let claims = HoldClaims {
+            boot: BootId::from_bits(self.bits()?),
+            hold: HoldRef(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
+            caller: self.principal()?,
+            owner: self.principal()?,
+            key: KeyId::from_bits(self.bits()?),
+            workspace: WorkspaceId::from_bits(self.bits()?),
+            project: ProjectId::from_bits(self.bits()?),
+            price: self.varint()?,
+            issued: Timestamp::from_micros(self.varint()?),
+            expires: Timestamp::from_micros(self.varint()?),
+            usd: self.varint()?,
+            provider: self.text()?,
+            model: self.text()?,
+            end_user: self.text()?,
+            lines: {
+                let count = self.varint()?;
+                (0..count).map(|_| Some((self.varint()?, self.varint()?))).collect::<Option<_>>()?
+            },
+        };
+        self.0.is_empty().then_some(claims)
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn bits(&mut self) -> Option<u128> {
+        Some(u128::from_le_bytes(self.take(16)?.try_into().ok()?))
+    }
+
+    fn principal(&mut self) -> Option<Principal> {
+        match self.byte()? {
+            0 => Some(Principal::User(UserId::from_bits(self.bits()?))),
+            1 => Some(Principal::ServiceAccount(ServiceAccountId::from_bits(self.bits()?))),
+            _ => None,
+        }
+    }
+
+    fn varint(&mut self) -> Option<i64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return i64::try_from(number).ok();
+            }
+        }
+        None
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let len = usize::try_from(self.varint()?).ok()?;
+        Some(std::str::from_utf8(self.take(len)?).ok()?.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims() -> HoldClaims {
+        HoldClaims {
+            boot: BootId::from_bits(7),
+            hold: HoldRef(u64::MAX),
+            caller: Principal::ServiceAccount(ServiceAccountId::from_bits(8)),
+            owner: Principal::User(UserId::from_bits(9)),
+            key: KeyId::from_bits(u128::MAX),
+            workspace: WorkspaceId::from_bits(3),
+            project: ProjectId::from_bits(0),
+            price: 0,
+            issued: Timestamp::from_micros(1),
+            expires: Timestamp::from_micros(i64::MAX),
+            usd: 5,
+            provider: String::new(),
+            model: "gpt-4o".to_owned(),
+            end_user: "é".to_owned(),
+            lines: [(1, 128), (i64::MAX, 0)].into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn a_token_says_what_was_signed() {
+        let key = HoldKey::new(&[1; 32]);
+        assert_eq!(key.verify(&key.sign(&claims())), Some(claims()));
+        assert_eq!(HoldKey::new(&[2; 32]).verify(&key.sign(&claims())), None);
+    }
+
+    #[test]
+    fn a_token_with_any_bit_changed_or_any_end_cut_off_is_refused() {
+        let key = HoldKey::new(&[1; 32]);
+        let token = key.sign(&claims());
+        for at in 0..token.len() {
+            assert_eq!(key.verify(&token[..at]), None);
+            let mut forged = token.clone();
+            forged[at] ^= 1;
+            assert_eq!(key.verify(&forged), None);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What the engine needs from a ledger, and nothing more.
+
+use std::future::Future;
+
+use super::accounts::{Granted, SliceState};
+use crate::domain::{
+    id::{BudgetId, TenantId},
+    prices::Usage,
+    time::Timestamp,
+    window::Period,
+};
+
+/// Why the ledger did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// It cannot be reached or cannot write. Nothing was changed.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The answer to a commit was lost: it may have happened. Asking again with the same ids tells.
+    #[error("the outcome is not known: {0}")]
+    InDoubt(String),
+    /// Another server has taken over this one's place. Nothing was changed, and nothing ever will be by this server.
+    #[error("another server has taken over the ledger")]
+    Superseded,
+}
+
+/// Asks for room on a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrantAsk {
+    /// The budget.
+    pub budget: BudgetId,
+    /// Its period.
+    pub period: Period,
+    /// What somebody waits for.
+    pub need: i64,
+    /// What would be good to have: given while at least half of the rest stays.
+    pub want: i64,
+    /// Longest hold, in seconds, that may be promised on it.
+    pub promised: i64,
+}
+
+/// Where a part of a charge goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posting {
+    /// The budget.
+    pub budget: BudgetId,
+    /// Its period.
+    pub period: Period,
+    /// The slice that has set `in_slice` aside; 0 when none has.
+    pub slice: i64,
+    /// What the slice has set aside for this charge.
+    pub in_slice: i64,
+    /// The rest: taken from what is left of the limit, and past that recorded as an overrun.
+    pub beyond: i64,
+}
+
+/// How a model call ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The provider answered.
+    #[default]
+    Success,
+    /// The provider failed.
+    ProviderError,
+    /// The client went away.
+    Cancelled,
+    /// The call was never sent.
+    NotDispatched,
+}
+
+/// A charge to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The tenant; charge ids are unique in it.
+    pub tenant: TenantId,
+    /// The caller's id for the charge.
+    pub charge_id: String,
+    /// Tells whether another charge of the same id is the same charge.
+    pub body_hash: String,
+    /// Workspace id; empty without one.
+    pub workspace: String,
+    /// Project id; empty without one.
+    pub project: String,
+    /// Key id; empty without one.
+    pub key: String,
+    /// Id of the credential's owner.
+    pub owner: String,
+    /// Id of the sidecar.
+    pub caller: String,
+    /// The end client's own user.
+    pub end_user: String,
+    /// Who served the call.
+    pub provider: String,
+    /// The model that served it.
+    pub model: String,
+    /// The price it was computed with; 0 for none.
+    pub price: i64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its hold had ended before.
+    pub late: bool,
+    /// What it used.
+    pub usage: Usage,
+    /// What it cost, in nanos.
+    pub cost: i64,
+    /// What its hold gives back, in nanos.
+    pub released: i64,
+    /// When it happened.
+    pub occurred: Timestamp,
+    /// When it was taken in.
+    pub recorded: Timestamp,
+    /// Labels as JSON; empty without any.
+    pub labels: String,
+    /// Where it goes, budget by budget.
+    pub postings: Vec<Posting>,
+}
+
+/// How one posting was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PostedLine {
+    /// Against the slice.
+    pub in_slice: i64,
+    /// Against what was left of the limit.
+    pub direct: i64,
+    /// Past the limit.
+    pub overrun: i64,
+}
+
+/// What became of a charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// It is written now.
+    New {
+        /// Its position in the ledger.
+        seq: i64,
+        /// How each posting was written, in their order.
+        lines: Vec<PostedLine>,
+    },
+    /// It was written before.
+    Replayed(Recorded),
+    /// Another charge was written under its id before.
+    Conflict,
+}
+
+/// What stands in the ledger of a charge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its position.
+    pub seq: i64,
+    /// What it cost, in nanos.
+    pub cost: i64,
+    /// What its hold gave back, in nanos.
+    pub released: i64,
+    /// What passed a limit, in nanos.
+    pub overrun: i64,
+    /// How each posting was written.
+    pub lines: Vec<PostedLine>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Charge by charge, in the order given.
+    pub posted: Vec<Posted>,
+    /// Every slice that was charged, as it stands now.
+    pub slices: Vec<SliceState>,
+}
+
+/// A slice of a server that is gone, waiting to be folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The slice.
+    pub slice: i64,
+    /// Its budget.
+    pub budget: BudgetId,
+    /// Its period.
+    pub period: Period,
+    /// Longest hold promised on it, in seconds.
+    pub promised: i64,
+}
+
+/// A slice that was folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// Its budget.
+    pub budget: BudgetId,
+    /// Its period.
+    pub period: Period,
+    /// What it gave back.
+    pub freed: i64,
+}
+
+/// Where a budget stands in a period, as the database has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Books {
+    /// Settled.
+    pub spent: i64,
+    /// Set aside and not settled.
+    pub reserved: i64,
+}
+
+/// A durable ledger. Every call is one transaction: done and durable when it returns `Ok`, not done otherwise, but for
+/// [`JournalError::InDoubt`].
+pub trait Journal: Send + Sync + 'static {
+    /// Sets room aside; one answer per ask, `None` for a budget that is gone. Less than was asked, even nothing, when
+    /// the limit leaves no more.
+    fn grant(&self, asks: &[GrantAsk]) -> impl Future<Output = Result<Vec<Option<Granted>>, JournalError>> + Send;
+
+    /// Writes charges; one outcome per charge. Ids within a batch differ.
+    fn charge(&self, entries: &[&Entry]) -> impl Future<Output = Result<Batch, JournalError>> + Send;
+
+    /// The budget and period of slices of any server, for charges whose hold is not in memory. Unknown ones are left out.
+    fn locate(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<Orphan>, JournalError>> + Send;
+
+    /// Closes slices and gives back what they have not spent.
+    fn fold(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<Folded>, JournalError>> + Send;
+
+    /// Where a budget stands in a period.
+    fn books(&self, budget: BudgetId, period: Period) -> impl Future<Output = Result<Books, JournalError>> + Send;
+
+    /// Ends this server's part: each of its slices keeps only `held` beside what it has spent, and nothing without.
+    fn retire(&self, held: &[(i64, i64)]) -> impl Future<Output = Result<(), JournalError>> + Send;
+}

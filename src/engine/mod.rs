@@ -1,0 +1,323 @@
+//! The hot path, in memory. Knows nothing of databases and of gRPC: a [`journal::Journal`] is all it needs.
+//!
+//! Reading order: [`state`] is what a decision reads, [`apply`] how it is built; [`accounts`] and [`holds`] are what a
+//! decision writes; [`authorize`] decides, [`charge`] settles; [`grants`] and [`writer`] are the two tasks that talk to
+//! the ledger.
+
+use std::{sync::Arc, time::Duration};
+
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use hashbrown::HashMap;
+
+use crate::domain::{
+    bindings::Principal,
+    budgets::Budget,
+    change::{Change, FeedEvent},
+    id::BootId,
+    key_secret::Pepper,
+    time::{Clock, Timestamp},
+};
+
+pub mod accounts;
+pub mod apply;
+mod authorize;
+pub mod charge;
+pub mod error;
+pub mod grants;
+pub mod hold_token;
+pub mod holds;
+pub mod journal;
+pub mod key_table;
+pub mod question;
+pub mod state;
+pub mod subject;
+pub mod tokens;
+pub mod writer;
+
+use apply::ApplyError;
+use authorize::Step;
+use error::GateError;
+use grants::{GrantQueue, Grants};
+use hold_token::HoldKey;
+use holds::Holds;
+use journal::Journal;
+use question::{Answer, Question};
+use state::State;
+use writer::{ChargeQueue, Charges};
+
+/// How often a decision asks the ledger for room that others keep taking away before it gives up.
+const TRIES: usize = 16;
+
+/// Decides model calls and settles them.
+pub struct Gate<J> {
+    state: ShardedLock<State>,
+    holds: Holds,
+    grants: Grants,
+    charges: Charges,
+    journal: J,
+    pepper: Pepper,
+    hold_key: HoldKey,
+    boot: BootId,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a gate is made of.
+pub struct GateParts<J> {
+    /// The durable ledger.
+    pub journal: J,
+    /// Hashes the secrets of API keys.
+    pub pepper: Pepper,
+    /// Signs hold tokens.
+    pub hold_key: HoldKey,
+    /// This run of the server.
+    pub boot: BootId,
+    /// How long a hold stays after its end, for charges on their way.
+    pub grace: Duration,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The two tasks that a gate needs beside it: see [`Gate::run_grants`] and [`Gate::run_charges`].
+pub struct GateQueues {
+    /// Asks for room.
+    pub grants: GrantQueue,
+    /// Charges to be written.
+    pub charges: ChargeQueue,
+}
+
+/// Where a budget stands in the period that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Settled.
+    pub spent: i64,
+    /// Held, or set aside.
+    pub held: i64,
+    /// When the period ends.
+    pub resets_at: Option<Timestamp>,
+}
+
+impl<J: Journal> Gate<J> {
+    /// A gate that knows nothing yet.
+    #[must_use]
+    pub fn new(parts: GateParts<J>) -> (Arc<Self>, GateQueues) {
+        let (grants, grant_queue) = Grants::new();
+        let (charges, charge_queue) = Charges::new();
+        let now = parts.clock.now();
+        let gate = Self {
+            state: ShardedLock::default(),
+            holds: Holds::new(i64::try_from(parts.grace.as_secs()).unwrap_or(i64::MAX), now),
+            grants,
+            charges,
+            journal: parts.journal,
+            pepper: parts.pepper,
+            hold_key: parts.hold_key,
+            boot: parts.boot,
+            clock: parts.clock,
+        };
+        (Arc::new(gate), GateQueues { grants: grant_queue, charges: charge_queue })
+    }
+
+    /// Decides a model call, and holds its cost.
+    ///
+    /// # Errors
+    /// [`GateError`] when no decision could be made; nothing is held then.
+    pub async fn authorize(
+        &self,
+        caller: Principal,
+        asked: &Question<'_>,
+        now: Timestamp,
+    ) -> Result<Box<Answer>, GateError> {
+        for _ in 0..TRIES {
+            match self.decide(caller, asked, now)? {
+                Step::Done(answer) => return Ok(answer),
+                Step::Cold(wants) => self.grants.obtain(wants).await?,
+            }
+        }
+        Err(GateError::Overloaded)
+    }
+
+    /// Decides from memory alone: `None` when the ledger would have to be asked first.
+    ///
+    /// # Errors
+    /// As [`Gate::authorize`].
+    pub fn authorize_warm(
+        &self,
+        caller: Principal,
+        asked: &Question<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Box<Answer>>, GateError> {
+        match self.decide(caller, asked, now)? {
+            Step::Done(answer) => Ok(Some(answer)),
+            Step::Cold(_) => Ok(None),
+        }
+    }
+
+    /// Where a budget stands, from memory, or from the ledger when memory has not needed it yet.
+    ///
+    /// # Errors
+    /// [`GateError::Unavailable`].
+    pub async fn standing(&self, budget: &Budget, now: Timestamp) -> Result<Standing, GateError> {
+        let period = budget.window.period(now);
+        let resets_at = budget.window.end(period);
+        let warm = {
+            let state = self.read();
+            state.budget(budget.id).and_then(|(_, row)| {
+                let mut accounts = row.accounts.lock();
+                let account = accounts.find(period).filter(|account| account.slice != 0)?;
+                Some(Standing { spent: account.total_spent(), held: account.total_held(), resets_at })
+            })
+        };
+        if let Some(standing) = warm {
+            return Ok(standing);
+        }
+        let books = self.journal.books(budget.id, period).await?;
+        Ok(Standing { spent: books.spent, held: books.reserved, resets_at })
+    }
+
+    /// Answers asks for room until the gate is dropped.
+    pub fn run_grants(self: &Arc<Self>, queue: GrantQueue) -> impl Future<Output = ()> + Send + 'static {
+        grants::run(Arc::clone(self), queue)
+    }
+
+    /// Writes charges until the gate is dropped.
+    pub fn run_charges(self: &Arc<Self>, queue: ChargeQueue) -> impl Future<Output = ()> + Send + 'static {
+        writer::run(Arc::clone(self), queue)
+    }
+
+    /// What is due now and then: ends holds whose time has passed, and closes the slices of periods that are over.
+    ///
+    /// # Errors
+    /// Of the ledger; what was not done then is due again.
+    pub async fn sweep(&self, now: Timestamp) -> Result<(), GateError> {
+        let mut done = Vec::new();
+        {
+            let state = self.read();
+            self.holds.expire(now, |hold| {
+                for line in &hold.lines {
+                    let mut accounts = state.budgets.at(line.budget).accounts.lock();
+                    if let Some(account) = accounts.find(line.period) {
+                        account.release(line.amount);
+                    }
+                }
+            });
+            for row in state.budgets.iter() {
+                done.extend(row.accounts.lock().take_done(now));
+            }
+        }
+        let slices: Vec<i64> = done.iter().map(|account| account.slice).filter(|slice| *slice != 0).collect();
+        if !slices.is_empty() {
+            self.journal.fold(&slices).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes slices of servers that are gone, and takes back what they have not spent.
+    ///
+    /// # Errors
+    /// Of the ledger.
+    pub async fn fold_orphans(&self, slices: &[i64]) -> Result<(), GateError> {
+        let folded = self.journal.fold(slices).await?;
+        let state = self.read();
+        for fold in folded {
+            if let Some((_, row)) = state.budget(fold.budget)
+                && let Some(account) = row.accounts.lock().find(fold.period)
+            {
+                account.folded(fold.freed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what this server has set aside and not held, for an orderly stop. Nothing may be decided after it.
+    ///
+    /// # Errors
+    /// Of the ledger.
+    pub async fn retire(&self) -> Result<(), GateError> {
+        let held: Vec<(i64, i64)> = {
+            let state = self.read();
+            let mut held = HashMap::new();
+            for row in state.budgets.iter() {
+                for account in row.accounts.lock().iter_mut().filter(|account| account.slice != 0) {
+                    held.insert(account.slice, account.held.max(0));
+                }
+            }
+            held.into_iter().collect()
+        };
+        Ok(self.journal.retire(&held).await?)
+    }
+}
+
+impl<J> Gate<J> {
+    fn read(&self) -> ShardedLockReadGuard<'_, State> {
+        // A panic while the lock was held for writing would leave a change half applied; changes do not panic, and a
+        // server that refused everything from then on would be no better.
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write_state(&self) -> ShardedLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The last change that decisions see.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.read().revision
+    }
+
+    /// Takes a part of a snapshot in: records as they stand, in an order in which each refers only to earlier ones.
+    ///
+    /// # Errors
+    /// [`ApplyError`].
+    pub fn load(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        let mut state = self.write_state();
+        changes.into_iter().try_for_each(|change| state.apply(change))
+    }
+
+    /// Notes that everything up to a revision has been taken in.
+    pub fn loaded(&self, revision: i64) {
+        self.write_state().revision = revision;
+    }
+
+    /// Applies the next event of the feed; an earlier one is passed over.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; a gap is one: the state must be built again then.
+    pub fn apply(&self, event: FeedEvent) -> Result<(), ApplyError> {
+        let mut state = self.write_state();
+        if event.revision <= state.revision {
+            return Ok(());
+        }
+        if event.revision != state.revision + 1 {
+            return Err(ApplyError(format!("revision: {} after {}", event.revision, state.revision)));
+        }
+        event.changes.into_iter().try_for_each(|change| state.apply(change))?;
+        state.revision = event.revision;
+        Ok(())
+    }
+
+    /// Whether somebody may act at all: known, active, in an active tenant. Gives their tenant and resource name.
+    #[must_use]
+    pub fn active(&self, principal: Principal) -> Option<(crate::domain::id::TenantId, Arc<str>)> {
+        let state = self.read();
+        let actor = state.find_actor(principal).filter(|actor| state.is_active(actor))?;
+        Some((state.tenants.at(actor.tenant).id, Arc::clone(&actor.name)))
+    }
+
+    /// How many holds live here.
+    #[must_use]
+    pub fn hold_count(&self) -> usize {
+        self.holds.count()
+    }
+
+    /// How many keys are known.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.read().keys.len()
+    }
+
+    /// Whether every charge that was taken in has been written.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.charges.is_idle()
+    }
+}

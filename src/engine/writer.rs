@@ -1,0 +1,252 @@
+//! Group commit: one fsync serves every charge that waits for it.
+//!
+//! The next batch starts as soon as the last is durable, with whatever has queued meanwhile: no timer. The writer is a
+//! task of its own, so that a caller who goes away loses nothing but the answer.
+
+use std::{sync::Arc, time::Duration};
+
+use hashbrown::{HashMap, HashSet};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Gate,
+    charge::{ChargeAnswer, ChargeStatus, Prepared, Taken},
+    error::GateError,
+    journal::{Batch, Entry, Journal, JournalError, Posted, PostedLine, Recorded},
+};
+use crate::domain::{budgets::crossings, money::Unit, window::Period};
+
+/// Most charges that wait.
+const QUEUE: usize = 16_384;
+/// Most charges in one commit.
+const BATCH: usize = 1024;
+/// How long a caller waits for a charge whose outcome is in doubt.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type Reply = oneshot::Sender<Result<ChargeAnswer, GateError>>;
+
+struct Waiting {
+    prepared: Prepared,
+    reply: Reply,
+}
+
+/// Where charges wait.
+pub struct Charges {
+    queue: mpsc::Sender<Waiting>,
+}
+
+/// The other end of the queue; see [`run`].
+pub struct ChargeQueue(mpsc::Receiver<Waiting>);
+
+impl Charges {
+    /// A queue and its end.
+    #[must_use]
+    pub fn new() -> (Self, ChargeQueue) {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        (Self { queue }, ChargeQueue(receiver))
+    }
+
+    /// A place in the queue, to be taken before anything is prepared.
+    fn reserve(&self) -> Result<mpsc::Permit<'_, Waiting>, GateError> {
+        self.queue.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => GateError::Overloaded,
+            mpsc::error::TrySendError::Closed(()) => GateError::Draining,
+        })
+    }
+
+    /// Whether every charge that was taken in has been written.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.queue.capacity() == self.queue.max_capacity()
+    }
+}
+
+impl<J: Journal> Gate<J> {
+    /// Prepares a charge and waits until it is durable.
+    pub(super) async fn write(
+        &self,
+        prepare: impl FnOnce() -> Result<Prepared, GateError>,
+    ) -> Result<ChargeAnswer, GateError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            // What is prepared has taken something and must be written or undone: the place comes first.
+            let place = self.charges.reserve()?;
+            place.send(Waiting { prepared: prepare()?, reply });
+        }
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(GateError::Draining),
+            Err(_) => Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned())),
+        }
+    }
+}
+
+/// Writes charges until every sender is gone.
+pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
+    let mut waiting = Vec::with_capacity(BATCH);
+    let mut deferred: Vec<Waiting> = Vec::new();
+    loop {
+        waiting.append(&mut deferred);
+        if waiting.is_empty() && queue.0.recv_many(&mut waiting, BATCH).await == 0 {
+            return;
+        }
+        let mut ids = HashSet::new();
+        // The same id twice in a batch: the second is answered from the ledger, so it waits for the next batch.
+        (waiting, deferred) = waiting
+            .into_iter()
+            .partition(|waiting| ids.insert((waiting.prepared.entry.tenant, waiting.prepared.entry.charge_id.clone())));
+        let (prepared, replies): (Vec<Prepared>, Vec<Reply>) =
+            waiting.drain(..).map(|waiting| (waiting.prepared, waiting.reply)).unzip();
+        let answers = commit(&gate, prepared).await;
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // Whoever asked may have gone away: the charge stands all the same.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+async fn commit<J: Journal>(gate: &Gate<J>, prepared: Vec<Prepared>) -> Vec<Result<ChargeAnswer, GateError>> {
+    let entries: Vec<&Entry> = prepared.iter().map(|prepared| &prepared.entry).collect();
+    let mut in_doubt = false;
+    let mut pause = Duration::from_millis(20);
+    let outcome = loop {
+        match gate.journal.charge(&entries).await {
+            Err(JournalError::InDoubt(why)) => {
+                tracing::warn!(%why, charges = entries.len(), "the outcome of a commit is not known; asking again");
+                in_doubt = true;
+            }
+            // Once in doubt, only the ledger's own word ends it: memory must not guess.
+            Err(JournalError::Unavailable(why)) if in_doubt => tracing::warn!(%why, "still in doubt"),
+            outcome => break outcome,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    };
+    match outcome {
+        Ok(batch) => settle(gate, &prepared, batch, in_doubt),
+        Err(error) => {
+            prepared.iter().for_each(|prepared| gate.undo(prepared));
+            let error = GateError::from(error);
+            prepared.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+/// What of a batch has not yet been counted as somebody's, account by account.
+type Rest = HashMap<(u32, Period), i64>;
+
+fn settle<J: Journal>(
+    gate: &Gate<J>,
+    prepared: &[Prepared],
+    batch: Batch,
+    in_doubt: bool,
+) -> Vec<Result<ChargeAnswer, GateError>> {
+    // After a doubt, what the ledger calls a replay is what this very batch wrote.
+    let lines_of = |posted: &Posted| match posted {
+        Posted::New { lines, .. } => lines.clone(),
+        Posted::Replayed(recorded) if in_doubt => recorded.lines.clone(),
+        _ => Vec::new(),
+    };
+    let mut rest = Rest::new();
+    for (prepared, posted) in prepared.iter().zip(&batch.posted) {
+        for (taken, line) in prepared.taken.iter().zip(lines_of(posted)) {
+            *rest.entry((taken.budget, taken.period)).or_default() += line.in_slice;
+        }
+    }
+    {
+        let state = gate.read();
+        for slice in &batch.slices {
+            let posting = prepared.iter().flat_map(|prepared| prepared.taken.iter().zip(&prepared.entry.postings));
+            let Some((taken, _)) = posting.into_iter().find(|(_, posting)| posting.slice == slice.id) else { continue };
+            let mut accounts = state.budgets.at(taken.budget).accounts.lock();
+            if let Some(account) = accounts.find(taken.period).filter(|account| account.slice == slice.id) {
+                account.adopt(*slice);
+            }
+        }
+    }
+    let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| {
+        let lines = lines_of(&posted);
+        match posted {
+            Posted::New { seq, .. } => Ok(applied(gate, prepared, seq, &lines, &mut rest)),
+            Posted::Replayed(recorded) if in_doubt => Ok(applied(gate, prepared, recorded.seq, &lines, &mut rest)),
+            Posted::Replayed(recorded) => {
+                gate.undo(prepared);
+                Ok(replayed(&recorded))
+            }
+            Posted::Conflict => {
+                gate.undo(prepared);
+                Err(GateError::IdempotencyConflict("charge_id"))
+            }
+        }
+    });
+    answers.collect()
+}
+
+fn replayed(recorded: &Recorded) -> ChargeAnswer {
+    ChargeAnswer {
+        status: ChargeStatus::Replayed,
+        charged: recorded.cost,
+        released: recorded.released,
+        overrun: recorded.overrun,
+        balances: Vec::new(),
+        crossings: Vec::new(),
+        seq: recorded.seq,
+        extended: None,
+    }
+}
+
+fn applied<J: Journal>(
+    gate: &Gate<J>,
+    prepared: &Prepared,
+    seq: i64,
+    lines: &[PostedLine],
+    rest: &mut Rest,
+) -> ChargeAnswer {
+    let mut overrun = 0;
+    let mut any_overrun = false;
+    let mut crossed = Vec::new();
+    {
+        let state = gate.read();
+        for ((taken, line), posting) in prepared.taken.iter().zip(lines).zip(&prepared.entry.postings) {
+            let row = state.budgets.at(taken.budget);
+            let mut accounts = row.accounts.lock();
+            let Some(account) = accounts.find(taken.period) else { continue };
+            let own = account.slice == posting.slice;
+            let elsewhere = line.direct + if own { 0 } else { line.in_slice };
+            count(account, taken, elsewhere, line);
+            let left = rest.entry((taken.budget, taken.period)).or_default();
+            *left -= line.in_slice;
+            let after = account.total_spent().saturating_sub(if own { *left } else { 0 });
+            let before = after.saturating_sub(line.in_slice + line.direct + line.overrun);
+            crossed.extend(crossings(row.budget.limit, before, after).map(|percent| (row.name.clone(), percent)));
+            any_overrun |= line.overrun > 0;
+            if row.budget.unit == Unit::Usd {
+                overrun = overrun.max(line.overrun);
+            }
+        }
+    }
+    let extended = gate.settle_hold(prepared);
+    let status = match (any_overrun, prepared.entry.late) {
+        (true, _) => ChargeStatus::AppliedOverrun,
+        (false, true) => ChargeStatus::AppliedLate,
+        (false, false) => ChargeStatus::Applied,
+    };
+    ChargeAnswer {
+        status,
+        charged: prepared.entry.cost,
+        released: prepared.entry.released,
+        overrun,
+        balances: gate.balances(prepared),
+        crossings: crossed,
+        seq,
+        extended,
+    }
+}
+
+fn count(account: &mut super::accounts::Account, taken: &Taken, elsewhere: i64, line: &PostedLine) {
+    account.release(taken.moved + taken.reserved);
+    account.settled_elsewhere(line.direct, line.overrun);
+    if elsewhere > line.direct {
+        account.settled_by_others(elsewhere - line.direct);
+    }
+}
