@@ -21,6 +21,7 @@ pub mod feed;
 pub mod keyring;
 pub mod keys;
 pub mod ledger;
+pub mod names;
 pub mod prices;
 pub mod projects;
 pub mod service_accounts;
