@@ -3,6 +3,9 @@
 pub mod domain;
 pub mod engine;
 pub mod pb {
+    //! What `proto/` compiles to.
     #![allow(missing_docs, clippy::all, clippy::pedantic)]
     include!(concat!(env!("OUT_DIR"), "/protos.rs"));
 }
+
+pub mod store;

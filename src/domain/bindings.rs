@@ -1,10 +1,12 @@
 //! Bindings: a role, given to somebody, on something and everything below it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     id::{BindingId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
-    permission::PermissionSet,
+    permission::{Permission, PermissionSet},
     role::Role,
     time::Timestamp,
 };
@@ -29,6 +31,27 @@ pub enum Member {
     Team(TeamId),
     /// A program.
     ServiceAccount(ServiceAccountId),
+}
+
+impl fmt::Display for Principal {
+    /// The id, whose prefix tells the kind.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => fmt::Display::fmt(id, f),
+            Self::ServiceAccount(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    /// The id, whose prefix tells the kind.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => fmt::Display::fmt(id, f),
+            Self::Team(id) => fmt::Display::fmt(id, f),
+            Self::ServiceAccount(id) => fmt::Display::fmt(id, f),
+        }
+    }
 }
 
 impl From<Principal> for Member {
@@ -117,9 +140,41 @@ impl Authority {
         set
     }
 
+    /// A permission that this holds somewhere and `other` does not hold there; `None` when `other` may do all of it.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Option<Permission> {
+        self.0.iter().find_map(|(at, role)| role.permissions().without(other.on(*at)).iter().next())
+    }
+
     /// Whether there is any binding within the tenant, or one that reaches into it.
     #[must_use]
     pub fn touches(&self, tenant: TenantId) -> bool {
         self.0.iter().any(|(at, _)| at.tenant().is_none_or(|id| id == tenant))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_reaches_down_from_its_scope_and_nowhere_else() {
+        let (tenant, other) = (TenantId::from_bits(1), TenantId::from_bits(2));
+        let (workspace, sibling) = (WorkspaceId::from_bits(1), WorkspaceId::from_bits(2));
+        let held = Authority::new(vec![(Scope::Workspace(tenant, workspace), Role::Admin)]);
+        let writes = |scope| held.on(scope).has(Permission::KeysWrite);
+        assert!(writes(Scope::Workspace(tenant, workspace)));
+        assert!(writes(Scope::Project(tenant, workspace, ProjectId::from_bits(9))));
+        assert!(!writes(Scope::Workspace(tenant, sibling)) && !writes(Scope::Tenant(tenant)));
+        assert!(held.touches(tenant) && !held.touches(other));
+    }
+
+    #[test]
+    fn an_authority_is_beyond_another_when_it_holds_more_anywhere() {
+        let tenant = Scope::Tenant(TenantId::from_bits(1));
+        let of = |scope, role| Authority::new(vec![(scope, role)]);
+        assert_eq!(of(tenant, Role::Developer).beyond(&of(tenant, Role::Admin)), None);
+        assert!(of(tenant, Role::Owner).beyond(&of(tenant, Role::Admin)).is_some());
+        assert!(of(Scope::Platform, Role::Sidecar).beyond(&of(tenant, Role::Owner)).is_some());
     }
 }

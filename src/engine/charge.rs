@@ -352,6 +352,7 @@ fn post(
         budget: row.budget.id,
         period,
         slice: account.slice,
+        usd: row.budget.unit == Unit::Usd,
         in_slice,
         beyond: amount - in_slice,
     });
@@ -375,6 +376,7 @@ fn post_orphan(
         budget: orphan.budget,
         period: orphan.period,
         slice: orphan.slice,
+        usd: row.budget.unit == Unit::Usd,
         in_slice,
         beyond: amount - in_slice,
     });

@@ -50,6 +50,8 @@ pub struct Posting {
     pub slice: i64,
     /// What the slice has set aside for this charge.
     pub in_slice: i64,
+    /// Whether the amounts are dollars.
+    pub usd: bool,
     /// The rest: taken from what is left of the limit, and past that recorded as an overrun.
     pub beyond: i64,
 }

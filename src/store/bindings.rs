@@ -31,14 +31,6 @@ fn member_of(text: &str) -> Result<Member> {
     }
 }
 
-fn member_text(member: Member) -> String {
-    match member {
-        Member::User(id) => id.to_string(),
-        Member::Team(id) => id.to_string(),
-        Member::ServiceAccount(id) => id.to_string(),
-    }
-}
-
 fn scope_of(tenant: Option<&str>, workspace: Option<&str>, project: Option<&str>) -> Result<Scope> {
     let what = "scope of a binding";
     Ok(match (tenant, workspace, project) {
@@ -72,7 +64,7 @@ pub async fn insert(tx: &mut Tx, binding: &Binding) -> Result<Inserted> {
         binding.id.to_string(),
         binding.tenant.to_string(),
         text_of(&binding.role),
-        member_text(binding.member),
+        binding.member.to_string(),
         scope_tenant,
         scope_workspace,
         scope_project,
@@ -108,7 +100,7 @@ pub async fn same(tx: &mut Tx, wanted: &Binding) -> Result<Option<Binding>> {
         Row,
         "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
          WHERE member = $1 AND role = $2 AND COALESCE(scope_project, scope_workspace, scope_tenant, '') = $3",
-        member_text(wanted.member),
+        wanted.member.to_string(),
         text_of(&wanted.role),
         narrowest
     )?;
@@ -129,6 +121,19 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Bind
     rows.into_iter().map(binding).collect()
 }
 
+/// Every binding after the id `after`, by id, at most `limit`.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Binding>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+         WHERE id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit
+    )?;
+    rows.into_iter().map(binding).collect()
+}
+
 /// Everything that somebody may do: their own bindings and those of their teams.
 pub async fn authority(tx: &mut Tx, principal: Principal) -> Result<Authority> {
     let rows = fetch_all!(
@@ -136,7 +141,7 @@ pub async fn authority(tx: &mut Tx, principal: Principal) -> Result<Authority> {
         (String, Option<String>, Option<String>, Option<String>),
         "SELECT role, scope_tenant, scope_workspace, scope_project FROM bindings
          WHERE member = $1 OR member IN (SELECT team_id FROM team_members WHERE user_id = $1)",
-        member_text(principal.into())
+        principal.to_string()
     )?;
     let held: Result<Vec<(Scope, Role)>> = rows
         .into_iter()
@@ -175,7 +180,7 @@ pub async fn other_owners(tx: &mut Tx, tenant: TenantId, except: Principal) -> R
          WHERE bindings.scope_tenant = $1 AND bindings.scope_workspace IS NULL AND bindings.role = 'owner'
            AND users.state = 'active' AND bindings.member <> $2",
         tenant.to_string(),
-        member_text(except.into())
+        except.to_string()
     )?;
     Ok(count)
 }

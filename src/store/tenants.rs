@@ -81,3 +81,16 @@ pub async fn list(tx: &mut Tx, page: &Page) -> Result<Vec<Tenant>> {
     )?;
     rows.into_iter().map(tenant).collect()
 }
+
+/// Every tenant after the id `after`, by id, at most `limit`.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Tenant>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, slug, display_name, state, created, version FROM tenants
+         WHERE id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit
+    )?;
+    rows.into_iter().map(tenant).collect()
+}

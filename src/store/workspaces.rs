@@ -93,3 +93,16 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Work
     )?;
     rows.into_iter().map(workspace).collect()
 }
+
+/// Every workspace after the id `after`, by id, at most `limit`.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Workspace>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, slug, display_name, environment, state, created, version FROM workspaces
+         WHERE id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit
+    )?;
+    rows.into_iter().map(workspace).collect()
+}

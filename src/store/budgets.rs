@@ -1,0 +1,159 @@
+//! Rows of budgets. A deleted budget stays: the ledger speaks of it.
+
+use super::{Page, Result, StoreError, Tx, parse, text_of, value_of};
+use crate::domain::{
+    budgets::{Budget, BudgetScope},
+    id::{BudgetId, TenantId, WorkspaceId},
+    time::Timestamp,
+};
+
+/// A query over whole budgets.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created,
+                 version FROM budgets ",
+            $rest
+        )
+    };
+}
+
+type Row = (String, String, String, String, String, String, i64, bool, bool, String, i64, i64);
+
+fn budget(row: Row) -> Result<Budget> {
+    let (id, tenant, scope_kind, scope_ref, unit, span, limit, hard, credit, display_name, created, version) = row;
+    Ok(Budget {
+        id: parse(&id, "budget id")?,
+        tenant: parse(&tenant, "budget's tenant")?,
+        scope: scope_of(&scope_kind, scope_ref)?,
+        unit: value_of(unit, "unit of a budget")?,
+        window: value_of(span, "window of a budget")?,
+        limit,
+        hard,
+        credit,
+        display_name,
+        created: Timestamp::from_micros(created),
+        version,
+    })
+}
+
+fn scope_of(kind: &str, reference: String) -> Result<BudgetScope> {
+    let what = "scope of a budget";
+    Ok(match kind {
+        "tenant" => BudgetScope::Tenant,
+        "workspace" => BudgetScope::Workspace(parse(&reference, what)?),
+        "project" => BudgetScope::Project(parse(&reference, what)?),
+        "team" => BudgetScope::Team(parse(&reference, what)?),
+        "user" => BudgetScope::User(parse(&reference, what)?),
+        "service_account" => BudgetScope::ServiceAccount(parse(&reference, what)?),
+        "key" => BudgetScope::Key(parse(&reference, what)?),
+        "end_user" => BudgetScope::EndUser(reference),
+        _ => return Err(StoreError::Corrupt(what.into())),
+    })
+}
+
+fn scope_texts(scope: &BudgetScope) -> (&'static str, String) {
+    match scope {
+        BudgetScope::Tenant => ("tenant", String::new()),
+        BudgetScope::Workspace(id) => ("workspace", id.to_string()),
+        BudgetScope::Project(id) => ("project", id.to_string()),
+        BudgetScope::Team(id) => ("team", id.to_string()),
+        BudgetScope::User(id) => ("user", id.to_string()),
+        BudgetScope::ServiceAccount(id) => ("service_account", id.to_string()),
+        BudgetScope::Key(id) => ("key", id.to_string()),
+        BudgetScope::EndUser(name) => ("end_user", name.clone()),
+    }
+}
+
+/// Adds a budget.
+///
+/// # Errors
+/// As [`StoreError`] says; so for every function of this module.
+pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
+    let (scope_kind, scope_ref) = scope_texts(&budget.scope);
+    execute!(
+        tx,
+        "INSERT INTO budgets (id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name,
+             created, version, deleted)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        budget.id.to_string(),
+        budget.tenant.to_string(),
+        scope_kind,
+        scope_ref,
+        text_of(&budget.unit),
+        text_of(&budget.window),
+        budget.limit,
+        budget.hard,
+        budget.credit,
+        &budget.display_name,
+        budget.created.micros(),
+        budget.version,
+        false,
+    )?;
+    Ok(())
+}
+
+/// Writes a budget's limit.
+pub async fn update(tx: &mut Tx, budget: &Budget) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE budgets SET amount = $2, version = $3 WHERE id = $1",
+        budget.id.to_string(),
+        budget.limit,
+        budget.version,
+    )?;
+    Ok(())
+}
+
+/// Ends a budget.
+pub async fn delete(tx: &mut Tx, id: BudgetId) -> Result<()> {
+    execute!(tx, "UPDATE budgets SET deleted = $2 WHERE id = $1", id.to_string(), true)?;
+    Ok(())
+}
+
+/// The budget with this id, unless it has ended.
+pub async fn by_id(tx: &mut Tx, id: BudgetId) -> Result<Option<Budget>> {
+    let row = fetch_optional!(tx, Row, select!("WHERE id = $1 AND NOT deleted"), id.to_string())?;
+    row.map(budget).transpose()
+}
+
+/// The credit pool of a workspace.
+pub async fn credit_pool(tx: &mut Tx, workspace: WorkspaceId) -> Result<Option<Budget>> {
+    let row =
+        fetch_optional!(tx, Row, select!("WHERE scope_ref = $1 AND credit AND NOT deleted"), workspace.to_string())?;
+    row.map(budget).transpose()
+}
+
+/// How many budgets stand on a scope.
+pub async fn count(tx: &mut Tx, tenant: TenantId, scope: &BudgetScope) -> Result<i64> {
+    let (scope_kind, scope_ref) = scope_texts(scope);
+    let (count,) = fetch_one!(
+        tx,
+        (i64,),
+        "SELECT COUNT(*) FROM budgets
+         WHERE tenant_id = $1 AND scope_kind = $2 AND scope_ref = $3 AND NOT deleted",
+        tenant.to_string(),
+        scope_kind,
+        scope_ref
+    )?;
+    Ok(count)
+}
+
+/// The budgets of a tenant, page by page, by id.
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Budget>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        select!("WHERE tenant_id = $1 AND id > $2 AND NOT deleted ORDER BY id LIMIT $3"),
+        tenant.to_string(),
+        &page.after,
+        page.limit
+    )?;
+    rows.into_iter().map(budget).collect()
+}
+
+/// Every budget that has not ended after the id `after`, by id, at most `limit`.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Budget>> {
+    let rows = fetch_all!(tx, Row, select!("WHERE id > $1 AND NOT deleted ORDER BY id LIMIT $2"), after, limit)?;
+    rows.into_iter().map(budget).collect()
+}

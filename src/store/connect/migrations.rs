@@ -1,0 +1,72 @@
+//! The migrations of both databases, and which of them a database has.
+
+use sqlx::{
+    SqlSafeStr as _,
+    migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
+};
+
+use super::OpenError;
+
+/// Where sqlx keeps what was applied.
+pub(super) const TABLE: &str = "_sqlx_migrations";
+
+/// A migration that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// 1, 2, 3 and so on.
+    pub version: i64,
+    /// What it is about.
+    pub name: String,
+}
+
+/// Every migration of one database, in order: the number and name in its file's name.
+macro_rules! migrations {
+    ($folder:literal) => {
+        migrations!($folder; 1 "identity", 2 "access", 3 "keys", 4 "budgets", 5 "ledger", 6 "audit")
+    };
+    ($folder:literal; $($version:literal $name:literal),*) => {
+        vec![$((
+            $version,
+            $name,
+            include_str!(concat!("../../../migrations/", $folder, "/000", $version, "_", $name, ".sql")),
+        )),*]
+    };
+}
+
+fn migrator(files: Vec<(i64, &'static str, &'static str)>) -> Migrator {
+    let migration =
+        |(version, name, sql): (i64, &'static str, &'static str)| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        };
+    Migrator::with_migrations(files.into_iter().map(migration).collect())
+}
+
+/// The migrations of SQLite.
+pub(super) fn sqlite() -> Migrator {
+    migrator(migrations!("sqlite"))
+}
+
+/// The migrations of PostgreSQL.
+pub(super) fn postgres() -> Migrator {
+    migrator(migrations!("postgres"))
+}
+
+/// Applies what the database lacks. The caller made sure that it is ours.
+pub(super) async fn run<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Vec<Applied>, OpenError> {
+    connection.ensure_migrations_table(TABLE).await.map_err(failed)?;
+    let had = connection.list_applied_migrations(TABLE).await.map_err(failed)?;
+    migrator.run_direct(None, connection, false).await.map_err(failed)?;
+    let lacked = migrator.iter().filter(|known| had.iter().all(|applied| applied.version != known.version));
+    Ok(lacked.map(|known| Applied { version: known.version, name: known.description.to_string() }).collect())
+}
+
+fn failed(error: MigrateError) -> OpenError {
+    match error {
+        // Migrations only go forward and none is ever taken back, so one that is missing here comes from later.
+        MigrateError::VersionMissing(version) => OpenError::Newer(version),
+        MigrateError::VersionMismatch(version) => OpenError::Modified(version),
+        MigrateError::ExecuteMigration(cause, version) => OpenError::Migration { version, cause },
+        MigrateError::Execute(cause) => OpenError::Unavailable(cause),
+        other => OpenError::Foreign(other.to_string()),
+    }
+}

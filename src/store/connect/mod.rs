@@ -1,0 +1,137 @@
+//! Opens the database: takes it for this server alone, refuses what is not ours or not safe, migrates it.
+
+mod migrations;
+mod postgres;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::{fs::File, path::PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Db;
+
+pub use migrations::Applied;
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    /// Embedded, in a folder of its own, which is made if it is missing.
+    Sqlite {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A PostgreSQL server.
+    Postgres {
+        /// `postgres://user:password@host:port/database`, with the usual parameters.
+        url: SecretString,
+    },
+}
+
+/// Why the database was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server has it. In this version one server uses a database.
+    #[error("another Tollreeve server uses this database")]
+    InUse,
+    /// A later version of this program has written it.
+    #[error("the database is newer than this program: it has migration {0}, which is unknown here")]
+    Newer(i64),
+    /// It belongs to another program.
+    #[error("this is not a database of Tollreeve: {0}")]
+    Foreign(String),
+    /// What a migration says is not what was applied.
+    #[error("migration {0} was applied to the database in another form")]
+    Modified(i64),
+    /// It would lose what it has acknowledged, or is too old.
+    #[error("the database is not safe to use: {0}")]
+    Unsafe(String),
+    /// The URL cannot be read. The text never holds the password.
+    #[error("the URL of the database cannot be read: {0}")]
+    Url(String),
+    /// The folder or a file in it cannot be made or locked.
+    #[error("{path}: {cause}")]
+    File {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A migration failed; it was rolled back.
+    #[error("migration {version} failed: {cause}")]
+    Migration {
+        /// Which.
+        version: i64,
+        /// Why.
+        cause: sqlx::Error,
+    },
+    /// It cannot be reached.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(#[from] sqlx::Error),
+}
+
+/// The database is this server's for as long as this lives.
+#[derive(Debug)]
+pub enum Exclusive {
+    /// A lock on a file, which the system releases when the process ends, however it ends.
+    File(File),
+    /// A lock of a PostgreSQL session, which the server releases when the connection ends.
+    Session(Box<postgres::Session>),
+}
+
+impl Exclusive {
+    /// Makes sure that the database is still ours. After an outage of PostgreSQL the lock is taken anew.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when another server took it meanwhile: this one must stop. [`OpenError::Unavailable`] when
+    /// nobody can tell: ask again.
+    pub async fn confirm(&mut self) -> Result<(), OpenError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Session(session) => session.confirm().await,
+        }
+    }
+}
+
+impl Db {
+    /// Opens the database, brings it up to date, and takes it for this server alone.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(settings: &Settings) -> Result<(Self, Exclusive), OpenError> {
+        match settings {
+            Settings::Sqlite { folder } => {
+                let lock = sqlite::lock(folder)?;
+                let (write, _) = sqlite::migrated(folder).await?;
+                let read = sqlite::readers(folder).await?;
+                Ok((Self::Sqlite { write, read }, Exclusive::File(lock)))
+            }
+            Settings::Postgres { url } => {
+                let session = postgres::Session::take(url.expose_secret()).await?;
+                postgres::migrate(session.options()).await?;
+                let (pool, ledger) = postgres::pools(session.options());
+                Ok((Self::Postgres { pool, ledger }, Exclusive::Session(Box::new(session))))
+            }
+        }
+    }
+
+    /// Brings the database up to date and closes it again. Gives the migrations that it lacked.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn migrate(settings: &Settings) -> Result<Vec<Applied>, OpenError> {
+        match settings {
+            Settings::Sqlite { folder } => {
+                let _lock = sqlite::lock(folder)?;
+                let (write, applied) = sqlite::migrated(folder).await?;
+                write.close().await;
+                Ok(applied)
+            }
+            Settings::Postgres { url } => {
+                let session = postgres::Session::take(url.expose_secret()).await?;
+                postgres::migrate(session.options()).await
+            }
+        }
+    }
+}

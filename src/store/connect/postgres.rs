@@ -1,0 +1,121 @@
+//! PostgreSQL: one session that holds the lock, one pool for management and one for the ledger.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection as _, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{OpenError, migrations, migrations::Applied};
+
+/// The oldest version that is still maintained and tested here.
+const OLDEST: u32 = 150_000;
+/// Advisory locks are named by numbers within a database: this is `toll`.
+const LOCK: i64 = 0x746F_6C6C;
+/// Longest that a new connection may take: a host that is gone does not answer at all.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A connection that does nothing but hold the lock.
+#[derive(Debug)]
+pub struct Session {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl Session {
+    /// Connects, refuses a server that is not safe, and takes the lock.
+    pub(super) async fn take(url: &str) -> Result<Self, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
+        let options = options.application_name("tollreeve").options([
+            ("statement_timeout", "10s"),
+            ("lock_timeout", "5s"),
+            ("idle_in_transaction_session_timeout", "30s"),
+        ]);
+        let mut session = Self { options, connection: None };
+        session.confirm().await?;
+        Ok(session)
+    }
+
+    /// How other connections reach the same database.
+    pub(super) const fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// Makes sure that the lock is held; takes it on a new connection when the old one is gone.
+    pub(super) async fn confirm(&mut self) -> Result<(), OpenError> {
+        if let Some(mut held) = self.connection.take()
+            && matches!(tokio::time::timeout(CONNECT, held.ping()).await, Ok(Ok(())))
+        {
+            self.connection = Some(held);
+            return Ok(());
+        }
+        let mut connection = connect(&self.options).await?;
+        check(&mut connection).await?;
+        let (free,): (bool,) =
+            sqlx::query_as("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await?;
+        if !free {
+            return Err(OpenError::InUse);
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
+    match tokio::time::timeout(CONNECT, PgConnection::connect_with(options)).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(OpenError::Unavailable(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+/// Refuses a server that may lose what it has acknowledged.
+async fn check(connection: &mut PgConnection) -> Result<(), OpenError> {
+    if connection.server_version_num().is_none_or(|version| version < OLDEST) {
+        return Err(OpenError::Unsafe("it needs PostgreSQL 15 or later".to_owned()));
+    }
+    let settings: Vec<(String,)> = sqlx::query_as(
+        "SELECT name FROM pg_settings
+         WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off' ORDER BY name",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if let Some((name,)) = settings.first() {
+        return Err(OpenError::Unsafe(format!("{name} is off: a crash of its host would lose charges")));
+    }
+    let (standby,): (bool,) = sqlx::query_as("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
+    if standby { Err(OpenError::Unsafe("it is a standby, which cannot be written".to_owned())) } else { Ok(()) }
+}
+
+/// Brings the database up to date, if it is ours.
+pub(super) async fn migrate(options: &PgConnectOptions) -> Result<Vec<Applied>, OpenError> {
+    // A migration of a large table may take long; nobody else waits for it.
+    let options = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+    let mut connection = connect(&options).await?;
+    recognize(&mut connection).await?;
+    let applied = migrations::run(&migrations::postgres(), &mut connection).await?;
+    connection.close().await?;
+    Ok(applied)
+}
+
+/// Refuses a database that has tables, but not ours.
+async fn recognize(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename")
+            .fetch_all(connection)
+            .await?;
+    let tables: Vec<&str> = rows.iter().map(|(name,)| name.as_str()).collect();
+    let ours = tables.contains(&migrations::TABLE) && tables.contains(&"tenants");
+    match tables.iter().find(|table| **table != migrations::TABLE) {
+        Some(table) if !ours => Err(OpenError::Foreign(format!("it has the table {table}, and none of ours"))),
+        _ => Ok(()),
+    }
+}
+
+/// The pools for management and for the ledger. Connections are made when they are needed, tested before they are used
+/// and made anew when they are broken, so that an outage ends with the outage.
+pub(super) fn pools(options: &PgConnectOptions) -> (PgPool, PgPool) {
+    let management = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(3));
+    let ledger = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(1));
+    (management.connect_lazy_with(options.clone()), ledger.connect_lazy_with(options.clone()))
+}

@@ -1,0 +1,1 @@
+//! Opening and refusing databases; a first round of reading what was written.

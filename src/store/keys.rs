@@ -1,0 +1,188 @@
+//! Rows of API keys.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::{Inserted, Page, Result, StoreError, Tx, dialect, parse, text_of, value_of};
+use crate::domain::{
+    bindings::Principal,
+    id::{KeyId, WorkspaceId},
+    key_secret::{KeyHash, PublicId},
+    keys::{Allowlist, Key},
+    time::Timestamp,
+};
+
+/// A query over whole keys.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state, expires,
+                 allowlist, created, version FROM api_keys ",
+            $rest
+        )
+    };
+}
+
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    Option<String>,
+    String,
+    String,
+    String,
+    String,
+    Option<i64>,
+    String,
+    i64,
+    i64,
+);
+
+/// A row as the database has it, with its texts borrowed where they can be.
+#[derive(Deserialize)]
+struct Columns<'a>(
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    Option<&'a str>,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    String,
+    #[serde(borrow)] Cow<'a, str>,
+    Option<i64>,
+    #[serde(borrow)] Cow<'a, str>,
+    i64,
+    i64,
+);
+
+fn from_row(row: &Row) -> Result<Key> {
+    let (id, tenant, workspace, owner, project, public_id, hash, name, state, expires, allowlist, created, version) =
+        row;
+    key(Columns(
+        id.into(),
+        tenant.into(),
+        workspace.into(),
+        owner.into(),
+        project.as_deref(),
+        public_id.into(),
+        hash.into(),
+        name.clone(),
+        state.into(),
+        *expires,
+        allowlist.into(),
+        *created,
+        *version,
+    ))
+}
+
+fn key(row: Columns<'_>) -> Result<Key> {
+    let Columns(id, tenant, workspace, owner, project, public_id, hash, display_name, state, expires, list, at, version) =
+        row;
+    let corrupt = |what: &'static str| StoreError::Corrupt(what.into());
+    Ok(Key {
+        id: parse(&id, "key id")?,
+        tenant: parse(&tenant, "key's tenant")?,
+        workspace: parse(&workspace, "key's workspace")?,
+        owner: owner_of(&owner)?,
+        project: project.map(|id| parse(id, "key's project")).transpose()?,
+        public_id: PublicId::parse(&public_id).ok_or_else(|| corrupt("public id of a key"))?,
+        hash: KeyHash::from_hex(&hash).ok_or_else(|| corrupt("hash of a key"))?,
+        display_name,
+        state: value_of(state.into_owned(), "key state")?,
+        expires: expires.map(Timestamp::from_micros),
+        allowlist: if list.is_empty() {
+            Allowlist::default()
+        } else {
+            serde_json::from_str(&list).map_err(|_| corrupt("allowlist of a key"))?
+        },
+        created: Timestamp::from_micros(at),
+        version,
+    })
+}
+
+fn owner_of(text: &str) -> Result<Principal> {
+    if text.starts_with("user_") {
+        Ok(Principal::User(parse(text, "owner of a key")?))
+    } else {
+        Ok(Principal::ServiceAccount(parse(text, "owner of a key")?))
+    }
+}
+
+/// Adds a key, unless its public id is taken.
+///
+/// # Errors
+/// As [`StoreError`] says; so for every function of this module.
+pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
+    let allowlist = if key.allowlist.is_open() {
+        String::new()
+    } else {
+        serde_json::to_string(&key.allowlist).map_err(|_| StoreError::Corrupt("allowlist of a key".into()))?
+    };
+    let rows = execute!(
+        tx,
+        "INSERT INTO api_keys (id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state,
+             expires, allowlist, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (public_id) DO NOTHING",
+        key.id.to_string(),
+        key.tenant.to_string(),
+        key.workspace.to_string(),
+        key.owner.to_string(),
+        key.project.map(|id| id.to_string()),
+        key.public_id.as_str(),
+        key.hash.to_hex(),
+        &key.display_name,
+        text_of(&key.state),
+        key.expires.map(Timestamp::micros),
+        allowlist,
+        key.created.micros(),
+        key.version,
+    )?;
+    Ok(rows.into())
+}
+
+/// Writes where a key stands.
+pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE api_keys SET display_name = $2, state = $3, version = $4 WHERE id = $1",
+        key.id.to_string(),
+        &key.display_name,
+        text_of(&key.state),
+        key.version,
+    )?;
+    Ok(())
+}
+
+/// The key with this id.
+pub async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
+    let row = fetch_optional!(tx, Row, select!("WHERE id = $1"), id.to_string())?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// The keys of a workspace, page by page, by id.
+pub async fn list(tx: &mut Tx, workspace: WorkspaceId, page: &Page) -> Result<Vec<Key>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        select!("WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"),
+        workspace.to_string(),
+        &page.after,
+        page.limit
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Every key after the id `after`, by id, at most `limit`. The last one's id is where the next chunk begins.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Key>> {
+    if let Tx::Sqlite(_) = tx {
+        let (json,) = fetch_one!(tx, (String,), dialect::KEYS_AS_JSON, after, limit)?;
+        let rows: Vec<Columns<'_>> =
+            serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("list of keys: {error}").into()))?;
+        return rows.into_iter().map(key).collect();
+    }
+    let rows = fetch_all!(tx, Row, select!("WHERE id > $1 ORDER BY id LIMIT $2"), after, limit)?;
+    rows.iter().map(from_row).collect()
+}

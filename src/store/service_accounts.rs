@@ -1,0 +1,106 @@
+//! Rows of service accounts.
+
+use super::{Inserted, Page, Result, Tx, parse, text_of, value_of};
+use crate::domain::{
+    id::{ServiceAccountId, TenantId},
+    service_accounts::ServiceAccount,
+    time::Timestamp,
+};
+
+type Row = (String, String, String, String, String, i64, i64);
+
+fn account((id, tenant, slug, display_name, state, created, version): Row) -> Result<ServiceAccount> {
+    Ok(ServiceAccount {
+        id: parse(&id, "service account id")?,
+        tenant: parse(&tenant, "service account's tenant")?,
+        slug: parse(&slug, "service account slug")?,
+        display_name,
+        state: value_of(state, "service account state")?,
+        created: Timestamp::from_micros(created),
+        version,
+    })
+}
+
+/// Adds a service account, unless its slug is taken in the tenant.
+///
+/// # Errors
+/// As [`super::StoreError`] says; so for every function of this module.
+pub async fn insert(tx: &mut Tx, account: &ServiceAccount) -> Result<Inserted> {
+    let rows = execute!(
+        tx,
+        "INSERT INTO service_accounts (id, tenant_id, slug, display_name, state, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, slug) DO NOTHING",
+        account.id.to_string(),
+        account.tenant.to_string(),
+        account.slug.as_str(),
+        &account.display_name,
+        text_of(&account.state),
+        account.created.micros(),
+        account.version,
+    )?;
+    Ok(rows.into())
+}
+
+/// Writes what can change of a service account.
+pub async fn update(tx: &mut Tx, account: &ServiceAccount) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE service_accounts SET display_name = $2, state = $3, version = $4 WHERE id = $1",
+        account.id.to_string(),
+        &account.display_name,
+        text_of(&account.state),
+        account.version,
+    )?;
+    Ok(())
+}
+
+/// The service account with this id.
+pub async fn by_id(tx: &mut Tx, id: ServiceAccountId) -> Result<Option<ServiceAccount>> {
+    let row = fetch_optional!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, slug, display_name, state, created, version FROM service_accounts WHERE id = $1",
+        id.to_string()
+    )?;
+    row.map(account).transpose()
+}
+
+/// The service account with this slug in the tenant.
+pub async fn by_slug(tx: &mut Tx, tenant: TenantId, slug: &str) -> Result<Option<ServiceAccount>> {
+    let row = fetch_optional!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, slug, display_name, state, created, version FROM service_accounts
+         WHERE tenant_id = $1 AND slug = $2",
+        tenant.to_string(),
+        slug
+    )?;
+    row.map(account).transpose()
+}
+
+/// The service accounts of a tenant, page by page, by id.
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<ServiceAccount>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, slug, display_name, state, created, version FROM service_accounts
+         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+        tenant.to_string(),
+        &page.after,
+        page.limit
+    )?;
+    rows.into_iter().map(account).collect()
+}
+
+/// Every service account after the id `after`, by id, at most `limit`.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<ServiceAccount>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, slug, display_name, state, created, version FROM service_accounts
+         WHERE id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit
+    )?;
+    rows.into_iter().map(account).collect()
+}

@@ -1,0 +1,108 @@
+//! Rows of users, and who is in which team.
+
+use super::{Inserted, Page, Result, StoreError, Tx, parse, text_of, value_of};
+use crate::domain::{
+    id::{TenantId, UserId},
+    time::Timestamp,
+    users::{User, fold_email},
+};
+
+type Row = (String, String, String, String, String, String, i64, i64);
+
+fn user((id, tenant, email, display_name, state, teams, created, version): Row) -> Result<User> {
+    Ok(User {
+        id: parse(&id, "user id")?,
+        tenant: parse(&tenant, "user's tenant")?,
+        email,
+        display_name,
+        state: value_of(state, "user state")?,
+        teams: serde_json::from_str(&teams).map_err(|_| StoreError::Corrupt("list of a user's teams".into()))?,
+        created: Timestamp::from_micros(created),
+        version,
+    })
+}
+
+/// Adds a user and their place in their teams, unless the address is taken in the tenant.
+///
+/// # Errors
+/// As [`StoreError`] says; so for every function of this module.
+pub async fn insert(tx: &mut Tx, user: &User) -> Result<Inserted> {
+    let teams = serde_json::to_string(&user.teams).map_err(|_| StoreError::Corrupt("list of a user's teams".into()))?;
+    let rows = execute!(
+        tx,
+        "INSERT INTO users (id, tenant_id, email, email_folded, display_name, state, teams, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant_id, email_folded) DO NOTHING",
+        user.id.to_string(),
+        user.tenant.to_string(),
+        &user.email,
+        fold_email(&user.email),
+        &user.display_name,
+        text_of(&user.state),
+        teams,
+        user.created.micros(),
+        user.version,
+    )?;
+    if rows == 0 {
+        return Ok(Inserted::Exists);
+    }
+    for team in &user.teams {
+        execute!(
+            tx,
+            "INSERT INTO team_members (team_id, user_id) VALUES ($1, $2)",
+            team.to_string(),
+            user.id.to_string()
+        )?;
+    }
+    Ok(Inserted::New)
+}
+
+/// Writes where a user stands.
+pub async fn update(tx: &mut Tx, user: &User) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE users SET display_name = $2, state = $3, version = $4 WHERE id = $1",
+        user.id.to_string(),
+        &user.display_name,
+        text_of(&user.state),
+        user.version,
+    )?;
+    Ok(())
+}
+
+/// The user with this id.
+pub async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
+    let row = fetch_optional!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users WHERE id = $1",
+        id.to_string()
+    )?;
+    row.map(user).transpose()
+}
+
+/// The users of a tenant, page by page, by id.
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<User>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users
+         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+        tenant.to_string(),
+        &page.after,
+        page.limit
+    )?;
+    rows.into_iter().map(user).collect()
+}
+
+/// Every user after the id `after`, by id, at most `limit`.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<User>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users
+         WHERE id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit
+    )?;
+    rows.into_iter().map(user).collect()
+}
