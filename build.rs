@@ -22,6 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(out.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .bytes(".tollreeve.v1")
+        // Sorted: the same message is always the same bytes, which idempotency compares.
+        .btree_map(".tollreeve.v1")
         .include_file("protos.rs")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

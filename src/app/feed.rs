@@ -1,24 +1,108 @@
-//! Carries committed changes to the engine.
+//! Carries committed changes to the engine, in order. Local changes take the same road as any other would.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, watch};
 
 use super::AppError;
+use crate::{
+    engine::{Gate, apply::ApplyError, journal::Journal},
+    store::{self, Db, StoreError},
+};
 
-/// Carries committed changes to the engine.
+/// Events that are read at once.
+const CHUNK: i64 = 256;
+/// How often the feed is looked at although nobody has said that there is something new.
+const POLL: Duration = Duration::from_millis(500);
+/// How long a change waits to be in force before its caller is told that it is not yet.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where use cases announce changes and wait for them.
 #[derive(Debug)]
-pub struct Feed;
+pub struct Feed {
+    wake: Arc<Notify>,
+    seen: watch::Receiver<i64>,
+}
+
+/// The task that reads the feed.
+pub struct Follower<J> {
+    db: Db,
+    gate: Arc<Gate<J>>,
+    wake: Arc<Notify>,
+    seen: watch::Sender<i64>,
+}
+
+/// Why the state could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the database holds does not fit together.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
 
 impl Feed {
     /// Waits until decisions see the revision.
     ///
     /// # Errors
-    /// [`AppError::NotYetInForce`].
-    #[expect(clippy::unused_async, reason = "a stub")]
-    pub async fn applied(&self, _revision: i64) -> Result<(), AppError> {
-        Ok(())
+    /// [`AppError::NotYetInForce`] when that takes too long: the change is durable and will be in force.
+    pub async fn applied(&self, revision: i64) -> Result<(), AppError> {
+        self.wake.notify_one();
+        let mut seen = self.seen.clone();
+        let reached = seen.wait_for(|seen| *seen >= revision);
+        match tokio::time::timeout(PATIENCE, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(AppError::NotYetInForce(revision)),
+        }
     }
 
     /// The revision that decisions see.
     #[must_use]
-    pub const fn revision(&self) -> i64 {
-        0
+    pub fn revision(&self) -> i64 {
+        *self.seen.borrow()
+    }
+}
+
+impl<J: Journal> Follower<J> {
+    /// Builds the state from the database, ready to follow what comes after.
+    ///
+    /// # Errors
+    /// [`FeedError`].
+    pub async fn load(db: Db, gate: Arc<Gate<J>>) -> Result<(Self, Feed), FeedError> {
+        let revision = store::snapshot::read::<FeedError>(&db, |changes| Ok(gate.load(changes)?)).await?;
+        gate.loaded(revision);
+        let wake = Arc::new(Notify::new());
+        let (seen, receiver) = watch::channel(revision);
+        let feed = Feed { wake: Arc::clone(&wake), seen: receiver };
+        Ok((Self { db, gate, wake, seen }, feed))
+    }
+
+    /// Applies events as they come. Returns only when the state cannot be trusted any more: the server must stop then.
+    pub async fn run(self) -> ApplyError {
+        loop {
+            match self.catch_up().await {
+                Ok(()) => {}
+                Err(FeedError::Store(error)) => tracing::warn!(%error, "the feed cannot be read; trying again"),
+                Err(FeedError::Apply(error)) => return error,
+            }
+            let _ = tokio::time::timeout(POLL, self.wake.notified()).await;
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), FeedError> {
+        loop {
+            let mut tx = self.db.read().await?;
+            let events = store::feed::after(&mut tx, self.gate.revision(), CHUNK).await?;
+            drop(tx);
+            if events.is_empty() {
+                return Ok(());
+            }
+            for event in events {
+                self.gate.apply(event)?;
+            }
+            self.seen.send_replace(self.gate.revision());
+        }
     }
 }

@@ -159,6 +159,7 @@ fn refused(state: &State, subject: Option<&Subject<'_>>, denials: Vec<Denial>) -
             state: key.state,
         }),
         revision: state.revision,
+        decision_id: String::new(),
     }
 }
 

@@ -4,7 +4,13 @@
 //! decision writes; [`authorize`] decides, [`charge`] settles; [`grants`] and [`writer`] are the two tasks that talk to
 //! the ledger.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use hashbrown::HashMap;
@@ -59,6 +65,7 @@ pub struct Gate<J> {
     hold_key: HoldKey,
     boot: BootId,
     clock: Arc<dyn Clock>,
+    decisions: AtomicU64,
 }
 
 /// What a gate is made of.
@@ -113,6 +120,7 @@ impl<J: Journal> Gate<J> {
             hold_key: parts.hold_key,
             boot: parts.boot,
             clock: parts.clock,
+            decisions: AtomicU64::new(0),
         };
         (Arc::new(gate), GateQueues { grants: grant_queue, charges: charge_queue })
     }
@@ -129,7 +137,7 @@ impl<J: Journal> Gate<J> {
     ) -> Result<Box<Answer>, GateError> {
         for _ in 0..TRIES {
             match self.decide(caller, asked, now)? {
-                Step::Done(answer) => return Ok(answer),
+                Step::Done(answer) => return Ok(self.named(answer)),
                 Step::Cold(wants) => self.grants.obtain(wants).await?,
             }
         }
@@ -147,9 +155,16 @@ impl<J: Journal> Gate<J> {
         now: Timestamp,
     ) -> Result<Option<Box<Answer>>, GateError> {
         match self.decide(caller, asked, now)? {
-            Step::Done(answer) => Ok(Some(answer)),
+            Step::Done(answer) => Ok(Some(self.named(answer))),
             Step::Cold(_) => Ok(None),
         }
+    }
+
+    /// Gives a decision its name: the run of the server and a count.
+    fn named(&self, mut answer: Box<Answer>) -> Box<Answer> {
+        let count = self.decisions.fetch_add(1, Ordering::Relaxed);
+        answer.decision_id = format!("dec_{:016x}{count:08x}", (self.boot.bits() & u128::from(u64::MAX)) as u64);
+        answer
     }
 
     /// Where a budget stands, from memory, or from the ledger when memory has not needed it yet.

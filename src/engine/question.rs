@@ -204,8 +204,6 @@ pub enum Warning {
     PriceUnknown,
     /// The estimate was clamped.
     Clamped,
-    /// The database is away.
-    StorageUnavailable,
 }
 
 /// Facts about the key.
@@ -234,4 +232,6 @@ pub struct Answer {
     pub key: Option<KeyFacts>,
     /// Revision of the state that decided.
     pub revision: i64,
+    /// Names the decision in logs.
+    pub decision_id: String,
 }

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::parse::FieldError;
-use crate::{app::AppError, engine::error::GateError, pb::tollreeve::v1::ErrorReason, store::StoreError};
+use crate::{app::AppError, engine::error::GateError, pb::tollreeve::v1::{ChargeError, ErrorReason}, store::StoreError};
 
 const DOMAIN: &str = "tollreeve";
 /// When to try again after an outage or a busy moment.
@@ -116,6 +116,19 @@ fn unavailable() -> Status {
         ErrorReason::StorageUnavailable,
         "the database is unavailable; nothing was changed",
     )
+}
+
+/// The error of one charge of a batch: what Charge alone would have answered.
+#[must_use]
+pub fn charge_error(status: &Status) -> ChargeError {
+    let details = status.get_error_details();
+    let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
+    ChargeError {
+        code: status.code().into(),
+        reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
+        message: status.message().to_owned(),
+        field: violation.map(|violation| violation.field.clone()).unwrap_or_default(),
+    }
 }
 
 /// The status of an error of the gate.

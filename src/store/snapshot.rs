@@ -1,1 +1,59 @@
-//! The snapshot.
+//! Everything that decisions need, read in one transaction: records as they stand at one revision.
+
+use super::{
+    Db, Result, Tx, bindings, budgets, feed, keys, prices, projects, service_accounts, teams, tenants, users, workspaces,
+};
+use crate::domain::change::Change;
+
+/// Records that are read at once.
+const CHUNK: i64 = 8192;
+
+/// Reads every chunk of a noun and hands it on.
+macro_rules! read_all {
+    ($tx:expr, $sink:expr, $noun:ident, $change:expr) => {
+        let mut after = String::new();
+        loop {
+            let records = $noun::chunk($tx, &after, CHUNK).await?;
+            let Some(last) = records.last() else { break };
+            after = last.id.to_string();
+            $sink(records.into_iter().map($change).collect())?;
+        }
+    };
+}
+
+/// Hands every record to `sink`, in an order in which each refers only to earlier ones; gives the revision at which they
+/// stand.
+///
+/// # Errors
+/// Of the database as [`super::StoreError`] says, and what `sink` says.
+pub async fn read<E: From<super::StoreError>>(
+    db: &Db,
+    mut sink: impl FnMut(Vec<Change>) -> std::result::Result<(), E>,
+) -> std::result::Result<i64, E> {
+    let mut tx = db.read().await?;
+    let revision = feed::head(&mut tx).await?;
+    read_all!(&mut tx, sink, tenants, Change::Tenant);
+    read_all!(&mut tx, sink, workspaces, Change::Workspace);
+    read_all!(&mut tx, sink, projects, Change::Project);
+    read_all!(&mut tx, sink, teams, Change::Team);
+    read_all!(&mut tx, sink, users, Change::User);
+    read_all!(&mut tx, sink, service_accounts, Change::ServiceAccount);
+    read_all!(&mut tx, sink, bindings, Change::Binding);
+    read_all!(&mut tx, sink, keys, |key| Change::Key(Box::new(key)));
+    read_all!(&mut tx, sink, budgets, Change::Budget);
+    let prices = all_prices(&mut tx).await?;
+    sink(vec![Change::Prices(prices)])?;
+    Ok(revision)
+}
+
+async fn all_prices(tx: &mut Tx) -> Result<Vec<crate::domain::prices::Price>> {
+    let mut all = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |price: &crate::domain::prices::Price| price.id);
+        let chunk = prices::chunk(tx, after, CHUNK).await?;
+        if chunk.is_empty() {
+            return Ok(all);
+        }
+        all.extend(chunk);
+    }
+}

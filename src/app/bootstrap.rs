@@ -1,0 +1,85 @@
+//! The first start: the system tenant, and the operator in it.
+
+use super::AppError;
+use crate::{
+    app::context::random,
+    domain::{
+        bindings::{Binding, Member, Scope},
+        change::Change,
+        id::Id,
+        names::SlugError,
+        role::Role,
+        service_accounts::ServiceAccount,
+        tenants::{Lifecycle, Tenant},
+        time::Timestamp,
+    },
+    store::{self, Db, Inserted, audit::AuditEvent},
+};
+
+/// Id of the operator's service account in the system tenant.
+pub const OPERATOR: &str = "operator";
+
+/// Makes the system tenant and its operator, unless they are there. Gives the operator.
+///
+/// # Errors
+/// Of the database.
+pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, AppError> {
+    let corrupt = |_: SlugError| AppError::State("the system's own names are not names".to_owned());
+    let mut tx = db.begin().await?;
+    let tenant = Tenant {
+        id: Id::new(now, random()?),
+        slug: Tenant::SYSTEM.parse().map_err(corrupt)?,
+        display_name: "System".to_owned(),
+        state: Lifecycle::Active,
+        created: now,
+        version: 1,
+    };
+    if store::tenants::insert(&mut tx, &tenant).await? == Inserted::Exists {
+        let missing = || AppError::State("the system tenant has no operator".to_owned());
+        let system = store::tenants::by_slug(&mut tx, Tenant::SYSTEM).await?.ok_or_else(missing)?;
+        return store::service_accounts::by_slug(&mut tx, system.id, OPERATOR).await?.ok_or_else(missing);
+    }
+    let operator = ServiceAccount {
+        id: Id::new(now, random()?),
+        tenant: tenant.id,
+        slug: OPERATOR.parse().map_err(corrupt)?,
+        display_name: "Operator".to_owned(),
+        state: Lifecycle::Active,
+        created: now,
+        version: 1,
+    };
+    let binding = Binding {
+        id: Id::new(now, random()?),
+        tenant: tenant.id,
+        role: Role::Operator,
+        member: Member::ServiceAccount(operator.id),
+        scope: Scope::Platform,
+        created: now,
+    };
+    let _ = store::service_accounts::insert(&mut tx, &operator).await?;
+    let _ = store::bindings::insert(&mut tx, &binding).await?;
+    let changes = [
+        Change::Tenant(tenant.clone()),
+        Change::ServiceAccount(operator.clone()),
+        Change::Binding(binding),
+    ];
+    let seq = store::audit::next_seq(&mut tx, tenant.id).await?;
+    let revision = store::feed::append(&mut tx, &changes).await?;
+    let event = AuditEvent {
+        seq,
+        at: now,
+        actor: "tollreeve".to_owned(),
+        action: "system.initialize".to_owned(),
+        resource: tenant.name(),
+        before: String::new(),
+        after: serde_json::to_string(&tenant).unwrap_or_default(),
+        source: String::new(),
+        user_agent: String::new(),
+        request_id: String::new(),
+        reason: "first start".to_owned(),
+        revision,
+    };
+    store::audit::insert(&mut tx, tenant.id, &event).await?;
+    tx.commit().await?;
+    Ok(operator)
+}

@@ -1,0 +1,258 @@
+//! What the messages of `GateService` ask: the only validation of them.
+
+use std::time::Duration;
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::parse::{self, FieldError, invalid};
+use crate::{
+    domain::{
+        key_secret::KeyHash,
+        money::{MAX_AMOUNT, Nanos},
+        permission::Permission,
+        prices::{MAX_COUNT, Usage},
+        time::Timestamp,
+    },
+    engine::{
+        charge::{ChargeAsk, ChargeSubject},
+        hold_token::MAX_TOKEN,
+        journal::Outcome,
+        question::{Credential, DEFAULT_HOLD, MAX_HOLD, Mode, Question},
+        tokens::TokenKeys,
+    },
+    pb::tollreeve::v1 as pb,
+};
+
+/// Most of one kind that an estimate may name.
+const MAX_ESTIMATE: i64 = 1_000_000_000;
+/// Most requests that one call may count for.
+const MAX_REQUESTS: i64 = 1_000_000;
+/// How far a sidecar's clock may be ahead.
+const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
+
+/// A text of at most `most` bytes without control characters.
+fn text<'a>(field: &str, text: &'a str, most: usize) -> Result<&'a str, FieldError> {
+    if text.len() > most {
+        Err(invalid(field, format!("must have at most {most} bytes")))
+    } else if text.bytes().any(|b| b.is_ascii_control()) {
+        Err(invalid(field, "must not have control characters"))
+    } else {
+        Ok(text)
+    }
+}
+
+/// An idempotency key: at most 64 visible ASCII characters.
+fn idempotency_key<'a>(field: &str, key: &'a str) -> Result<&'a str, FieldError> {
+    if key.len() <= 64 && key.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(key)
+    } else {
+        Err(invalid(field, "must be 1 to 64 visible ASCII characters"))
+    }
+}
+
+fn labels(labels: &std::collections::BTreeMap<String, String>) -> Result<(), FieldError> {
+    if labels.len() > 16 {
+        return Err(invalid("labels", "must be at most 16"));
+    }
+    for (key, value) in labels {
+        if key.is_empty() {
+            return Err(invalid("labels", "a key must not be empty"));
+        }
+        text("labels", key, 63)?;
+        text("labels", value, 256)?;
+    }
+    Ok(())
+}
+
+/// What Authorize asks.
+///
+/// # Errors
+/// The field whose value cannot be; so for every function of this module.
+pub fn authorize<'a>(
+    message: &'a pb::AuthorizeRequest,
+    tokens: &TokenKeys,
+    now: Timestamp,
+) -> Result<Question<'a>, FieldError> {
+    use pb::authorize_request::Credential as Given;
+    let credential = match &message.credential {
+        Some(Given::ApiKey(key)) => Credential::ApiKey(key),
+        Some(Given::AccessToken(token)) => Credential::Token(tokens.verify(token, now)),
+        None => return Err(invalid("credential", "is required: api_key or access_token")),
+    };
+    let target = message.target.as_ref().ok_or_else(|| invalid("target", "is required"))?;
+    if target.model.is_empty() {
+        return Err(invalid("target.model", "is required"));
+    }
+    labels(&message.labels)?;
+    if let Some(sidecar) = &message.sidecar {
+        text("sidecar.instance", &sidecar.instance, 64)?;
+    }
+    let source = message.source.as_ref();
+    let client_ip = match source.map(|source| source.client_ip.as_str()) {
+        None | Some("") => None,
+        Some(ip) => Some(ip.parse().map_err(|_| invalid("source.client_ip", "is not an IP address"))?),
+    };
+    let (estimate, cost) = estimate(message.estimate.as_ref())?;
+    Ok(Question {
+        request_id: idempotency_key("request_id", &message.request_id)?,
+        credential,
+        client_ip,
+        origin: text("source.origin", source.map_or("", |source| &source.origin), 512)?,
+        permission: match message.permission.as_str() {
+            "" => Permission::ModelsInvoke,
+            name => name.parse().map_err(|error| invalid("permission", error))?,
+        },
+        provider: text("target.provider", &target.provider, 64)?,
+        model: text("target.model", &target.model, 256)?,
+        endpoint: text("target.endpoint", &target.endpoint, 512)?,
+        environment: text("target.environment", &target.environment, 63)?,
+        project: text("project", &message.project, 63)?,
+        end_user: text("end_user", &message.end_user, 128)?,
+        estimate,
+        cost,
+        mode: mode(message.mode)?,
+        ttl: hold_ttl(message.hold_ttl.as_ref())?,
+        min_revision: message.min_revision,
+    })
+}
+
+fn mode(mode: i32) -> Result<Mode, FieldError> {
+    match pb::HoldMode::try_from(mode) {
+        Ok(pb::HoldMode::Unspecified | pb::HoldMode::Hold) => Ok(Mode::Hold),
+        Ok(pb::HoldMode::CheckOnly) => Ok(Mode::CheckOnly),
+        Ok(pb::HoldMode::Clamp) => Ok(Mode::Clamp),
+        Err(_) => Err(invalid("mode", "is not a mode of this version")),
+    }
+}
+
+fn hold_ttl(ttl: Option<&prost_types::Duration>) -> Result<Duration, FieldError> {
+    let Some(ttl) = ttl else { return Ok(DEFAULT_HOLD) };
+    let ttl = parse::duration("hold_ttl", ttl)?;
+    if (Duration::from_secs(1)..=MAX_HOLD).contains(&ttl) {
+        // Whole seconds: that is what the ledger promises in.
+        Ok(Duration::from_secs(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).min(MAX_HOLD))
+    } else {
+        Err(invalid("hold_ttl", "must be 1 s to 15 min"))
+    }
+}
+
+fn estimate(estimate: Option<&pb::Estimate>) -> Result<(Usage, Option<Nanos>), FieldError> {
+    let Some(estimate) = estimate else { return Ok((Usage { requests: 1, ..Usage::default() }, None)) };
+    let requests = parse::within("estimate.requests", estimate.requests, 0, MAX_REQUESTS)?;
+    let usage = Usage {
+        requests: requests.max(1),
+        input: parse::within("estimate.input_tokens", estimate.input_tokens, 0, MAX_ESTIMATE)?,
+        output: parse::within("estimate.max_output_tokens", estimate.max_output_tokens, 0, MAX_ESTIMATE)?,
+        ..Usage::default()
+    };
+    let cost = estimate.cost_nanos.map(|cost| parse::within("estimate.cost_nanos", cost, 0, MAX_AMOUNT)).transpose()?;
+    Ok((usage, cost.map(Nanos)))
+}
+
+/// What Charge asks.
+pub fn charge(message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAsk, FieldError> {
+    use pb::charge_request::Subject as Given;
+    if message.charge_id.is_empty() {
+        return Err(invalid("charge_id", "is required"));
+    }
+    idempotency_key("charge_id", &message.charge_id)?;
+    labels(&message.labels)?;
+    text("served_provider", &message.served_provider, 64)?;
+    text("served_model", &message.served_model, 256)?;
+    text("end_user", &message.end_user, 128)?;
+    text("project", &message.project, 63)?;
+    let body_hash = body_hash(&message);
+    let (with_hold, subject) = match message.subject {
+        Some(Given::HoldToken(token)) if token.len() <= MAX_TOKEN => (true, ChargeSubject::Hold(token.to_vec())),
+        Some(Given::HoldToken(_)) => return Err(invalid("hold_token", "is too long to be one")),
+        Some(Given::ApiKey(key)) => (false, ChargeSubject::ApiKey(key)),
+        Some(Given::Key(name)) => (false, ChargeSubject::Key(parse::required("key", &name)?)),
+        None => return Err(invalid("subject", "is required: hold_token, api_key or key")),
+    };
+    for (field, given) in [("project", &message.project), ("end_user", &message.end_user)] {
+        if with_hold && !given.is_empty() {
+            return Err(invalid(field, "is that of the hold and must not be given with one"));
+        }
+    }
+    let outcome = outcome(message.outcome)?;
+    let usage = usage(message.usage.as_ref(), outcome)?;
+    let cost = message.cost_nanos.map(|cost| parse::within("cost_nanos", cost, 0, MAX_AMOUNT)).transpose()?;
+    if outcome == Outcome::NotDispatched && (usage != Usage::default() || cost.unwrap_or(0) != 0) {
+        return Err(invalid("usage", "must be zero for a call that was not dispatched"));
+    }
+    let last = message.r#final.unwrap_or(true);
+    let extend = match &message.extend_hold {
+        None => None,
+        Some(_) if last => return Err(invalid("extend_hold", "goes only with final = false")),
+        Some(_) if !with_hold => return Err(invalid("extend_hold", "goes only with a hold")),
+        Some(span) => Some(hold_ttl(Some(span)).map_err(|error| invalid("extend_hold", error.why))?),
+    };
+    Ok(ChargeAsk {
+        charge_id: message.charge_id,
+        body_hash,
+        subject,
+        outcome,
+        usage,
+        cost: if outcome == Outcome::NotDispatched { Some(Nanos(0)) } else { cost.map(Nanos) },
+        served_provider: message.served_provider,
+        served_model: message.served_model,
+        last,
+        extend,
+        occurred: occurred(message.occurred_at.as_ref(), now)?,
+        hold_age: message.hold_age.as_ref().map(|age| parse::duration("hold_age", age)).transpose()?,
+        project: message.project,
+        end_user: message.end_user,
+        labels: if message.labels.is_empty() {
+            String::new()
+        } else {
+            serde_json::to_string(&message.labels).unwrap_or_default()
+        },
+    })
+}
+
+/// Tells whether two charges of the same id are the same. The hold's age is left out: a retry is older.
+fn body_hash(message: &pb::ChargeRequest) -> String {
+    let body = pb::ChargeRequest { hold_age: None, ..message.clone() };
+    KeyHash(Sha256::digest(body.encode_to_vec()).into()).to_hex()[..32].to_owned()
+}
+
+fn outcome(outcome: i32) -> Result<Outcome, FieldError> {
+    match pb::Outcome::try_from(outcome) {
+        Ok(pb::Outcome::Unspecified | pb::Outcome::Success) => Ok(Outcome::Success),
+        Ok(pb::Outcome::ProviderError) => Ok(Outcome::ProviderError),
+        Ok(pb::Outcome::Cancelled) => Ok(Outcome::Cancelled),
+        Ok(pb::Outcome::NotDispatched) => Ok(Outcome::NotDispatched),
+        Err(_) => Err(invalid("outcome", "is not an outcome of this version")),
+    }
+}
+
+fn usage(usage: Option<&pb::Usage>, outcome: Outcome) -> Result<Usage, FieldError> {
+    let default_requests = i64::from(outcome != Outcome::NotDispatched);
+    let Some(usage) = usage else { return Ok(Usage { requests: default_requests, ..Usage::default() }) };
+    let count = |field: &str, count| parse::within(field, count, 0, MAX_COUNT);
+    let read = Usage {
+        input: count("usage.input_tokens", usage.input_tokens)?,
+        cached_input: count("usage.cached_input_tokens", usage.cached_input_tokens)?,
+        cache_write: count("usage.cache_write_tokens", usage.cache_write_tokens)?,
+        output: count("usage.output_tokens", usage.output_tokens)?,
+        reasoning: count("usage.reasoning_tokens", usage.reasoning_tokens)?,
+        requests: count("usage.requests", usage.requests.unwrap_or(default_requests))?,
+    };
+    if read.reasoning > read.output {
+        return Err(invalid("usage.reasoning_tokens", "must be at most the output tokens, which they are part of"));
+    }
+    Ok(read)
+}
+
+fn occurred(at: Option<&prost_types::Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, FieldError> {
+    let Some(at) = at else { return Ok(None) };
+    let at = parse::timestamp("occurred_at", at)?;
+    if at > now.after(MAX_AHEAD) {
+        Err(invalid("occurred_at", "is more than 5 minutes in the future"))
+    } else if at.micros() < 0 {
+        Err(invalid("occurred_at", "is before 1970"))
+    } else {
+        Ok(Some(at))
+    }
+}
