@@ -1,5 +1,6 @@
 //! Tollreeve: the control plane of AI gateways.
 
+pub mod app;
 pub mod domain;
 pub mod engine;
 pub mod pb {
