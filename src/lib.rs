@@ -3,6 +3,7 @@
 pub mod app;
 pub mod domain;
 pub mod engine;
+pub mod grpc;
 pub mod pb {
     //! What `proto/` compiles to.
     #![allow(missing_docs, clippy::all, clippy::pedantic)]

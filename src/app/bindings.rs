@@ -102,7 +102,7 @@ fn scope_id(scope: Scope) -> Option<String> {
 }
 
 async fn names(work: &mut Work<'_>, bindings: &[Binding]) -> Result<Names, AppError> {
-    let ids = bindings.iter().flat_map(|b| [Some(b.member.to_string()), scope_id(b.scope)]).flatten();
+    let ids = bindings.iter().flat_map(|b| [Some(b.member.to_string()), scope_id(b.scope)]).flatten().collect();
     Ok(store::names::names(&mut work.tx, ids).await?)
 }
 

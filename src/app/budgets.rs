@@ -128,7 +128,7 @@ fn scope_id(budget: &Budget, scope: &BudgetScope) -> String {
 }
 
 async fn names(work: &mut Work<'_>, budgets: &[Budget]) -> Result<Names, AppError> {
-    let ids = budgets.iter().map(|budget| scope_id(budget, &budget.scope)).filter(|id| !id.is_empty());
+    let ids = budgets.iter().map(|budget| scope_id(budget, &budget.scope)).filter(|id| !id.is_empty()).collect();
     Ok(store::names::names(&mut work.tx, ids).await?)
 }
 

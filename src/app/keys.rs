@@ -109,8 +109,12 @@ impl NamedKey {
 }
 
 async fn names(work: &mut Work<'_>, keys: &[Key]) -> Result<Names, AppError> {
-    let ids = keys.iter().flat_map(|key| [Some(key.owner.to_string()), key.project.map(|id| id.to_string())]);
-    Ok(store::names::names(&mut work.tx, ids.flatten()).await?)
+    let ids = keys
+        .iter()
+        .flat_map(|key| [Some(key.owner.to_string()), key.project.map(|id| id.to_string())])
+        .flatten()
+        .collect();
+    Ok(store::names::names(&mut work.tx, ids).await?)
 }
 
 async fn named(work: &mut Work<'_>, workspace: &Workspace, key: Key) -> Result<NamedKey, AppError> {

@@ -39,7 +39,7 @@ pub async fn summarize(app: Arc<App>, caller: Caller, asked: SummarizeCharges) -
         Grouping::Nothing if sums.is_empty() => Ok(vec![Sum::default()]),
         Grouping::Nothing | Grouping::Model => Ok(sums),
         Grouping::Project | Grouping::Key | Grouping::Workspace => {
-            let names = store::names::names(&mut work.tx, sums.iter().map(|sum| sum.group.clone())).await?;
+            let names = store::names::names(&mut work.tx, sums.iter().map(|sum| sum.group.clone()).collect()).await?;
             Ok(sums.into_iter().map(|sum| Sum { group: names.of(&sum.group), ..sum }).collect())
         }
     }

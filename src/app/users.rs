@@ -82,7 +82,7 @@ pub(super) async fn find(work: &mut Work<'_>, name: &UserName) -> Result<User, A
 }
 
 async fn named(work: &mut Work<'_>, user: User) -> Result<NamedUser, AppError> {
-    let names = store::names::names(&mut work.tx, user.teams.iter().map(ToString::to_string)).await?;
+    let names = store::names::names(&mut work.tx, user.teams.iter().map(ToString::to_string).collect()).await?;
     Ok(NamedUser::new(&work.tenant.slug, &names, user))
 }
 
@@ -159,7 +159,7 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListUsers) -> Result<Lis
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::UsersRead, work.scope())?;
     let rows = store::users::list(&mut work.tx, work.tenant.id, &asked.page).await?;
-    let teams = rows.iter().flat_map(|user| &user.teams).map(ToString::to_string);
+    let teams = rows.iter().flat_map(|user| &user.teams).map(ToString::to_string).collect();
     let names = store::names::names(&mut work.tx, teams).await?;
     let listed = Listed::new(rows, &asked.page, |user| user.id.to_string());
     Ok(listed.map(|user| NamedUser::new(&work.tenant.slug, &names, user)))
