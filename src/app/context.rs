@@ -12,7 +12,7 @@ use crate::{
         id::{Id, Kind},
         key_secret::Pepper,
         names::Slug,
-        permission::Permission,
+        permission::{Permission, PermissionSet},
         projects::Project,
         tenants::Tenant,
         time::{Clock, Timestamp},
@@ -204,7 +204,13 @@ fn require(authority: &Authority, permission: Permission, scope: Scope) -> Resul
     if authority.on(scope).has(permission) { Ok(()) } else { Err(AppError::Forbidden(permission)) }
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// All that use cases share.
+    #[must_use]
+    pub const fn app(&self) -> &'a App {
+        self.app
+    }
+
     /// The scope of the whole tenant.
     #[must_use]
     pub const fn scope(&self) -> Scope {
@@ -235,6 +241,25 @@ impl Work<'_> {
     /// [`AppError::Forbidden`].
     pub fn require(&self, permission: Permission, scope: Scope) -> Result<(), AppError> {
         require(&self.authority, permission, scope)
+    }
+
+    /// Insists on every permission of a set: nobody gives away what they do not hold.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`] with the first that is missing.
+    pub fn require_all(&self, permissions: PermissionSet, scope: Scope) -> Result<(), AppError> {
+        match permissions.without(self.authority.on(scope)).iter().next() {
+            Some(missing) => Err(AppError::Forbidden(missing)),
+            None => Ok(()),
+        }
+    }
+
+    /// Insists that a name within the request speaks of this tenant: what lies in another one does not exist here.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] with the name `asked`.
+    pub fn own(&self, tenant: &Slug, asked: &impl ToString) -> Result<(), AppError> {
+        if *tenant == self.tenant.slug { Ok(()) } else { Err(AppError::NotFound(asked.to_string())) }
     }
 
     /// The tenant's workspace with this slug.
@@ -315,14 +340,9 @@ impl Audit {
         before: Option<&T>,
         after: Option<&T>,
     ) -> Self {
-        let json = |record: Option<&T>| record.map(|r| serde_json::to_string(r).unwrap_or_default()).unwrap_or_default();
-        Self {
-            action,
-            resource: resource.to_string(),
-            before: json(before),
-            after: json(after),
-            reason: String::new(),
-        }
+        let json =
+            |record: Option<&T>| record.map(|r| serde_json::to_string(r).unwrap_or_default()).unwrap_or_default();
+        Self { action, resource: resource.to_string(), before: json(before), after: json(after), reason: String::new() }
     }
 
     /// With the caller's reason.

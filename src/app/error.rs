@@ -45,9 +45,3 @@ impl AppError {
         Self::Invalid { field, why: why.into() }
     }
 }
-
-impl From<sqlx::Error> for AppError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}

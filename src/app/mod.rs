@@ -6,6 +6,7 @@ pub mod bindings;
 pub mod budgets;
 pub mod caller;
 pub mod context;
+pub mod credits;
 pub mod error;
 pub mod feed;
 pub mod keys;

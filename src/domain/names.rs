@@ -128,6 +128,107 @@ resource_names! {
     AuditEventName "tenants/acme/auditEvents/42" { tenant: Slug = "tenants", seq: i64 = "auditEvents" }
 }
 
+/// The longest name of an end user, in characters.
+pub const MAX_END_USER: usize = 128;
+
+/// Names one end user of a tenant's clients, whom only budgets and reports know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndUserName {
+    /// Id under `tenants`.
+    pub tenant: Slug,
+    /// The name that the clients use: anything of 1 to [`MAX_END_USER`] characters, slashes among them.
+    pub end_user: String,
+}
+
+impl FromStr for EndUserName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let bad = NameError("tenants/acme/endUsers/NAME");
+        let (tenant, end_user) = text.split_once("/endUsers/").ok_or(bad)?;
+        let good = (1..=MAX_END_USER).contains(&end_user.chars().count()) && !end_user.chars().any(char::is_control);
+        let TenantName { tenant } = tenant.parse().map_err(|_| bad)?;
+        if good { Ok(Self { tenant, end_user: end_user.to_owned() }) } else { Err(bad) }
+    }
+}
+
+impl fmt::Display for EndUserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tenants/{}/endUsers/{}", self.tenant, self.end_user)
+    }
+}
+
+/// Names of more than one kind: the text tells which.
+macro_rules! alternatives {
+    ($($(#[$doc:meta])* $name:ident $example:literal { $($variant:ident($inner:ident) $what:literal),+ $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub enum $name {
+            $(#[doc = $what] $variant($inner),)+
+        }
+
+        impl $name {
+            /// The tenant that the name begins with.
+            #[must_use]
+            pub const fn tenant(&self) -> &Slug {
+                match self {
+                    $(Self::$variant(name) => &name.tenant,)+
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                $(if let Ok(name) = text.parse() {
+                    return Ok(Self::$variant(name));
+                })+
+                Err(NameError($example))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant(name) => fmt::Display::fmt(name, f),)+
+                }
+            }
+        }
+    )*};
+}
+
+alternatives! {
+    /// Names somebody who can own a key.
+    PrincipalName "tenants/acme/users/user_..." {
+        User(UserName) "A person.",
+        ServiceAccount(ServiceAccountName) "A program.",
+    }
+    /// Names somebody who can be given a role.
+    MemberName "tenants/acme/users/user_..." {
+        User(UserName) "A person.",
+        Team(TeamName) "Every person in a team.",
+        ServiceAccount(ServiceAccountName) "A program.",
+    }
+    /// Names something within a tenant that a role can be given on.
+    ScopeName "tenants/acme/workspaces/prod" {
+        Tenant(TenantName) "The tenant.",
+        Workspace(WorkspaceName) "A workspace.",
+        Project(ProjectName) "A project.",
+    }
+    /// Names something that a budget can limit.
+    BudgetScopeName "tenants/acme/workspaces/prod" {
+        Tenant(TenantName) "Everything in the tenant.",
+        Workspace(WorkspaceName) "A workspace.",
+        Project(ProjectName) "A project.",
+        Team(TeamName) "The calls of a team's members.",
+        User(UserName) "The calls with a person's keys.",
+        ServiceAccount(ServiceAccountName) "The calls with a program's keys.",
+        Key(KeyName) "The calls with one key.",
+        EndUser(EndUserName) "The calls made for one user of the tenant's clients.",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +255,21 @@ mod tests {
         }
         for bad in ["", "a", "1a", "-a", "a-", "Ab", "a_b", "а́b", &"a".repeat(64)] {
             assert!(bad.parse::<Slug>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_one_of_many_kinds_is_read_as_its_kind_and_prints_what_it_was_read_from() {
+        for text in [
+            "tenants/acme",
+            "tenants/acme/workspaces/prod/projects/search",
+            "tenants/acme/teams/core",
+            "tenants/acme/endUsers/mail:a/b@example.com",
+        ] {
+            assert_eq!(text.parse::<BudgetScopeName>().map(|name| name.to_string()), Ok(text.to_owned()));
+        }
+        for bad in ["platform", "tenants/acme/endUsers/", "tenants/Acme/endUsers/x", "tenants/acme/bindings/x"] {
+            assert!(bad.parse::<BudgetScopeName>().is_err(), "{bad}");
         }
     }
 }

@@ -1,14 +1,12 @@
 //! `IdentityService`.
 
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
-use super::services::Management;
+use super::services::{Answer, Management};
 use crate::{
-    app::{tenants, workspaces},
+    app::{projects, service_accounts, teams, tenants, users, workspaces},
     pb::tollreeve::v1::{identity_service_server::IdentityService, *},
 };
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl IdentityService for Management {
@@ -53,5 +51,91 @@ impl IdentityService for Management {
         request: Request<ReactivateWorkspaceRequest>,
     ) -> Answer<ReactivateWorkspaceResponse> {
         self.run(request, workspaces::set_state).await
+    }
+
+    async fn create_project(&self, request: Request<CreateProjectRequest>) -> Answer<CreateProjectResponse> {
+        self.run(request, projects::create).await
+    }
+
+    async fn get_project(&self, request: Request<GetProjectRequest>) -> Answer<GetProjectResponse> {
+        self.run(request, projects::get).await
+    }
+
+    async fn list_projects(&self, request: Request<ListProjectsRequest>) -> Answer<ListProjectsResponse> {
+        self.run(request, projects::list).await
+    }
+
+    async fn create_team(&self, request: Request<CreateTeamRequest>) -> Answer<CreateTeamResponse> {
+        self.run(request, teams::create).await
+    }
+
+    async fn get_team(&self, request: Request<GetTeamRequest>) -> Answer<GetTeamResponse> {
+        self.run(request, teams::get).await
+    }
+
+    async fn list_teams(&self, request: Request<ListTeamsRequest>) -> Answer<ListTeamsResponse> {
+        self.run(request, teams::list).await
+    }
+
+    async fn create_user(&self, request: Request<CreateUserRequest>) -> Answer<CreateUserResponse> {
+        self.run(request, users::create).await
+    }
+
+    async fn get_user(&self, request: Request<GetUserRequest>) -> Answer<GetUserResponse> {
+        self.run(request, users::get).await
+    }
+
+    async fn list_users(&self, request: Request<ListUsersRequest>) -> Answer<ListUsersResponse> {
+        self.run(request, users::list).await
+    }
+
+    async fn suspend_user(&self, request: Request<SuspendUserRequest>) -> Answer<SuspendUserResponse> {
+        self.run(request, users::set_state).await
+    }
+
+    async fn reactivate_user(&self, request: Request<ReactivateUserRequest>) -> Answer<ReactivateUserResponse> {
+        self.run(request, users::set_state).await
+    }
+
+    async fn create_service_account(
+        &self,
+        request: Request<CreateServiceAccountRequest>,
+    ) -> Answer<CreateServiceAccountResponse> {
+        self.run(request, service_accounts::create).await
+    }
+
+    async fn get_service_account(
+        &self,
+        request: Request<GetServiceAccountRequest>,
+    ) -> Answer<GetServiceAccountResponse> {
+        self.run(request, service_accounts::get).await
+    }
+
+    async fn list_service_accounts(
+        &self,
+        request: Request<ListServiceAccountsRequest>,
+    ) -> Answer<ListServiceAccountsResponse> {
+        self.run(request, service_accounts::list).await
+    }
+
+    async fn suspend_service_account(
+        &self,
+        request: Request<SuspendServiceAccountRequest>,
+    ) -> Answer<SuspendServiceAccountResponse> {
+        self.run(request, service_accounts::set_state).await
+    }
+
+    async fn reactivate_service_account(
+        &self,
+        request: Request<ReactivateServiceAccountRequest>,
+    ) -> Answer<ReactivateServiceAccountResponse> {
+        self.run(request, service_accounts::set_state).await
+    }
+
+    async fn create_service_account_token(
+        &self,
+        request: Request<CreateServiceAccountTokenRequest>,
+    ) -> Answer<CreateServiceAccountTokenResponse> {
+        self.run(request, service_accounts::create_token).await
     }
 }

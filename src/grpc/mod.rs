@@ -3,15 +3,19 @@
 //! A handler takes the caller that the authentication layer found, parses the message into the use case's own type (the
 //! only validation of shapes; it names the field), runs the use case apart from the connection, and converts the answer.
 
+#[macro_use]
+mod macros;
+
 pub mod parse;
 pub mod services;
 pub mod status;
 
 mod access;
+mod allowlist;
 mod audit;
 mod bindings;
 mod budgets;
-mod gate;
+mod credits;
 mod identity;
 mod keys;
 mod prices;

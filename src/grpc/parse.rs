@@ -4,15 +4,14 @@ use std::str::FromStr;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{
-    domain::{names::Slug, time::Timestamp},
-    store::Page,
-};
+use crate::{domain::time::Timestamp, store::Page};
 
 /// Rows of a page when the caller does not say.
 const DEFAULT_PAGE: i32 = 50;
 /// Most rows of a page.
 const MAX_PAGE: i32 = 1000;
+/// Longest cursor, in bytes: a provider and a model of four bytes a character.
+const MAX_CURSOR: usize = 2048;
 
 /// A field whose value cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +48,7 @@ pub fn present<T>(field: &str, message: Option<T>) -> Result<T, FieldError> {
 }
 
 /// A name for people: 1 to 128 characters without control characters; `fallback` when it is empty.
-pub fn display_name(field: &str, text: String, fallback: &Slug) -> Result<String, FieldError> {
+pub fn display_name(field: &str, text: String, fallback: &impl ToString) -> Result<String, FieldError> {
     if text.is_empty() { Ok(fallback.to_string()) } else { bounded(field, text, 128) }
 }
 
@@ -82,7 +81,7 @@ pub fn page(page_size: i32, page_token: &str) -> Result<Page, FieldError> {
     };
     let after = URL_SAFE_NO_PAD.decode(page_token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     // A cursor is an id, a sequence or a pair of names: short.
-    match after.filter(|cursor| cursor.len() <= 512) {
+    match after.filter(|cursor| cursor.len() <= MAX_CURSOR) {
         Some(after) => Ok(Page { after, limit: i64::from(size) + 1 }),
         None => Err(invalid("page_token", "is not one that this server gave")),
     }
@@ -96,7 +95,8 @@ pub fn page_token(cursor: &str) -> String {
 
 /// A point in time on the wire.
 pub fn timestamp(field: &str, time: &prost_types::Timestamp) -> Result<Timestamp, FieldError> {
-    let micros = time.seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(i64::from(time.nanos) / 1000));
+    let micros =
+        time.seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(i64::from(time.nanos) / 1000));
     match micros {
         Some(micros) if (0..1_000_000_000).contains(&time.nanos) => Ok(Timestamp::from_micros(micros)),
         _ => Err(invalid(field, "is not a time")),
@@ -123,4 +123,11 @@ pub fn to_wire(time: Timestamp) -> prost_types::Timestamp {
 #[must_use]
 pub fn etag(version: i64) -> String {
     format!("v{version}")
+}
+
+/// The version that an etag speaks of; `None` when there is no etag, and one that no record has when it is not ours.
+#[must_use]
+pub fn version(etag: &str) -> Option<i64> {
+    let number = etag.strip_prefix('v').and_then(|version| version.parse().ok());
+    (!etag.is_empty()).then(|| number.unwrap_or(0))
 }

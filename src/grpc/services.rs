@@ -8,6 +8,9 @@ use tonic::{Request, Response, Status};
 use super::{parse::FieldError, status};
 use crate::app::{App, AppError, caller::Caller};
 
+/// What a handler answers.
+pub(super) type Answer<T> = Result<Response<T>, Status>;
+
 /// A service of the management plane.
 #[derive(Clone)]
 pub struct Management {
@@ -26,7 +29,7 @@ impl Management {
     ///
     /// It runs as a task of its own: when the client goes away, tonic drops the handler, and a transaction must not be
     /// dropped in the middle of it.
-    pub(super) async fn run<M, C, O, R, F, Fut>(&self, request: Request<M>, use_case: F) -> Result<Response<R>, Status>
+    pub(super) async fn run<M, C, O, R, F, Fut>(&self, request: Request<M>, use_case: F) -> Answer<R>
     where
         C: TryFrom<M, Error = FieldError>,
         F: FnOnce(Arc<App>, Caller, C) -> Fut,

@@ -93,9 +93,7 @@ pub fn of_app(error: &AppError) -> Status {
         AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
         AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),
         AppError::Store(error) => of_store(error),
-        AppError::NotYetInForce(_) => {
-            retry_later(Code::DeadlineExceeded, ErrorReason::DeadlinePassed, &text())
-        }
+        AppError::NotYetInForce(_) => retry_later(Code::DeadlineExceeded, ErrorReason::DeadlinePassed, &text()),
         AppError::Gate(error) => of_gate(error),
     }
 }
@@ -111,11 +109,7 @@ fn of_store(error: &StoreError) -> Status {
 }
 
 fn unavailable() -> Status {
-    retry_later(
-        Code::Unavailable,
-        ErrorReason::StorageUnavailable,
-        "the database is unavailable; nothing was changed",
-    )
+    retry_later(Code::Unavailable, ErrorReason::StorageUnavailable, "the database is unavailable; nothing was changed")
 }
 
 /// The error of one charge of a batch: what Charge alone would have answered.

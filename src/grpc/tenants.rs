@@ -2,10 +2,7 @@
 
 use super::parse::{self, FieldError};
 use crate::{
-    app::{
-        Changed, Listed,
-        tenants::{CreateTenant, GetTenant, ListTenants, SetTenantState},
-    },
+    app::tenants::{CreateTenant, GetTenant, ListTenants, SetTenantState},
     domain::tenants::{Lifecycle, Tenant},
     pb::tollreeve::v1 as pb,
 };
@@ -42,14 +39,6 @@ impl TryFrom<pb::CreateTenantRequest> for CreateTenant {
     }
 }
 
-impl TryFrom<pb::GetTenantRequest> for GetTenant {
-    type Error = FieldError;
-
-    fn try_from(request: pb::GetTenantRequest) -> Result<Self, FieldError> {
-        Ok(Self { name: parse::required("name", &request.name)? })
-    }
-}
-
 impl TryFrom<pb::ListTenantsRequest> for ListTenants {
     type Error = FieldError;
 
@@ -58,51 +47,15 @@ impl TryFrom<pb::ListTenantsRequest> for ListTenants {
     }
 }
 
-impl TryFrom<pb::SuspendTenantRequest> for SetTenantState {
-    type Error = FieldError;
-
-    fn try_from(request: pb::SuspendTenantRequest) -> Result<Self, FieldError> {
-        Ok(Self { name: parse::required("name", &request.name)?, state: Lifecycle::Suspended })
-    }
+asks_by_name! {
+    GetTenantRequest => GetTenant;
+    SuspendTenantRequest => SetTenantState { state: Lifecycle::Suspended };
+    ReactivateTenantRequest => SetTenantState { state: Lifecycle::Active };
 }
 
-impl TryFrom<pb::ReactivateTenantRequest> for SetTenantState {
-    type Error = FieldError;
-
-    fn try_from(request: pb::ReactivateTenantRequest) -> Result<Self, FieldError> {
-        Ok(Self { name: parse::required("name", &request.name)?, state: Lifecycle::Active })
-    }
+answers_one! {
+    Tenant as tenant: read GetTenantResponse;
+    changed CreateTenantResponse, SuspendTenantResponse, ReactivateTenantResponse;
 }
 
-impl From<Changed<Tenant>> for pb::CreateTenantResponse {
-    fn from(changed: Changed<Tenant>) -> Self {
-        Self { tenant: Some(changed.record.into()), revision: changed.revision }
-    }
-}
-
-impl From<Tenant> for pb::GetTenantResponse {
-    fn from(tenant: Tenant) -> Self {
-        Self { tenant: Some(tenant.into()) }
-    }
-}
-
-impl From<Listed<Tenant>> for pb::ListTenantsResponse {
-    fn from(listed: Listed<Tenant>) -> Self {
-        Self {
-            tenants: listed.records.into_iter().map(Into::into).collect(),
-            next_page_token: parse::page_token(&listed.next),
-        }
-    }
-}
-
-impl From<Changed<Tenant>> for pb::SuspendTenantResponse {
-    fn from(changed: Changed<Tenant>) -> Self {
-        Self { tenant: Some(changed.record.into()), revision: changed.revision }
-    }
-}
-
-impl From<Changed<Tenant>> for pb::ReactivateTenantResponse {
-    fn from(changed: Changed<Tenant>) -> Self {
-        Self { tenant: Some(changed.record.into()), revision: changed.revision }
-    }
-}
+answers_page!(Tenant as tenants: ListTenantsResponse);

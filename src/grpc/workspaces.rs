@@ -2,10 +2,7 @@
 
 use super::parse::{self, FieldError};
 use crate::{
-    app::{
-        Changed, Listed,
-        workspaces::{CreateWorkspace, GetWorkspace, ListWorkspaces, NamedWorkspace, SetWorkspaceState},
-    },
+    app::workspaces::{CreateWorkspace, GetWorkspace, ListWorkspaces, NamedWorkspace, SetWorkspaceState},
     domain::tenants::Lifecycle,
     pb::tollreeve::v1 as pb,
 };
@@ -39,70 +36,19 @@ impl TryFrom<pb::CreateWorkspaceRequest> for CreateWorkspace {
     }
 }
 
-impl TryFrom<pb::GetWorkspaceRequest> for GetWorkspace {
-    type Error = FieldError;
-
-    fn try_from(request: pb::GetWorkspaceRequest) -> Result<Self, FieldError> {
-        Ok(Self { name: parse::required("name", &request.name)? })
-    }
+asks_by_name! {
+    GetWorkspaceRequest => GetWorkspace;
+    SuspendWorkspaceRequest => SetWorkspaceState { state: Lifecycle::Suspended };
+    ReactivateWorkspaceRequest => SetWorkspaceState { state: Lifecycle::Active };
 }
 
-impl TryFrom<pb::ListWorkspacesRequest> for ListWorkspaces {
-    type Error = FieldError;
-
-    fn try_from(request: pb::ListWorkspacesRequest) -> Result<Self, FieldError> {
-        Ok(Self {
-            parent: parse::required("parent", &request.parent)?,
-            page: parse::page(request.page_size, &request.page_token)?,
-        })
-    }
+asks_for_page! {
+    ListWorkspacesRequest => ListWorkspaces;
 }
 
-impl TryFrom<pb::SuspendWorkspaceRequest> for SetWorkspaceState {
-    type Error = FieldError;
-
-    fn try_from(request: pb::SuspendWorkspaceRequest) -> Result<Self, FieldError> {
-        Ok(Self { name: parse::required("name", &request.name)?, state: Lifecycle::Suspended })
-    }
+answers_one! {
+    NamedWorkspace as workspace: read GetWorkspaceResponse;
+    changed CreateWorkspaceResponse, SuspendWorkspaceResponse, ReactivateWorkspaceResponse;
 }
 
-impl TryFrom<pb::ReactivateWorkspaceRequest> for SetWorkspaceState {
-    type Error = FieldError;
-
-    fn try_from(request: pb::ReactivateWorkspaceRequest) -> Result<Self, FieldError> {
-        Ok(Self { name: parse::required("name", &request.name)?, state: Lifecycle::Active })
-    }
-}
-
-impl From<Changed<NamedWorkspace>> for pb::CreateWorkspaceResponse {
-    fn from(changed: Changed<NamedWorkspace>) -> Self {
-        Self { workspace: Some(changed.record.into()), revision: changed.revision }
-    }
-}
-
-impl From<NamedWorkspace> for pb::GetWorkspaceResponse {
-    fn from(named: NamedWorkspace) -> Self {
-        Self { workspace: Some(named.into()) }
-    }
-}
-
-impl From<Listed<NamedWorkspace>> for pb::ListWorkspacesResponse {
-    fn from(listed: Listed<NamedWorkspace>) -> Self {
-        Self {
-            workspaces: listed.records.into_iter().map(Into::into).collect(),
-            next_page_token: parse::page_token(&listed.next),
-        }
-    }
-}
-
-impl From<Changed<NamedWorkspace>> for pb::SuspendWorkspaceResponse {
-    fn from(changed: Changed<NamedWorkspace>) -> Self {
-        Self { workspace: Some(changed.record.into()), revision: changed.revision }
-    }
-}
-
-impl From<Changed<NamedWorkspace>> for pb::ReactivateWorkspaceResponse {
-    fn from(changed: Changed<NamedWorkspace>) -> Self {
-        Self { workspace: Some(changed.record.into()), revision: changed.revision }
-    }
-}
+answers_page!(NamedWorkspace as workspaces: ListWorkspacesResponse);

@@ -171,16 +171,40 @@ pub async fn is_active(tx: &mut Tx, principal: Principal) -> Result<bool> {
     Ok(row.is_some())
 }
 
-/// How many active users own the tenant by a binding of their own, beside `except`.
-pub async fn other_owners(tx: &mut Tx, tenant: TenantId, except: Principal) -> Result<i64> {
-    let (count,) = fetch_one!(
+/// The active users who own the tenant by a binding of their own: at most two of them, which is enough to know whether
+/// somebody is the last.
+pub async fn owners(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Principal>> {
+    let rows = fetch_all!(
         tx,
-        (i64,),
-        "SELECT COUNT(DISTINCT bindings.member) FROM bindings JOIN users ON users.id = bindings.member
-         WHERE bindings.scope_tenant = $1 AND bindings.scope_workspace IS NULL AND bindings.role = 'owner'
-           AND users.state = 'active' AND bindings.member <> $2",
-        tenant.to_string(),
-        except.to_string()
+        (String,),
+        "SELECT bindings.member FROM bindings JOIN users ON users.id = bindings.member
+         WHERE bindings.tenant_id = $1 AND bindings.scope_tenant = $1 AND bindings.scope_workspace IS NULL
+           AND bindings.role = 'owner' AND users.state = 'active' LIMIT 2",
+        tenant.to_string()
     )?;
-    Ok(count)
+    rows.into_iter().map(|(member,)| Ok(Principal::User(parse(&member, "owner")?))).collect()
+}
+
+/// The active users and service accounts who run the platform by a binding of their own: at most two of each. Only members of
+/// the system tenant can.
+pub async fn operators(tx: &mut Tx, system: TenantId) -> Result<Vec<Principal>> {
+    let users = fetch_all!(
+        tx,
+        (String,),
+        "SELECT bindings.member FROM bindings JOIN users ON users.id = bindings.member
+         WHERE bindings.tenant_id = $1 AND bindings.scope_tenant IS NULL AND bindings.role = 'operator'
+           AND users.state = 'active' LIMIT 2",
+        system.to_string()
+    )?;
+    let accounts = fetch_all!(
+        tx,
+        (String,),
+        "SELECT bindings.member FROM bindings JOIN service_accounts ON service_accounts.id = bindings.member
+         WHERE bindings.tenant_id = $1 AND bindings.scope_tenant IS NULL AND bindings.role = 'operator'
+           AND service_accounts.state = 'active' LIMIT 2",
+        system.to_string()
+    )?;
+    let user = |(id,): (String,)| Ok(Principal::User(parse(&id, "operator")?));
+    let account = |(id,): (String,)| Ok(Principal::ServiceAccount(parse(&id, "operator")?));
+    users.into_iter().map(user).chain(accounts.into_iter().map(account)).collect()
 }

@@ -24,21 +24,8 @@ macro_rules! select {
     };
 }
 
-type Row = (
-    String,
-    String,
-    String,
-    String,
-    Option<String>,
-    String,
-    String,
-    String,
-    String,
-    Option<i64>,
-    String,
-    i64,
-    i64,
-);
+type Row =
+    (String, String, String, String, Option<String>, String, String, String, String, Option<i64>, String, i64, i64);
 
 /// A row as the database has it, with its texts borrowed where they can be.
 #[derive(Deserialize)]
@@ -79,8 +66,21 @@ fn from_row(row: &Row) -> Result<Key> {
 }
 
 fn key(row: Columns<'_>) -> Result<Key> {
-    let Columns(id, tenant, workspace, owner, project, public_id, hash, display_name, state, expires, list, at, version) =
-        row;
+    let Columns(
+        id,
+        tenant,
+        workspace,
+        owner,
+        project,
+        public_id,
+        hash,
+        display_name,
+        state,
+        expires,
+        list,
+        at,
+        version,
+    ) = row;
     let corrupt = |what: &'static str| StoreError::Corrupt(what.into());
     Ok(Key {
         id: parse(&id, "key id")?,
@@ -179,8 +179,8 @@ pub async fn list(tx: &mut Tx, workspace: WorkspaceId, page: &Page) -> Result<Ve
 pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Key>> {
     if let Tx::Sqlite(_) = tx {
         let (json,) = fetch_one!(tx, (String,), dialect::KEYS_AS_JSON, after, limit)?;
-        let rows: Vec<Columns<'_>> =
-            serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("list of keys: {error}").into()))?;
+        let rows: Vec<Columns<'_>> = serde_json::from_str(&json)
+            .map_err(|error| StoreError::Corrupt(format!("list of keys: {error}").into()))?;
         return rows.into_iter().map(key).collect();
     }
     let rows = fetch_all!(tx, Row, select!("WHERE id > $1 ORDER BY id LIMIT $2"), after, limit)?;

@@ -1,6 +1,9 @@
 //! Resource names of records by their ids: one query for a whole page, whatever kinds of records it speaks of.
 
-use std::{collections::HashMap, fmt::Display};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Display,
+};
 
 use super::{Result, Tx, dialect};
 
@@ -20,11 +23,12 @@ impl Names {
 ///
 /// # Errors
 /// As [`super::StoreError`] says.
-pub async fn names(tx: &mut Tx, ids: impl IntoIterator<Item = String>) -> Result<Names> {
-    let ids: std::collections::BTreeSet<String> = ids.into_iter().collect();
+pub async fn names(tx: &mut Tx, ids: Vec<String>) -> Result<Names> {
     if ids.is_empty() {
         return Ok(Names::default());
     }
+    // Each once: a page of keys has few owners.
+    let ids: BTreeSet<String> = ids.into_iter().collect();
     let list = serde_json::Value::from_iter(ids).to_string();
     let statement = dialect::NAMES.text(tx);
     let rows = fetch_all!(tx, (String, String), statement, list)?;

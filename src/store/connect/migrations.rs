@@ -34,10 +34,9 @@ macro_rules! migrations {
 }
 
 fn migrator(files: Vec<(i64, &'static str, &'static str)>) -> Migrator {
-    let migration =
-        |(version, name, sql): (i64, &'static str, &'static str)| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        };
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
     Migrator::with_migrations(files.into_iter().map(migration).collect())
 }
 

@@ -97,10 +97,8 @@ async fn recognize(folder: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Unsafe(format!("it runs on SQLite {version}, which can lose commits")));
     }
     let (id,): (i64,) = sqlx::query_as("PRAGMA application_id").fetch_one(&mut connection).await.map_err(foreign)?;
-    let (tables,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM sqlite_schema")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(foreign)?;
+    let (tables,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM sqlite_schema").fetch_one(&mut connection).await.map_err(foreign)?;
     connection.close().await?;
     match (id, tables) {
         (APPLICATION_ID, _) | (0, 0) => Ok(()),

@@ -1,0 +1,234 @@
+//! Use cases of bindings, and of the roles that they give.
+
+use std::sync::Arc;
+
+use super::{
+    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, projects, service_accounts, teams, users,
+};
+use crate::{
+    domain::{
+        bindings::{Binding, Member, Principal, Scope},
+        change::Change,
+        names::{BindingName, MemberName, ScopeName, Slug, TenantName},
+        permission::Permission,
+        role::Role,
+        tenants::Tenant,
+    },
+    store::{self, Inserted, Page, names::Names},
+};
+
+/// The name of the scope above every tenant.
+pub const PLATFORM: &str = "platform";
+
+/// Asks for the roles.
+#[derive(Debug)]
+pub struct ListRoles;
+
+/// What a role is to be given on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskedScope {
+    /// Every tenant; only members of the system tenant can be given a role there.
+    Platform,
+    /// Something within the tenant.
+    Within(ScopeName),
+}
+
+/// Asks for a binding.
+#[derive(Debug)]
+pub struct CreateBinding {
+    /// The tenant of the member.
+    pub parent: TenantName,
+    /// The role.
+    pub role: Role,
+    /// To whom.
+    pub member: MemberName,
+    /// On what.
+    pub scope: AskedScope,
+}
+
+/// Asks for the bindings of a tenant.
+#[derive(Debug)]
+pub struct ListBindings {
+    /// Of which tenant.
+    pub parent: TenantName,
+    /// Which page.
+    pub page: Page,
+}
+
+/// Asks for a binding to be deleted.
+#[derive(Debug)]
+pub struct DeleteBinding {
+    /// Which.
+    pub name: BindingName,
+}
+
+/// A binding under its name.
+#[derive(Debug)]
+pub struct NamedBinding {
+    /// The name.
+    pub name: BindingName,
+    /// Name of the member.
+    pub member: String,
+    /// Name of the scope.
+    pub scope: String,
+    /// The binding.
+    pub binding: Binding,
+}
+
+/// A binding is gone; the revision at which decisions see it.
+#[derive(Debug)]
+pub struct BindingDeleted(pub i64);
+
+impl NamedBinding {
+    fn new(tenant: &Slug, names: &Names, binding: Binding) -> Self {
+        let scope = scope_id(binding.scope).map_or_else(|| PLATFORM.to_owned(), |id| names.of(id));
+        Self {
+            name: BindingName { tenant: tenant.clone(), binding: binding.id },
+            member: names.of(binding.member),
+            scope,
+            binding,
+        }
+    }
+}
+
+/// Id of the record that the scope is; `None` for the platform.
+fn scope_id(scope: Scope) -> Option<String> {
+    match scope {
+        Scope::Platform => None,
+        Scope::Tenant(id) => Some(id.to_string()),
+        Scope::Workspace(_, id) => Some(id.to_string()),
+        Scope::Project(_, _, id) => Some(id.to_string()),
+    }
+}
+
+async fn names(work: &mut Work<'_>, bindings: &[Binding]) -> Result<Names, AppError> {
+    let ids = bindings.iter().flat_map(|b| [Some(b.member.to_string()), scope_id(b.scope)]).flatten().collect();
+    Ok(store::names::names(&mut work.tx, ids).await?)
+}
+
+async fn find_member(work: &mut Work<'_>, name: &MemberName) -> Result<Member, AppError> {
+    Ok(match name {
+        MemberName::User(name) => Member::User(users::find(work, name).await?.id),
+        MemberName::Team(name) => Member::Team(teams::find(work, name).await?.id),
+        MemberName::ServiceAccount(name) => Member::ServiceAccount(service_accounts::find(work, name).await?.id),
+    })
+}
+
+async fn find_scope(work: &mut Work<'_>, asked: &AskedScope) -> Result<Scope, AppError> {
+    let name = match asked {
+        AskedScope::Platform if work.tenant.slug.as_str() == Tenant::SYSTEM => return Ok(Scope::Platform),
+        AskedScope::Platform => {
+            return Err(AppError::invalid(
+                "binding.scope",
+                "only members of tenants/system can be bound on the platform",
+            ));
+        }
+        AskedScope::Within(name) => name,
+    };
+    work.own(name.tenant(), name)?;
+    Ok(match name {
+        ScopeName::Tenant(_) => work.scope(),
+        ScopeName::Workspace(name) => {
+            let workspace = work.workspace(&name.workspace, name).await?;
+            work.workspace_scope(&workspace)
+        }
+        ScopeName::Project(name) => {
+            let project = projects::find(work, name).await?;
+            Scope::Project(project.tenant, project.workspace, project.id)
+        }
+    })
+}
+
+/// Lists the roles: the same for everybody.
+///
+/// # Errors
+/// [`AppError`]; so for every function of this module.
+#[expect(clippy::unused_async, reason = "every use case is awaited")]
+pub async fn list_roles(_: Arc<App>, _: Caller, _: ListRoles) -> Result<Vec<Role>, AppError> {
+    Ok(Role::ALL.to_vec())
+}
+
+/// Binds a role. Nobody gives away what they do not hold themselves. The same binding again changes nothing.
+pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Result<Changed<NamedBinding>, AppError> {
+    let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
+    let scope = find_scope(&mut work, &asked.scope).await?;
+    work.require(Permission::BindingsWrite, scope)?;
+    work.require_all(asked.role.permissions(), scope)?;
+    let binding = Binding {
+        id: app.new_id(work.now)?,
+        tenant: work.tenant.id,
+        role: asked.role,
+        member: find_member(&mut work, &asked.member).await?,
+        scope,
+        created: work.now,
+    };
+    let names = names(&mut work, &[binding]).await?;
+    let tenant = work.tenant.slug.clone();
+    if store::bindings::insert(&mut work.tx, &binding).await? == Inserted::Exists
+        && let Some(same) = store::bindings::same(&mut work.tx, &binding).await?
+    {
+        return Ok(Changed { record: NamedBinding::new(&tenant, &names, same), revision: work.unchanged() });
+    }
+    work.emit(Change::Binding(binding));
+    let named = NamedBinding::new(&tenant, &names, binding);
+    let revision = work.commit(Audit::new("bindings.create", &named.name, None, Some(&binding))).await?;
+    Ok(Changed { record: named, revision })
+}
+
+/// Lists the bindings of a tenant's members.
+pub async fn list(app: Arc<App>, caller: Caller, asked: ListBindings) -> Result<Listed<NamedBinding>, AppError> {
+    let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
+    work.require(Permission::BindingsRead, work.scope())?;
+    let rows = store::bindings::list(&mut work.tx, work.tenant.id, &asked.page).await?;
+    let names = names(&mut work, &rows).await?;
+    let listed = Listed::new(rows, &asked.page, |binding| binding.id.to_string());
+    Ok(listed.map(|binding| NamedBinding::new(&work.tenant.slug, &names, binding)))
+}
+
+/// Takes a role away. The last owner of a tenant and the last operator of the platform keep theirs.
+pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Result<BindingDeleted, AppError> {
+    let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
+    let found = store::bindings::by_id(&mut work.tx, asked.name.binding).await?;
+    let found = found.filter(|binding| binding.tenant == work.tenant.id);
+    let binding = found.ok_or_else(|| AppError::NotFound(asked.name.to_string()))?;
+    work.require(Permission::BindingsWrite, binding.scope)?;
+    work.require_all(binding.role.permissions(), binding.scope)?;
+    let member = match binding.member {
+        Member::User(id) => Some(Principal::User(id)),
+        Member::ServiceAccount(id) => Some(Principal::ServiceAccount(id)),
+        Member::Team(_) => None,
+    };
+    match (binding.role, binding.scope, member) {
+        (Role::Owner, Scope::Tenant(_), Some(member)) => keep_an_owner(&mut work, member).await?,
+        (Role::Operator, Scope::Platform, Some(member)) => keep_an_operator(&mut work, member).await?,
+        _ => {}
+    }
+    store::bindings::delete(&mut work.tx, binding.id).await?;
+    work.emit(Change::BindingDeleted(binding.id));
+    let revision = work.commit(Audit::new("bindings.delete", &asked.name, Some(&binding), None)).await?;
+    Ok(BindingDeleted(revision))
+}
+
+/// Refuses to put somebody out of action who is the last to own the tenant or to run the platform.
+pub(super) async fn keep_somebody(work: &mut Work<'_>, leaver: Principal) -> Result<(), AppError> {
+    keep_an_owner(work, leaver).await?;
+    keep_an_operator(work, leaver).await
+}
+
+async fn keep_an_owner(work: &mut Work<'_>, leaver: Principal) -> Result<(), AppError> {
+    let owners = store::bindings::owners(&mut work.tx, work.tenant.id).await?;
+    if owners == [leaver] {
+        return Err(AppError::State(format!("tenants/{} would be without an active owner", work.tenant.slug)));
+    }
+    Ok(())
+}
+
+async fn keep_an_operator(work: &mut Work<'_>, leaver: Principal) -> Result<(), AppError> {
+    // Only members of the system tenant run the platform, and its log is locked: nobody else leaves at the same time.
+    if work.tenant.slug.as_str() == Tenant::SYSTEM
+        && store::bindings::operators(&mut work.tx, work.tenant.id).await? == [leaver]
+    {
+        return Err(AppError::State("the platform would be without an active operator".to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! Use cases of API keys.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    App, AppError, Changed, Listed, Work,
+    caller::Caller,
+    context::{Audit, random},
+    projects, service_accounts, users,
+};
+use crate::{
+    domain::{
+        bindings::Principal,
+        change::Change,
+        key_secret::{KeySecret, Presented, RANDOM_BYTES},
+        keys::{Allowlist, Key, KeyState},
+        names::{KeyName, PrincipalName, ProjectName, WorkspaceName},
+        permission::Permission,
+        tenants::Lifecycle,
+        time::Timestamp,
+        users::UserState,
+        workspaces::Workspace,
+    },
+    store::{self, Inserted, Page, names::Names},
+};
+
+/// Asks for a new key.
+#[derive(Debug)]
+pub struct CreateKey {
+    /// Where.
+    pub parent: WorkspaceName,
+    /// Its name for people.
+    pub display_name: String,
+    /// Whose it is.
+    pub owner: PrincipalName,
+    /// Project that calls are tagged with.
+    pub project: Option<ProjectName>,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+    /// What it may be used for.
+    pub allowlist: Allowlist,
+}
+
+/// Asks for a key.
+#[derive(Debug)]
+pub struct GetKey {
+    /// Which.
+    pub name: KeyName,
+}
+
+/// Asks for the keys of a workspace.
+#[derive(Debug)]
+pub struct ListKeys {
+    /// Of which workspace.
+    pub parent: WorkspaceName,
+    /// Which page.
+    pub page: Page,
+}
+
+/// Asks for a key to be disabled, enabled or revoked.
+#[derive(Debug)]
+pub struct SetKeyState {
+    /// Which.
+    pub name: KeyName,
+    /// The state it is to be in.
+    pub state: KeyState,
+    /// Why, for the audit log.
+    pub reason: String,
+}
+
+/// A key under its name.
+#[derive(Debug)]
+pub struct NamedKey {
+    /// The name.
+    pub name: KeyName,
+    /// Name of the owner.
+    pub owner: String,
+    /// Name of the project; empty without one.
+    pub project: String,
+    /// First part of the key, safe to show: `prod_tr_4Kd0...`.
+    pub hint: String,
+    /// The key.
+    pub key: Key,
+}
+
+/// A new key, its secret, and the revision at which decisions see it.
+pub struct KeyCreated {
+    /// The key.
+    pub record: NamedKey,
+    /// The whole key, for the one answer that shows it.
+    pub secret: KeySecret,
+    /// The revision.
+    pub revision: i64,
+}
+
+impl NamedKey {
+    fn new(parent: &WorkspaceName, workspace: &Workspace, names: &Names, key: Key) -> Self {
+        let shown: String = key.public_id.as_str().chars().take(4).collect();
+        Self {
+            name: KeyName { tenant: parent.tenant.clone(), workspace: parent.workspace.clone(), key: key.id },
+            owner: names.of(key.owner),
+            project: key.project.map(|id| names.of(id)).unwrap_or_default(),
+            hint: format!("{}_tr_{shown}...", workspace.key_prefix()),
+            key,
+        }
+    }
+}
+
+async fn names(work: &mut Work<'_>, keys: &[Key]) -> Result<Names, AppError> {
+    let ids = keys
+        .iter()
+        .flat_map(|key| [Some(key.owner.to_string()), key.project.map(|id| id.to_string())])
+        .flatten()
+        .collect();
+    Ok(store::names::names(&mut work.tx, ids).await?)
+}
+
+async fn named(work: &mut Work<'_>, workspace: &Workspace, key: Key) -> Result<NamedKey, AppError> {
+    let names = names(work, std::slice::from_ref(&key)).await?;
+    let parent = WorkspaceName { tenant: work.tenant.slug.clone(), workspace: workspace.slug.clone() };
+    Ok(NamedKey::new(&parent, workspace, &names, key))
+}
+
+/// The key with this name and its workspace, if its tenant is the one at work.
+pub(super) async fn find(work: &mut Work<'_>, name: &KeyName) -> Result<(Workspace, Key), AppError> {
+    work.own(&name.tenant, name)?;
+    let workspace = work.workspace(&name.workspace, name).await?;
+    let found = store::keys::by_id(&mut work.tx, name.key).await?;
+    let key = found.filter(|key| key.workspace == workspace.id).ok_or_else(|| AppError::NotFound(name.to_string()))?;
+    Ok((workspace, key))
+}
+
+/// Somebody of the tenant who is active: only they can own a new key.
+async fn find_owner(work: &mut Work<'_>, name: &PrincipalName) -> Result<Principal, AppError> {
+    let (principal, active) = match name {
+        PrincipalName::User(name) => {
+            let user = users::find(work, name).await?;
+            (Principal::User(user.id), user.state == UserState::Active)
+        }
+        PrincipalName::ServiceAccount(name) => {
+            let account = service_accounts::find(work, name).await?;
+            (Principal::ServiceAccount(account.id), account.state == Lifecycle::Active)
+        }
+    };
+    if active { Ok(principal) } else { Err(AppError::State(format!("{name} is not active"))) }
+}
+
+/// The record of a key for the audit log: all but what is stored of its secret.
+fn redacted(key: &Key) -> Value {
+    let mut record = serde_json::to_value(key).unwrap_or_default();
+    if let Some(fields) = record.as_object_mut() {
+        fields.remove("hash");
+    }
+    record
+}
+
+/// Draws a secret that fits the workspace.
+fn draw(workspace: &Workspace) -> Result<KeySecret, AppError> {
+    loop {
+        // The bytes do not suffice once in 10^20 keys.
+        if let Some(secret) = KeySecret::generate(&workspace.key_prefix(), &random::<RANDOM_BYTES>()?) {
+            return Ok(secret);
+        }
+    }
+}
+
+/// Creates a key. One's own needs less than somebody else's.
+///
+/// # Errors
+/// [`AppError`]; so for every function of this module.
+pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<KeyCreated, AppError> {
+    let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
+    let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
+    let scope = work.workspace_scope(&workspace);
+    let owner = match find_owner(&mut work, &asked.owner).await {
+        Ok(owner) if owner == caller.principal => {
+            work.require(Permission::KeysCreate, scope)?;
+            owner
+        }
+        // The permission first: without it, whether there is such an owner is not the caller's business.
+        other => {
+            work.require(Permission::KeysWrite, scope)?;
+            other?
+        }
+    };
+    let project = match &asked.project {
+        Some(name) if name.workspace != asked.parent.workspace => return Err(AppError::NotFound(name.to_string())),
+        Some(name) => Some(projects::find(&mut work, name).await?.id),
+        None => None,
+    };
+    if asked.expires.is_some_and(|expires| expires <= work.now) {
+        return Err(AppError::invalid("key.expire_time", "must be in the future"));
+    }
+    let secret = draw(&workspace)?;
+    let presented = Presented::parse(secret.expose());
+    let presented = presented.ok_or_else(|| AppError::State("the new key does not read as one".to_owned()))?;
+    let key = Key {
+        id: app.new_id(work.now)?,
+        tenant: work.tenant.id,
+        workspace: workspace.id,
+        owner,
+        project,
+        public_id: secret.public_id,
+        hash: app.pepper.hash(&presented),
+        display_name: asked.display_name,
+        state: KeyState::Active,
+        expires: asked.expires,
+        allowlist: asked.allowlist,
+        created: work.now,
+        version: 1,
+    };
+    if store::keys::insert(&mut work.tx, &key).await? == Inserted::Exists {
+        // Two of 62^12 public ids: the randomness of the system must be broken.
+        return Err(AppError::State("the new key's public id is taken: is the system's randomness broken?".to_owned()));
+    }
+    work.emit(Change::Key(Box::new(key.clone())));
+    let audit = redacted(&key);
+    let record = named(&mut work, &workspace, key).await?;
+    let revision = work.commit(Audit::new("keys.create", &record.name, None, Some(&audit))).await?;
+    Ok(KeyCreated { record, secret, revision })
+}
+
+/// Reads a key.
+pub async fn get(app: Arc<App>, caller: Caller, asked: GetKey) -> Result<NamedKey, AppError> {
+    let mut work = app.read(&caller, &asked.name.tenant, &asked.name).await?;
+    let (workspace, key) = find(&mut work, &asked.name).await?;
+    work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
+    named(&mut work, &workspace, key).await
+}
+
+/// Lists the keys of a workspace.
+pub async fn list(app: Arc<App>, caller: Caller, asked: ListKeys) -> Result<Listed<NamedKey>, AppError> {
+    let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
+    let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
+    work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
+    let rows = store::keys::list(&mut work.tx, workspace.id, &asked.page).await?;
+    let names = names(&mut work, &rows).await?;
+    let listed = Listed::new(rows, &asked.page, |key| key.id.to_string());
+    Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, key)))
+}
+
+/// Disables, enables or revokes a key. Whose key it is may do so with it; nobody brings a revoked one back.
+pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Result<Changed<NamedKey>, AppError> {
+    let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
+    let (workspace, before) = find(&mut work, &asked.name).await?;
+    let (action, permission) = match asked.state {
+        KeyState::Active => ("keys.enable", Permission::KeysWrite),
+        KeyState::Disabled => ("keys.disable", Permission::KeysWrite),
+        KeyState::Revoked => ("keys.revoke", Permission::KeysRevoke),
+    };
+    if before.owner != caller.principal {
+        work.require(permission, work.workspace_scope(&workspace))?;
+    }
+    if before.state == asked.state {
+        let record = named(&mut work, &workspace, before).await?;
+        return Ok(Changed { record, revision: work.unchanged() });
+    }
+    if before.state == KeyState::Revoked {
+        return Err(AppError::State(format!("{} is revoked, for good", asked.name)));
+    }
+    let after = Key { state: asked.state, version: before.version + 1, ..before.clone() };
+    store::keys::update(&mut work.tx, &after).await?;
+    work.emit(Change::Key(Box::new(after.clone())));
+    let audit = Audit::new(action, &asked.name, Some(&redacted(&before)), Some(&redacted(&after)));
+    let record = named(&mut work, &workspace, after).await?;
+    let revision = work.commit(audit.because(asked.reason)).await?;
+    Ok(Changed { record, revision })
+}

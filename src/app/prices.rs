@@ -1,0 +1,83 @@
+//! Use cases of the price list, which is the same for every tenant.
+
+use std::sync::Arc;
+
+use super::{App, AppError, Listed, caller::Caller, context::Audit};
+use crate::{
+    domain::{
+        bindings::Scope, change::Change, names::TenantName, permission::Permission, prices::Price, tenants::Tenant,
+    },
+    store::{self, Page},
+};
+
+/// Between provider and model in a cursor: neither has control characters.
+const SEPARATOR: char = '\n';
+
+/// Asks for prices to be in force.
+#[derive(Debug)]
+pub struct ImportPrices {
+    /// The prices, each provider's model once; their ids do not matter.
+    pub prices: Vec<Price>,
+}
+
+/// Asks for the prices in force.
+#[derive(Debug)]
+pub struct ListPrices {
+    /// Which page.
+    pub page: Page,
+}
+
+/// The prices are in force.
+#[derive(Debug)]
+pub struct PricesImported {
+    /// How many were new or different.
+    pub changed: usize,
+    /// The revision at which decisions see them.
+    pub revision: i64,
+}
+
+/// Puts prices in force, all or none. A changed price is a new one: holds remember the price that they were taken at.
+///
+/// # Errors
+/// [`AppError`]; so for every function of this module.
+pub async fn import(app: Arc<App>, caller: Caller, asked: ImportPrices) -> Result<PricesImported, AppError> {
+    // Before the system tenant is spoken of: a caller without the permission may not know of it.
+    let (tx, authority) = app.authority(&caller).await?;
+    if !authority.on(Scope::Platform).has(Permission::PricesWrite) {
+        return Err(AppError::Forbidden(Permission::PricesWrite));
+    }
+    drop(tx);
+    let system: TenantName =
+        format!("tenants/{}", Tenant::SYSTEM).parse().map_err(|_| AppError::NotFound(Tenant::SYSTEM.to_owned()))?;
+    let mut work = app.change(&caller, &system.tenant, &system).await?;
+    work.require(Permission::PricesWrite, Scope::Platform)?;
+    let mut id = store::prices::last_id(&mut work.tx).await?;
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for price in asked.prices {
+        let current = store::prices::current(&mut work.tx, &price.provider, &price.model).await?;
+        let same = |current: &Price| Price { id: current.id, ..price.clone() } == *current;
+        if current.as_ref().is_some_and(same) {
+            continue;
+        }
+        id += 1;
+        let price = Price { id, ..price };
+        store::prices::put(&mut work.tx, &price, work.now).await?;
+        before.extend(current);
+        after.push(price);
+    }
+    let changed = after.len();
+    if changed == 0 {
+        return Ok(PricesImported { changed, revision: work.unchanged() });
+    }
+    let audit = Audit::new("prices.import", "prices", Some(&before), Some(&after));
+    work.emit(Change::Prices(after));
+    Ok(PricesImported { changed, revision: work.commit(audit).await? })
+}
+
+/// Lists the prices in force.
+pub async fn list(app: Arc<App>, caller: Caller, asked: ListPrices) -> Result<Listed<Price>, AppError> {
+    let (mut tx, _) = app.authority(&caller).await?;
+    let after = asked.page.after.split_once(SEPARATOR).unwrap_or_default();
+    let rows = store::prices::list(&mut tx, after, asked.page.limit).await?;
+    Ok(Listed::new(rows, &asked.page, |price| format!("{}{SEPARATOR}{}", price.provider, price.model)))
+}

@@ -1,0 +1,92 @@
+//! What messages of roles and bindings mean.
+
+use super::parse::{self, FieldError, invalid};
+use crate::{
+    app::bindings::{
+        AskedScope, BindingDeleted, CreateBinding, DeleteBinding, ListBindings, ListRoles, NamedBinding, PLATFORM,
+    },
+    domain::{names::ScopeName, role::Role},
+    pb::tollreeve::v1 as pb,
+};
+
+impl TryFrom<pb::ListRolesRequest> for ListRoles {
+    type Error = FieldError;
+
+    fn try_from(_: pb::ListRolesRequest) -> Result<Self, FieldError> {
+        Ok(Self)
+    }
+}
+
+impl From<Role> for pb::Role {
+    fn from(role: Role) -> Self {
+        Self {
+            name: role.to_string(),
+            description: role.description().to_owned(),
+            permissions: role.permissions().iter().map(|permission| permission.to_string()).collect(),
+        }
+    }
+}
+
+impl From<Vec<Role>> for pb::ListRolesResponse {
+    fn from(roles: Vec<Role>) -> Self {
+        Self { roles: roles.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl From<NamedBinding> for pb::Binding {
+    fn from(named: NamedBinding) -> Self {
+        Self {
+            name: named.name.to_string(),
+            role: named.binding.role.to_string(),
+            member: named.member,
+            scope: named.scope,
+            create_time: Some(parse::to_wire(named.binding.created)),
+        }
+    }
+}
+
+/// Reads what a role is to be given on.
+fn scope(text: &str) -> Result<AskedScope, FieldError> {
+    match text {
+        PLATFORM => Ok(AskedScope::Platform),
+        _ => parse::required::<ScopeName>("binding.scope", text).map(AskedScope::Within),
+    }
+}
+
+impl TryFrom<pb::CreateBindingRequest> for CreateBinding {
+    type Error = FieldError;
+
+    fn try_from(request: pb::CreateBindingRequest) -> Result<Self, FieldError> {
+        let binding = parse::present("binding", request.binding)?;
+        Ok(Self {
+            parent: parse::required("parent", &request.parent)?,
+            role: parse::required("binding.role", &binding.role)?,
+            member: parse::required("binding.member", &binding.member).map_err(|_: FieldError| {
+                invalid("binding.member", "must be a name of a user, team or service account")
+            })?,
+            scope: scope(&binding.scope)?,
+        })
+    }
+}
+
+impl From<BindingDeleted> for pb::DeleteBindingResponse {
+    fn from(BindingDeleted(revision): BindingDeleted) -> Self {
+        Self { revision }
+    }
+}
+
+asks_by_name! {
+    DeleteBindingRequest => DeleteBinding;
+}
+
+asks_for_page! {
+    ListBindingsRequest => ListBindings;
+}
+
+impl From<crate::app::Changed<NamedBinding>> for pb::CreateBindingResponse {
+    fn from(changed: crate::app::Changed<NamedBinding>) -> Self {
+        Self { binding: Some(changed.record.into()), revision: changed.revision }
+    }
+}
+
+answers_page!(NamedBinding as bindings: ListBindingsResponse);

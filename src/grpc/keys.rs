@@ -1,0 +1,128 @@
+//! `KeyService`, and what messages of keys mean.
+
+use tonic::Request;
+
+use super::{
+    parse::{self, FieldError, invalid},
+    services::{Answer, Management},
+};
+use crate::{
+    app::keys::{self, CreateKey, GetKey, KeyCreated, ListKeys, NamedKey, SetKeyState},
+    domain::keys::KeyState,
+    pb::tollreeve::v1::{self as pb, key_service_server::KeyService, *},
+};
+
+/// Longest reason, in characters.
+const MAX_REASON: usize = 1024;
+
+#[tonic::async_trait]
+impl KeyService for Management {
+    async fn create_key(&self, request: Request<CreateKeyRequest>) -> Answer<CreateKeyResponse> {
+        self.run(request, keys::create).await
+    }
+
+    async fn get_key(&self, request: Request<GetKeyRequest>) -> Answer<GetKeyResponse> {
+        self.run(request, keys::get).await
+    }
+
+    async fn list_keys(&self, request: Request<ListKeysRequest>) -> Answer<ListKeysResponse> {
+        self.run(request, keys::list).await
+    }
+
+    async fn disable_key(&self, request: Request<DisableKeyRequest>) -> Answer<DisableKeyResponse> {
+        self.run(request, keys::set_state).await
+    }
+
+    async fn enable_key(&self, request: Request<EnableKeyRequest>) -> Answer<EnableKeyResponse> {
+        self.run(request, keys::set_state).await
+    }
+
+    async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Answer<RevokeKeyResponse> {
+        self.run(request, keys::set_state).await
+    }
+}
+
+impl From<KeyState> for pb::KeyState {
+    fn from(state: KeyState) -> Self {
+        match state {
+            KeyState::Active => Self::Active,
+            KeyState::Disabled => Self::Disabled,
+            KeyState::Revoked => Self::Revoked,
+        }
+    }
+}
+
+impl From<NamedKey> for pb::Key {
+    fn from(named: NamedKey) -> Self {
+        let key = named.key;
+        Self {
+            name: named.name.to_string(),
+            display_name: key.display_name,
+            owner: named.owner,
+            project: named.project,
+            hint: named.hint,
+            state: pb::KeyState::from(key.state).into(),
+            expire_time: key.expires.map(parse::to_wire),
+            allowlist: (!key.allowlist.is_open()).then(|| key.allowlist.into()),
+            create_time: Some(parse::to_wire(key.created)),
+            etag: parse::etag(key.version),
+        }
+    }
+}
+
+impl TryFrom<CreateKeyRequest> for CreateKey {
+    type Error = FieldError;
+
+    fn try_from(request: CreateKeyRequest) -> Result<Self, FieldError> {
+        let key = parse::present("key", request.key)?;
+        let project = (!key.project.is_empty()).then(|| parse::required("key.project", &key.project));
+        let owner: Result<_, FieldError> = parse::required("key.owner", &key.owner);
+        Ok(Self {
+            parent: parse::required("parent", &request.parent)?,
+            display_name: parse::display_name("key.display_name", key.display_name, &"key")?,
+            owner: owner.map_err(|_| invalid("key.owner", "must be the name of a user or service account"))?,
+            project: project.transpose()?,
+            expires: key.expire_time.map(|time| parse::timestamp("key.expire_time", &time)).transpose()?,
+            allowlist: key.allowlist.unwrap_or_default().try_into()?,
+        })
+    }
+}
+
+impl TryFrom<RevokeKeyRequest> for SetKeyState {
+    type Error = FieldError;
+
+    fn try_from(request: RevokeKeyRequest) -> Result<Self, FieldError> {
+        Ok(Self {
+            name: parse::required("name", &request.name)?,
+            state: KeyState::Revoked,
+            reason: parse::bounded("reason", request.reason, MAX_REASON)?,
+        })
+    }
+}
+
+impl From<KeyCreated> for CreateKeyResponse {
+    fn from(created: KeyCreated) -> Self {
+        Self {
+            key: Some(created.record.into()),
+            secret: created.secret.expose().to_owned(),
+            revision: created.revision,
+        }
+    }
+}
+
+asks_by_name! {
+    GetKeyRequest => GetKey;
+    DisableKeyRequest => SetKeyState { state: KeyState::Disabled, reason: String::new() };
+    EnableKeyRequest => SetKeyState { state: KeyState::Active, reason: String::new() };
+}
+
+asks_for_page! {
+    ListKeysRequest => ListKeys;
+}
+
+answers_one! {
+    NamedKey as key: read GetKeyResponse;
+    changed DisableKeyResponse, EnableKeyResponse, RevokeKeyResponse;
+}
+
+answers_page!(NamedKey as keys: ListKeysResponse);

@@ -1,0 +1,64 @@
+//! The shapes that most messages have, so that the files beside this one say only what is different.
+
+/// Messages that carry nothing but a name, and the use case that each asks for; with fields that are the same for all.
+macro_rules! asks_by_name {
+    ($($message:ident => $asked:ident $({ $($field:ident: $value:expr),+ })?;)+) => {$(
+        impl TryFrom<$crate::pb::tollreeve::v1::$message> for $asked {
+            type Error = $crate::grpc::parse::FieldError;
+
+            fn try_from(
+                request: $crate::pb::tollreeve::v1::$message,
+            ) -> Result<Self, $crate::grpc::parse::FieldError> {
+                Ok(Self { name: $crate::grpc::parse::required("name", &request.name)?, $($($field: $value),+)? })
+            }
+        }
+    )+};
+}
+
+/// Messages that ask for a page of what a parent has.
+macro_rules! asks_for_page {
+    ($($message:ident => $asked:ident;)+) => {$(
+        impl TryFrom<$crate::pb::tollreeve::v1::$message> for $asked {
+            type Error = $crate::grpc::parse::FieldError;
+
+            fn try_from(
+                request: $crate::pb::tollreeve::v1::$message,
+            ) -> Result<Self, $crate::grpc::parse::FieldError> {
+                Ok(Self {
+                    parent: $crate::grpc::parse::required("parent", &request.parent)?,
+                    page: $crate::grpc::parse::page(request.page_size, &request.page_token)?,
+                })
+            }
+        }
+    )+};
+}
+
+/// Answers that carry one record: as it was read, or after a change and with its revision.
+macro_rules! answers_one {
+    ($record:ident as $field:ident: read $($read:ident),+; $(changed $($changed:ident),+;)?) => {
+        $(impl From<$record> for $crate::pb::tollreeve::v1::$read {
+            fn from(record: $record) -> Self {
+                Self { $field: Some(record.into()) }
+            }
+        })+
+        $($(impl From<$crate::app::Changed<$record>> for $crate::pb::tollreeve::v1::$changed {
+            fn from(changed: $crate::app::Changed<$record>) -> Self {
+                Self { $field: Some(changed.record.into()), revision: changed.revision }
+            }
+        })+)?
+    };
+}
+
+/// Answers that carry a page of records.
+macro_rules! answers_page {
+    ($record:ident as $field:ident: $answer:ident) => {
+        impl From<$crate::app::Listed<$record>> for $crate::pb::tollreeve::v1::$answer {
+            fn from(listed: $crate::app::Listed<$record>) -> Self {
+                Self {
+                    $field: listed.records.into_iter().map(Into::into).collect(),
+                    next_page_token: $crate::grpc::parse::page_token(&listed.next),
+                }
+            }
+        }
+    };
+}

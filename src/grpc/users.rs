@@ -1,0 +1,82 @@
+//! What messages of users mean.
+
+use super::parse::{self, FieldError, invalid};
+use crate::{
+    app::users::{CreateUser, GetUser, ListUsers, NamedUser, SetUserState},
+    domain::{
+        names::TeamName,
+        role::Role,
+        users::{MAX_TEAMS, UserState, is_email},
+    },
+    pb::tollreeve::v1 as pb,
+};
+
+/// Longest name for people, in characters.
+const MAX_NAME: usize = 128;
+
+impl From<UserState> for pb::UserState {
+    fn from(state: UserState) -> Self {
+        match state {
+            UserState::Invited => Self::Invited,
+            UserState::Active => Self::Active,
+            UserState::Suspended => Self::Suspended,
+        }
+    }
+}
+
+impl From<NamedUser> for pb::User {
+    fn from(named: NamedUser) -> Self {
+        Self {
+            name: named.name.to_string(),
+            email: named.user.email,
+            display_name: named.user.display_name,
+            state: pb::UserState::from(named.user.state).into(),
+            teams: named.teams,
+            create_time: Some(parse::to_wire(named.user.created)),
+            etag: parse::etag(named.user.version),
+        }
+    }
+}
+
+impl TryFrom<pb::CreateUserRequest> for CreateUser {
+    type Error = FieldError;
+
+    fn try_from(request: pb::CreateUserRequest) -> Result<Self, FieldError> {
+        let user = parse::present("user", request.user)?;
+        if user.email.is_empty() {
+            return Err(invalid("user.email", "is required"));
+        }
+        if !is_email(&user.email) {
+            return Err(invalid("user.email", "is not an address of at most 254 characters"));
+        }
+        if user.teams.len() > MAX_TEAMS {
+            return Err(invalid("user.teams", format!("must be at most {MAX_TEAMS}")));
+        }
+        let team = |(i, name): (usize, &String)| parse::required::<TeamName>(&format!("user.teams[{i}]"), name);
+        let local_part: String = user.email.split('@').next().unwrap_or_default().chars().take(MAX_NAME).collect();
+        Ok(Self {
+            parent: parse::required("parent", &request.parent)?,
+            display_name: parse::display_name("user.display_name", user.display_name, &local_part)?,
+            teams: user.teams.iter().enumerate().map(team).collect::<Result<_, _>>()?,
+            role: if request.role.is_empty() { Role::Member } else { parse::required("role", &request.role)? },
+            email: user.email,
+        })
+    }
+}
+
+asks_by_name! {
+    GetUserRequest => GetUser;
+    SuspendUserRequest => SetUserState { state: UserState::Suspended };
+    ReactivateUserRequest => SetUserState { state: UserState::Active };
+}
+
+asks_for_page! {
+    ListUsersRequest => ListUsers;
+}
+
+answers_one! {
+    NamedUser as user: read GetUserResponse;
+    changed CreateUserResponse, SuspendUserResponse, ReactivateUserResponse;
+}
+
+answers_page!(NamedUser as users: ListUsersResponse);
