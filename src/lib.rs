@@ -8,6 +8,10 @@ pub mod pb {
     //! What `proto/` compiles to.
     #![allow(missing_docs, clippy::all, clippy::pedantic)]
     include!(concat!(env!("OUT_DIR"), "/protos.rs"));
-}
 
+    /// Every message and service with its comments, as reflection serves it.
+    pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+}
+pub mod config;
+pub mod runtime;
 pub mod store;

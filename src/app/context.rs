@@ -31,7 +31,7 @@ pub struct App {
     /// Carries committed changes to the engine.
     pub feed: Feed,
     /// Signs and checks bearer tokens.
-    pub tokens: TokenKeys,
+    pub tokens: Arc<TokenKeys>,
     /// Hashes the secrets of API keys.
     pub pepper: Pepper,
     /// Tells the time.

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bindings;
+pub mod bootstrap;
 pub mod budgets;
 pub mod caller;
 pub mod context;

@@ -6,23 +6,13 @@ use bytes::Bytes;
 
 use super::parse::to_wire;
 use crate::{
-    domain::{bindings::Principal, money::Unit, time::Timestamp},
+    domain::{bindings::Principal, time::Timestamp},
     engine::{
         charge::{ChargeAnswer, ChargeStatus},
         question::{Answer, BudgetView, Denial, DenialCode, HoldView, PrincipalView, Warning},
     },
     pb::tollreeve::v1 as pb,
 };
-
-impl From<Unit> for pb::Unit {
-    fn from(unit: Unit) -> Self {
-        match unit {
-            Unit::Usd => Self::UsdNanos,
-            Unit::Requests => Self::Requests,
-            Unit::Tokens => Self::Tokens,
-        }
-    }
-}
 
 impl From<DenialCode> for pb::DenialCode {
     fn from(code: DenialCode) -> Self {

@@ -6,6 +6,8 @@
 #[macro_use]
 mod macros;
 
+pub mod gate;
+pub mod layers;
 pub mod parse;
 pub mod services;
 pub mod status;
@@ -16,6 +18,8 @@ mod audit;
 mod bindings;
 mod budgets;
 mod credits;
+mod gate_answers;
+mod gate_questions;
 mod identity;
 mod keys;
 mod prices;

@@ -5,11 +5,14 @@ use std::{future::Future, sync::Arc};
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
-use super::{parse::FieldError, status};
+use super::{layers::authn::Authenticated, parse::FieldError, status};
 use crate::app::{App, AppError, caller::Caller};
 
 /// What a handler answers.
 pub(super) type Answer<T> = Result<Response<T>, Status>;
+
+/// Most characters of a header that are kept in the audit log.
+const MAX_HEADER: usize = 256;
 
 /// A service of the management plane.
 #[derive(Clone)]
@@ -48,7 +51,19 @@ impl Management {
     }
 }
 
-/// The caller that the authentication layer found.
-pub(super) fn caller_of<M>(request: &Request<M>) -> Result<Caller, Status> {
-    request.extensions().get::<Caller>().cloned().ok_or_else(status::unauthenticated)
+/// The caller that the authentication layer found, and where the call came from.
+fn caller_of<M>(request: &Request<M>) -> Result<Caller, Status> {
+    let who = request.extensions().get::<Authenticated>().ok_or_else(status::unauthenticated)?;
+    let header = |name: &str| {
+        let text = request.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        text.chars().take(MAX_HEADER).collect::<String>()
+    };
+    Ok(Caller {
+        principal: who.principal,
+        tenant: who.tenant,
+        name: who.name.to_string(),
+        source: request.remote_addr().map(|addr| addr.to_string()).unwrap_or_default(),
+        user_agent: header("user-agent"),
+        request_id: header("x-request-id"),
+    })
 }

@@ -1,0 +1,266 @@
+//! Configuration: the only reader of flags, environment and files. Parse first, then validate, then nothing changes.
+//!
+//! A setting is looked for among the flags, then in the environment, then in the file, then it has its default. An
+//! unknown setting, wherever it stands, ends the start: a typing error must not become a default.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::store::connect::Settings;
+
+/// Begins the name of every environment variable that belongs to this program.
+const ENV_PREFIX: &str = "TOLLREEVE_";
+/// Variables that other commands of this program read; no settings of the server.
+const CLIENT_ENV: [&str; 3] = ["TOLLREEVE_SERVER", "TOLLREEVE_TOKEN", "TOLLREEVE_CONFIG"];
+
+/// The settings as they are given, in any of the three places.
+#[derive(Args, Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Address to listen on [default: 127.0.0.1:50051]
+    #[arg(long, env = "TOLLREEVE_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Listen in plain text on an address that others can reach
+    #[arg(long, env = "TOLLREEVE_ALLOW_REMOTE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_remote_plaintext: Option<bool>,
+    /// Folder of the embedded database and the key files [default: ./tollreeve-data]
+    #[arg(long, env = "TOLLREEVE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// PostgreSQL to use in place of the embedded database: postgres://user:password@host/database
+    #[arg(long, env = "TOLLREEVE_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+    /// Folder of the key files [default: keys in the data folder]
+    #[arg(long, env = "TOLLREEVE_KEYS_DIR")]
+    pub keys_dir: Option<PathBuf>,
+    /// Threads that serve calls [default: one per core]
+    #[arg(long, env = "TOLLREEVE_THREADS")]
+    pub threads: Option<usize>,
+    /// Seconds that a hold stays after its end, for charges on their way; 15 to 900 [default: 120]
+    #[arg(long, env = "TOLLREEVE_HOLD_GRACE_SECONDS")]
+    pub hold_grace_seconds: Option<u64>,
+    /// Most Authorize and Charge calls under way at once [default: 20000]
+    #[arg(long, env = "TOLLREEVE_MAX_GATE_CALLS")]
+    pub max_gate_calls: Option<usize>,
+    /// Most management calls under way at once [default: 512]
+    #[arg(long, env = "TOLLREEVE_MAX_MANAGEMENT_CALLS")]
+    pub max_management_calls: Option<usize>,
+    /// What to log, as in `info` or `tollreeve=debug` [default: info]
+    #[arg(long, env = "TOLLREEVE_LOG")]
+    pub log: Option<String>,
+    /// How to log: text or json [default: text]
+    #[arg(long, env = "TOLLREEVE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// OpenTelemetry collector to send traces to, by OTLP over gRPC: http://host:4317
+    #[arg(long, env = "TOLLREEVE_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+    /// Share of the calls that are traced when the caller does not say; 0 to 1 [default: 0.01]
+    #[arg(long, env = "TOLLREEVE_TRACE_RATIO")]
+    pub trace_ratio: Option<f64>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings, complete and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Where the database is.
+    pub database: Settings,
+    /// Folder of the key files.
+    pub keys_dir: PathBuf,
+    /// Threads that serve calls; at least 1.
+    pub threads: usize,
+    /// How long a hold stays after its end.
+    pub hold_grace: Duration,
+    /// Most calls under way at once.
+    pub limits: crate::grpc::layers::shed::Limits,
+    /// What and how to log.
+    pub telemetry: TelemetryConfig,
+}
+
+/// What the server says of itself.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// What to log.
+    pub log: String,
+    /// How.
+    pub format: LogFormat,
+    /// Where to send traces.
+    pub otlp_endpoint: Option<String>,
+    /// Share of the calls that are traced when the caller does not say.
+    pub trace_ratio: f64,
+}
+
+/// A setting cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Its value cannot be.
+    #[error("{setting}: {why}")]
+    Value {
+        /// The setting, as the file names it.
+        setting: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no such setting.
+    #[error("{0} is not a setting of this version; `tollreeve serve --help` lists them")]
+    Unknown(String),
+    /// The file cannot be read.
+    #[error("{path}: {why}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why not; for a mistake in it, with line and column.
+        why: String,
+    },
+}
+
+impl Options {
+    /// Fills in from a file what is not set.
+    ///
+    /// # Errors
+    /// [`ConfigError::File`], with line and column of the mistake.
+    pub fn or_file(self, path: &Path) -> Result<Self, ConfigError> {
+        let bad = |why: String| ConfigError::File { path: path.to_owned(), why };
+        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        let file: Self = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        Ok(Self {
+            listen: self.listen.or(file.listen),
+            allow_remote_plaintext: self.allow_remote_plaintext.or(file.allow_remote_plaintext),
+            data_dir: self.data_dir.or(file.data_dir),
+            database_url: self.database_url.or(file.database_url),
+            keys_dir: self.keys_dir.or(file.keys_dir),
+            threads: self.threads.or(file.threads),
+            hold_grace_seconds: self.hold_grace_seconds.or(file.hold_grace_seconds),
+            max_gate_calls: self.max_gate_calls.or(file.max_gate_calls),
+            max_management_calls: self.max_management_calls.or(file.max_management_calls),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+            otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+            trace_ratio: self.trace_ratio.or(file.trace_ratio),
+        })
+    }
+
+    /// Checks every setting and completes them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn validate(self) -> Result<Config, ConfigError> {
+        let bad = |setting, why: &str| ConfigError::Value { setting, why: why.to_owned() };
+        let listen = self.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 50051).into());
+        if !listen.ip().is_loopback() && self.allow_remote_plaintext != Some(true) {
+            return Err(bad(
+                "listen",
+                "others could reach this address, and keys would cross the network in plain text: listen on a loopback \
+                 address behind a proxy that ends TLS, or set allow_remote_plaintext",
+            ));
+        }
+        let data_dir = self.data_dir.unwrap_or_else(|| PathBuf::from("tollreeve-data"));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = self.threads.unwrap_or(cores);
+        if !(1..=1024).contains(&threads) {
+            return Err(bad("threads", "must be 1 to 1024"));
+        }
+        let grace = self.hold_grace_seconds.unwrap_or(120);
+        if !(1..=900).contains(&grace) {
+            return Err(bad("hold_grace_seconds", "must be 1 to 900"));
+        }
+        let limits = crate::grpc::layers::shed::Limits {
+            gate: self.max_gate_calls.unwrap_or(20_000),
+            management: self.max_management_calls.unwrap_or(512),
+        };
+        if limits.gate == 0 || limits.management == 0 {
+            return Err(bad("max_gate_calls, max_management_calls", "must be at least 1"));
+        }
+        let trace_ratio = self.trace_ratio.unwrap_or(0.01);
+        if !(0.0..=1.0).contains(&trace_ratio) {
+            return Err(bad("trace_ratio", "must be 0 to 1"));
+        }
+        Ok(Config {
+            listen,
+            keys_dir: self.keys_dir.unwrap_or_else(|| data_dir.join("keys")),
+            database: match self.database_url {
+                Some(url) => Settings::Postgres { url },
+                None => Settings::Sqlite { folder: data_dir },
+            },
+            threads,
+            hold_grace: Duration::from_secs(grace),
+            limits,
+            telemetry: TelemetryConfig {
+                log: self.log.unwrap_or_else(|| "info".to_owned()),
+                format: self.log_format.unwrap_or_default(),
+                otlp_endpoint: self.otlp_endpoint,
+                trace_ratio,
+            },
+        })
+    }
+}
+
+/// Makes sure that every variable of the environment that is meant for this program is one that it knows.
+///
+/// # Errors
+/// [`ConfigError::Unknown`].
+pub fn check_environment<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), ConfigError> {
+    let command = Options::augment_args(clap::Command::new("settings"));
+    let known: Vec<String> = command
+        .get_arguments()
+        .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
+        .collect();
+    for name in names {
+        if name.starts_with(ENV_PREFIX) && !CLIENT_ENV.contains(&name) && !known.iter().any(|known| known == name) {
+            return Err(ConfigError::Unknown(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_variable_is_refused_and_a_known_one_is_not() {
+        assert!(check_environment(["PATH", "TOLLREEVE_LISTEN", "TOLLREEVE_TOKEN"]).is_ok());
+        assert!(check_environment(["TOLLREEVE_LISTEM"]).is_err());
+    }
+
+    #[test]
+    fn an_address_that_others_reach_is_refused_unless_asked_for() {
+        let options = |allow| Options {
+            listen: Some("0.0.0.0:1".parse().expect("an address")),
+            allow_remote_plaintext: allow,
+            ..Options::default()
+        };
+        assert!(options(None).validate().is_err());
+        assert!(options(Some(true)).validate().is_ok());
+    }
+
+    #[test]
+    fn a_file_fills_in_what_is_not_set_and_a_mistake_in_it_is_named_by_its_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tollreeve.toml");
+        std::fs::write(&path, "threads = 3\nlog = \"debug\"\n").expect("written");
+        let options = Options { threads: Some(5), ..Options::default() }.or_file(&path).expect("read");
+        assert_eq!((options.threads, options.log.as_deref()), (Some(5), Some("debug")));
+        std::fs::write(&path, "threads = 3\nlisten_to = \"x\"\n").expect("written");
+        let error = Options::default().or_file(&path).expect_err("unknown").to_string();
+        assert!(error.contains("line 2") && error.contains("listen_to"), "{error}");
+    }
+}

@@ -1,0 +1,18 @@
+//! What every call passes before its handler, outermost first: [`shed`] refuses when there is too much to do,
+//! [`deadline`] ends what nobody waits for any more, [`authn`] finds out who calls.
+//!
+//! Shedding comes first because it costs least; the deadline covers the whole of what follows.
+
+pub mod authn;
+pub mod deadline;
+pub mod shed;
+
+use std::{future::Future, pin::Pin};
+
+/// The future of a layer.
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Whether a path is of a service that anybody may ask: health and reflection.
+fn is_public(path: &str) -> bool {
+    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
+}

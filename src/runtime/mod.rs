@@ -1,0 +1,10 @@
+//! Wiring: from settings to a server that runs, and to its end.
+
+pub mod accept;
+pub mod clock;
+pub mod keyring;
+pub mod server;
+pub mod sweeper;
+pub mod telemetry;
+
+pub use server::{Server, StartError};

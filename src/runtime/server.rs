@@ -1,0 +1,273 @@
+//! A server, from its start to its end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use super::{
+    accept,
+    keyring::{Keyring, KeyringError},
+    sweeper,
+};
+use crate::{
+    app::{
+        App, AppError, bootstrap,
+        context::random,
+        feed::{FeedError, Follower},
+    },
+    config::Config,
+    domain::{bindings::Principal, id::Id, service_accounts::ServiceAccount, time::Clock},
+    engine::{Gate, GateParts, error::GateError},
+    grpc::{
+        gate::GateServer,
+        layers::{authn::AuthnLayer, deadline::DeadlineLayer, shed::ShedLayer},
+        services::Management,
+    },
+    pb::tollreeve::v1::{
+        access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
+        budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
+        identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
+    },
+    store::{Db, StoreError, connect::OpenError, ledger::Ledger},
+};
+
+/// Largest message of a sidecar, in bytes.
+const GATE_MESSAGE: usize = 64 * 1024;
+/// Largest batch of charges, and largest message of the management plane, in bytes.
+const LARGE_MESSAGE: usize = 2 * 1024 * 1024;
+/// How long a stop waits for calls and charges under way.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The key files.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The first start.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The state.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The database, later.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// Reflection.
+    #[error("the service descriptors cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A server that runs.
+pub struct Server {
+    addr: SocketAddr,
+    app: Arc<App>,
+    operator: ServiceAccount,
+    health: HealthReporter,
+    stop: CancellationToken,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    tasks: JoinSet<String>,
+}
+
+impl Server {
+    /// Starts a server: it answers when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let (db, exclusive) = Db::open(&config.database).await?;
+        let keyring = Keyring::open(&db, &config.keys_dir).await?;
+        let now = clock.now();
+        let operator = bootstrap::ensure_operator(&db, now).await?;
+        let boot = Id::new(now, random()?);
+        let (journal, orphans) = Ledger::register(db.clone(), boot, now).await?;
+        let (gate, queues) = Gate::new(GateParts {
+            journal,
+            pepper: keyring.pepper.clone(),
+            hold_key: keyring.holds,
+            boot,
+            grace: config.hold_grace,
+            clock: Arc::clone(&clock),
+        });
+        let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
+        let mut tasks = JoinSet::new();
+        let (grants, charges) = (gate.run_grants(queues.grants), gate.run_charges(queues.charges));
+        tasks.spawn(async { failed("granting", grants.await) });
+        tasks.spawn(async { failed("the ledger's writer", charges.await) });
+        tasks.spawn(async { format!("the feed cannot be followed: {}", follower.run().await) });
+        let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, exclusive);
+        tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
+
+        let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
+        let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
+        let (health, routes) = routes(&app)?;
+        let stop = CancellationToken::new();
+        let shed = ShedLayer::new(config.limits);
+        let (senders, threads) = (0..config.threads)
+            .map(|_| serve_thread(&app, routes.clone(), shed.clone(), stop.clone()))
+            .collect::<Result<(Vec<_>, Vec<_>), _>>()?;
+        tasks.spawn({
+            let stop = stop.clone();
+            async { failed("accepting", accept::run(listener, senders, stop).await) }
+        });
+        tracing::info!(%addr, keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
+        Ok(Self { addr, app, operator, health, stop, threads, tasks })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What its use cases share, for whoever runs it.
+    #[must_use]
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// A bearer token of the operator.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn operator_token(&self, ttl: Duration) -> Result<String, AppError> {
+        let principal = Principal::ServiceAccount(self.operator.id);
+        let issued = self.app.tokens.issue(principal, self.app.clock.now(), ttl);
+        issued.map(|(token, _)| token).map_err(|error| AppError::State(error.to_string()))
+    }
+
+    /// Waits until a task that must never end has ended; gives what happened.
+    pub async fn crashed(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok(why)) => why,
+            Some(Err(panicked)) => format!("a task has failed: {panicked}"),
+            None => "no task runs".to_owned(),
+        }
+    }
+
+    /// Stops in order: no new calls, those under way end, charges are written, what is set aside and not held is given
+    /// back, the database is closed.
+    ///
+    /// # Errors
+    /// When what is set aside could not be given back: the next start takes it back after a while.
+    pub async fn stop(mut self) -> Result<(), GateError> {
+        for service in SERVICES {
+            self.health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
+        self.stop.cancel();
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        if tokio::time::timeout(DRAIN, joined).await.is_err() {
+            tracing::warn!("calls were cut off: they did not end in time");
+        }
+        let idle = async {
+            while !self.app.gate.is_idle() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, idle).await.is_err() {
+            tracing::warn!("charges were not written in time; their callers were not told that they are");
+        }
+        let retired = self.app.gate.retire().await;
+        self.tasks.shutdown().await;
+        self.app.db.close().await;
+        retired
+    }
+}
+
+fn failed(task: &str, (): ()) -> String {
+    format!("{task} has ended")
+}
+
+/// The services whose health is told, the server as a whole first.
+const SERVICES: [&str; 7] = [
+    "",
+    "tollreeve.v1.GateService",
+    "tollreeve.v1.IdentityService",
+    "tollreeve.v1.AccessService",
+    "tollreeve.v1.KeyService",
+    "tollreeve.v1.BudgetService",
+    "tollreeve.v1.AuditService",
+];
+
+fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let gate = GateServer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock));
+    let management = Management::new(Arc::clone(app), Handle::current());
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(crate::pb::DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = Routes::new(GateServiceServer::new(gate).max_decoding_message_size(GATE_MESSAGE.max(LARGE_MESSAGE)))
+        .add_service(IdentityServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
+        .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
+        .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
+        .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
+        .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGE_MESSAGE))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let reporter = health.clone();
+    tokio::spawn(async move {
+        for service in SERVICES {
+            reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+        }
+    });
+    Ok((health, routes.prepare()))
+}
+
+/// Starts a thread that serves the connections that it is sent, until `stop` and until its calls have ended.
+fn serve_thread(
+    app: &Arc<App>,
+    routes: Routes,
+    shed: ShedLayer,
+    stop: CancellationToken,
+) -> Result<(mpsc::UnboundedSender<std::net::TcpStream>, std::thread::JoinHandle<()>), StartError> {
+    let (sender, connections) = mpsc::unbounded_channel();
+    let authn = AuthnLayer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let serve = move || {
+        let incoming = UnboundedReceiverStream::new(connections).map(TcpStream::from_std);
+        let server = tonic::transport::Server::builder()
+            .max_concurrent_streams(1024)
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .http2_max_header_list_size(16 * 1024)
+            .layer(shed)
+            .layer(DeadlineLayer)
+            .layer(authn)
+            .add_routes(routes);
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,
+                () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+            }
+        });
+        if let Err(error) = outcome {
+            tracing::error!(%error, "a serving thread has ended");
+        }
+    };
+    let thread = std::thread::Builder::new().name("serve".to_owned()).spawn(serve).map_err(StartError::Thread)?;
+    Ok((sender, thread))
+}
