@@ -1,1 +1,4 @@
 //! Commands for people.
+
+pub mod client;
+pub mod show;

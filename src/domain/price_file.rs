@@ -1,4 +1,4 @@
-//! The field's usual price file: LiteLLM's `model_prices_and_context_window.json`, read without rounding on the way.
+//! The field's usual price file: `LiteLLM`'s `model_prices_and_context_window.json`, read without rounding on the way.
 //!
 //! Its prices are decimal numbers of dollars per token, such as `2.5e-06`. They are taken from the text digit by digit
 //! and never pass through a float. Read are the standard prices per token and per request; discounts for batches,
