@@ -150,6 +150,12 @@ impl Connection {
     }
 }
 
+/// A fresh idempotency key, ordered by time.
+#[must_use]
+pub fn fresh_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 /// Whether the call's deadline passed. tonic's own client says CANCELLED then; the specification, `DEADLINE_EXCEEDED`.
 #[must_use]
 pub fn deadline_passed(status: &Status) -> bool {
