@@ -275,14 +275,14 @@ pub async fn create_fleet(connection: &Connection, keys: usize, sidecars: usize)
     Ok(fleet)
 }
 
-/// Revokes the fleet's keys: nobody has them once the run is over.
+/// Revokes keys by name: nobody has a fleet's secrets once its run is over.
 ///
 /// # Errors
-/// When the server refuses.
-pub async fn revoke_fleet(connection: &Connection, fleet: &Fleet) -> anyhow::Result<()> {
-    for key in &fleet.keys {
-        let request = pb::RevokeKeyRequest { name: key.name.clone(), reason: "the run is over".into() };
-        connection.keys().revoke_key(request).await.map_err(failed(format!("cannot revoke `{}`", key.name)))?;
+/// When the server refuses; the keys before that one are revoked.
+pub async fn revoke(connection: &Connection, names: &[String]) -> anyhow::Result<()> {
+    for name in names {
+        let request = pb::RevokeKeyRequest { name: name.clone(), reason: "the run is over".into() };
+        connection.keys().revoke_key(request).await.map_err(failed(format!("cannot revoke `{name}`")))?;
     }
     Ok(())
 }

@@ -5,4 +5,5 @@ pub mod charge;
 pub mod client;
 pub mod demo;
 pub mod prices;
+pub mod replay;
 pub mod show;

@@ -36,9 +36,17 @@ impl Paint {
     /// Colours for standard output: only on a terminal, and not when `NO_COLOR` is set.
     #[must_use]
     pub fn stdout() -> Self {
-        Self {
-            on: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        }
+        Self::on(std::io::stdout().is_terminal())
+    }
+
+    /// Colours for standard error, likewise.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::on(std::io::stderr().is_terminal())
+    }
+
+    fn on(terminal: bool) -> Self {
+        Self { on: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
     }
 
     /// No colours.
@@ -99,27 +107,38 @@ pub fn unit(value: i32) -> Unit {
     }
 }
 
-/// Where a budget stands, in a line: bar, share, spent and held of the limit, when it starts again.
+/// A budget in a line: where it stands, when it starts again, what it limits.
 #[must_use]
 pub fn budget(paint: Paint, state: &pb::BudgetState) -> String {
+    let reset = state.resets_at.map(|at| paint.paint(Colour::Grey, &format!(", resets {at}"))).unwrap_or_default();
+    format!("{}{reset}  {}", standing(paint, state), state.scope)
+}
+
+/// Where a budget stands: bar, share, spent and held of the limit.
+#[must_use]
+pub fn standing(paint: Paint, state: &pb::BudgetState) -> String {
     let unit = unit(state.unit);
     let share = percent(state.spent.saturating_add(state.held), state.limit);
     let held = if state.held > 0 { format!(" + {} held", unit.show(state.held)) } else { String::new() };
-    let reset = state.resets_at.map(|at| paint.paint(Colour::Grey, &format!(", resets {at}"))).unwrap_or_default();
     format!(
-        "{} {share:>4} %  {} spent{held} of {}{}{reset}  {}",
+        "{} {share:>4} %  {} spent{held} of {}{}",
         paint.paint(level(share), &bar(share)),
         unit.show(state.spent),
         unit.show(state.limit),
         if state.hard { "" } else { " (soft)" },
-        state.scope,
     )
 }
 
-/// An amount of dollars with two decimals, rounded half up: `$12.35`. For overviews; never for books.
+/// A sum of billionths of a US dollar, exactly: `$12.345678`.
 #[must_use]
-pub fn cents(amount: Nanos) -> String {
-    let cents = (i128::from(amount.0) + 5_000_000).div_euclid(10_000_000);
+pub fn dollars(nanos: i128) -> String {
+    i64::try_from(nanos).map_or_else(|_| format!("{nanos} nano-dollars"), |nanos| Nanos(nanos).to_string())
+}
+
+/// A sum of billionths of a US dollar to the cent, rounded half up: `$12.35`. For overviews; never for books.
+#[must_use]
+pub fn cents(nanos: i128) -> String {
+    let cents = (nanos + 5_000_000).div_euclid(10_000_000);
     let sign = if cents < 0 { "-" } else { "" };
     format!("{sign}${}.{:02}", grouped(cents.unsigned_abs() / 100), cents.unsigned_abs() % 100)
 }
@@ -179,9 +198,9 @@ mod tests {
     #[test]
     fn overviews_round_to_cents_and_group_thousands() {
         for (nanos, text) in [(0, "$0.00"), (4_999_999, "$0.00"), (5_000_000, "$0.01"), (-1_230_000_000, "-$1.23")] {
-            assert_eq!(cents(Nanos(nanos)), text);
+            assert_eq!(cents(nanos), text);
         }
-        assert_eq!(cents(Nanos(1_234_567_890_000_000)), "$1,234,567.89");
+        assert_eq!(cents(1_234_567_890_000_000), "$1,234,567.89");
         assert_eq!([0u64, 999, 1000, 19_366, 1_234_567].map(grouped), ["0", "999", "1,000", "19,366", "1,234,567"]);
     }
 }
