@@ -179,15 +179,15 @@ pub fn explain(status: &Status) -> String {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.trim_start_matches("ERROR_REASON_"));
     let name = reason.map_or_else(|| format!("{:?}", status.code()), str::to_owned);
-    let mut lines = vec![if deadline_passed(status) {
-        "no answer in time (DEADLINE_PASSED)".to_owned()
-    } else if let Some(cause) = sources(status).last() {
-        format!("no answer from the server ({name}): {cause}")
-    } else {
-        format!("{} ({name})", status.message())
+    let mut lines = vec![match sources(status).last() {
+        Some(_) if deadline_passed(status) => "no answer in time (DEADLINE_PASSED)".to_owned(),
+        Some(cause) => format!("no answer from the server ({name}): {cause}"),
+        None => format!("{} ({name})", status.message()),
     }];
     let violations = details.bad_request().map_or(&[][..], |request| &request.field_violations);
-    lines.extend(violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description)));
+    let violations = violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description));
+    // A message about a single field often says the same.
+    lines.extend(violations.filter(|violation| violation != status.message()));
     if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
         lines.push(format!("it may be tried again in {} ms", delay.as_millis()));
     }

@@ -38,12 +38,16 @@ use crate::{
 pub mod books;
 pub mod driver;
 pub mod plan;
+#[cfg(test)]
+mod rehearsal;
 pub mod report;
 pub mod tally;
 pub mod view;
 
 /// Most broken lines of a trace that are printed; their number is told in any case.
 const BROKEN_SHOWN: usize = 10;
+/// Longest that the view waits for the budgets; it shows the last ones then.
+const BUDGETS_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the fleet calls unless told otherwise.
 const MIX: &str = "openai/gpt-4o-mini=50,openai/gpt-4o=30,anthropic/claude-sonnet-4-5=15,gemini/gemini-2.5-flash=5";
 
@@ -198,7 +202,7 @@ async fn play(
             },
             _ = ticks.tick() => {
                 // The view may lag; the sidecars must not wait for it.
-                if let Ok(Ok(budgets)) = tokio::time::timeout(view::PERIOD, budgets(connection)).await {
+                if let Ok(Ok(budgets)) = tokio::time::timeout(BUDGETS_TIMEOUT, budgets(connection)).await {
                     latest = budgets;
                 }
                 let so_far = sidecars.iter().map(|sidecar| sidecar.tally.lock().total()).sum();
@@ -241,4 +245,25 @@ async fn budgets(connection: &Connection) -> anyhow::Result<Vec<pb::Budget>> {
     let request = pb::ListBudgetsRequest { parent: demo::TENANT.into(), page_size: 1000, page_token: String::new() };
     let answer = connection.budgets().list_budgets(request).await.map_err(failed("cannot list the demo's budgets"))?;
     Ok(answer.into_inner().budgets)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_defaults_play_the_usual_mix_at_the_traces_own_pace() {
+        Cli::command().debug_assert();
+        let args = Cli::parse_from(["replay", "trace.csv"]).args;
+        assert_eq!((args.models.len(), args.speed), (4, Speed::Times(1.0)));
+        assert_eq!(args.models[1].model, "gpt-4o");
+    }
 }
