@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
 use super::{
     books::Difference,
@@ -60,7 +60,7 @@ impl Report {
 /// A table whose columns from `numbers` on hold numbers.
 fn table(header: &[&str], numbers: usize) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header.to_vec());
     for column in table.column_iter_mut().skip(numbers) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -251,13 +251,13 @@ mod tests {
     fn a_report_has_the_calls_the_refusals_the_budgets_the_books_and_the_times() {
         let text = report(Ok(vec![]));
         for part in [
-            "search   search-assistant   gpt-4o       2         1        0          1,374              44   $0.001375",
-            "QUOTA_EXHAUSTED      tenants/demo   5 requests       1",
+            "│ search ┆ search-assistant ┆ gpt-4o ┆     2 ┆       1 ┆      0 ┆        1,374 ┆            44 ┆ $0.001375 │",
+            "│ QUOTA_EXHAUSTED    ┆ tenants/demo ┆ 5 requests ┆     1 │",
             "0 %  $0.001375 spent of $10.00 (+$0.001375)",
             "2 of 3 calls in 1.500 s: 1 calls/s; charges: 1 APPLIED",
             "The books agree with what the sidecars were told, in total, by project and by model: \
              1 charges, 1,374 input and 44 output tokens, $0.001375",
-            "Charge            1   1.23 ms",
+            "│ Charge      ┆     1 ┆ 1.23 ms ┆",
         ] {
             assert!(text.contains(part), "`{part}` is not in\n{text}");
         }
