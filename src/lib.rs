@@ -1,9 +1,13 @@
 //! Tollreeve: the control plane of AI gateways.
 
-pub mod app;
 pub mod domain;
 pub mod engine;
+pub mod store;
+pub mod app;
 pub mod grpc;
+pub mod runtime;
+pub mod config;
+pub mod cli;
 pub mod pb {
     //! What `proto/` compiles to.
     #![allow(missing_docs, clippy::all, clippy::pedantic)]
@@ -12,6 +16,3 @@ pub mod pb {
     /// Every message and service with its comments, as reflection serves it.
     pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 }
-pub mod config;
-pub mod runtime;
-pub mod store;

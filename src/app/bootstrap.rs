@@ -13,11 +13,21 @@ use crate::{
         tenants::{Lifecycle, Tenant},
         time::Timestamp,
     },
-    store::{self, Db, Inserted, audit::AuditEvent},
+    store::{self, Db, Inserted, Tx, audit::AuditEvent},
 };
 
 /// Id of the operator's service account in the system tenant.
 pub const OPERATOR: &str = "operator";
+
+/// The operator of a database that was started before.
+///
+/// # Errors
+/// Of the database; [`AppError::State`] when there is none.
+pub async fn operator(tx: &mut Tx) -> Result<ServiceAccount, AppError> {
+    let missing = || AppError::State("the database has no operator: start a server on it first".to_owned());
+    let system = store::tenants::by_slug(tx, Tenant::SYSTEM).await?.ok_or_else(missing)?;
+    store::service_accounts::by_slug(tx, system.id, OPERATOR).await?.ok_or_else(missing)
+}
 
 /// Makes the system tenant and its operator, unless they are there. Gives the operator.
 ///
@@ -35,9 +45,7 @@ pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, 
         version: 1,
     };
     if store::tenants::insert(&mut tx, &tenant).await? == Inserted::Exists {
-        let missing = || AppError::State("the system tenant has no operator".to_owned());
-        let system = store::tenants::by_slug(&mut tx, Tenant::SYSTEM).await?.ok_or_else(missing)?;
-        return store::service_accounts::by_slug(&mut tx, system.id, OPERATOR).await?.ok_or_else(missing);
+        return operator(&mut tx).await;
     }
     let operator = ServiceAccount {
         id: Id::new(now, random()?),

@@ -96,8 +96,7 @@ async fn open_one(
     make: impl FnOnce() -> Option<Secret>,
 ) -> Result<Secret, KeyringError> {
     let path = path_of(folder, name);
-    let mut tx = db.begin().await?;
-    let expected = store::keyring::get(&mut tx, name).await?;
+    let expected = store::keyring::get(&mut db.read().await?, name).await?;
     let key = match (read(&path)?, &expected) {
         (Some(key), _) => key,
         (None, Some(_)) => return Err(KeyringError::Missing(path)),
@@ -112,6 +111,7 @@ async fn open_one(
         Some(expected) if expected != fingerprint => return Err(KeyringError::Other(path)),
         Some(_) => {}
         None => {
+            let mut tx = db.begin().await?;
             let _ = store::keyring::set(&mut tx, name, &fingerprint).await?;
             tx.commit().await?;
         }

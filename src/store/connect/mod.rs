@@ -116,6 +116,23 @@ impl Db {
         }
     }
 
+    /// Opens a database that a server may be using, to read of it. It is neither locked nor brought up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn connect(settings: &Settings) -> Result<Self, OpenError> {
+        match settings {
+            Settings::Sqlite { folder } => {
+                let read = sqlite::readers(folder).await?;
+                Ok(Self::Sqlite { write: read.clone(), read })
+            }
+            Settings::Postgres { url } => {
+                let (pool, ledger) = postgres::pools(&postgres::options(url.expose_secret())?);
+                Ok(Self::Postgres { pool, ledger })
+            }
+        }
+    }
+
     /// Brings the database up to date and closes it again. Gives the migrations that it lacked.
     ///
     /// # Errors

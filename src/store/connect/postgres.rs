@@ -16,6 +16,16 @@ const LOCK: i64 = 0x746F_6C6C;
 /// Longest that a new connection may take: a host that is gone does not answer at all.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// How to reach a database.
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
+    Ok(options.application_name("tollreeve").options([
+        ("statement_timeout", "10s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+    ]))
+}
+
 /// A connection that does nothing but hold the lock.
 #[derive(Debug)]
 pub struct Session {
@@ -26,13 +36,7 @@ pub struct Session {
 impl Session {
     /// Connects, refuses a server that is not safe, and takes the lock.
     pub(super) async fn take(url: &str) -> Result<Self, OpenError> {
-        let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
-        let options = options.application_name("tollreeve").options([
-            ("statement_timeout", "10s"),
-            ("lock_timeout", "5s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-        ]);
-        let mut session = Self { options, connection: None };
+        let mut session = Self { options: options(url)?, connection: None };
         session.confirm().await?;
         Ok(session)
     }

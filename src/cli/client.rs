@@ -1,0 +1,275 @@
+//! A connection to a server, for the commands that are clients like any other.
+
+use std::{error::Error, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use tonic::{
+    Code, Request, Status, TimeoutExpired,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
+
+use crate::pb::tollreeve::v1::{
+    access_service_client::AccessServiceClient, budget_service_client::BudgetServiceClient,
+    gate_service_client::GateServiceClient, identity_service_client::IdentityServiceClient,
+    key_service_client::KeyServiceClient,
+};
+
+/// Where a server listens unless told otherwise.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+/// Where a server that was started for development leaves its operator's token.
+const OPERATOR_TOKEN_FILE: &str = "tollreeve-data/operator.token";
+/// Every call ends by then, on both sides.
+const DEADLINE: &str = "10S";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which server to ask, and as whom.
+#[derive(clap::Args, Clone)]
+pub struct ServerArgs {
+    /// Server to ask.
+    #[arg(long, env = "TOLLREEVE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
+    pub server: String,
+    /// As whom.
+    #[command(flatten)]
+    pub token: TokenArgs,
+}
+
+impl ServerArgs {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When there is no token, or no server at the address.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        Connection::open(&self.server, &self.token.read()?).await
+    }
+}
+
+/// The caller's bearer token.
+#[derive(clap::Args, Clone)]
+pub struct TokenArgs {
+    /// Bearer token; better kept in the environment, where other users of the machine do not see it.
+    #[arg(long, env = "TOLLREEVE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// File with the bearer token. Without any token: the operator's, ./tollreeve-data/operator.token, if it is there.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// The token: from the file that was named, else the one given, else the operator's.
+    ///
+    /// # Errors
+    /// When there is none, or the file cannot be read.
+    pub fn read(&self) -> anyhow::Result<String> {
+        let file = match (&self.token_file, &self.token) {
+            (Some(file), _) => file.clone(),
+            (None, Some(token)) => return Ok(token.trim().to_owned()),
+            (None, None) => PathBuf::from(OPERATOR_TOKEN_FILE),
+        };
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!("no bearer token: cannot read `{}`; set TOLLREEVE_TOKEN or give --token-file", file.display())
+        })?;
+        Ok(text.trim().to_owned())
+    }
+}
+
+/// A channel that signs every request.
+pub type Authorized = InterceptedService<Channel, Caller>;
+
+/// Puts the caller's token and a deadline on every request.
+#[derive(Clone)]
+pub struct Caller {
+    authorization: MetadataValue<Ascii>,
+}
+
+impl Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.authorization.clone());
+        metadata.insert("grpc-timeout", MetadataValue::from_static(DEADLINE));
+        Ok(request)
+    }
+}
+
+/// An open connection to a server, on behalf of one caller. Copies share it.
+#[derive(Clone)]
+pub struct Connection {
+    channel: Authorized,
+}
+
+impl Connection {
+    /// Connects to `server`, `http://HOST:PORT` or `HOST:PORT`, with a bearer token.
+    ///
+    /// # Errors
+    /// When the address or the token is malformed, or nobody answers.
+    pub async fn open(server: &str, token: &str) -> anyhow::Result<Self> {
+        let address = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        let authorization = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| anyhow::anyhow!("the bearer token has forbidden characters"))?;
+        let channel = Endpoint::new(address)
+            .with_context(|| format!("`{server}` is not the address of a server, such as {DEFAULT_SERVER}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .connect()
+            .await
+            .with_context(|| format!("no server answers at {server}; `tollreeve start-dev` starts one"))?;
+        Ok(Self { channel: InterceptedService::new(channel, Caller { authorization }) })
+    }
+
+    /// Decisions and charges.
+    #[must_use]
+    pub fn gate(&self) -> GateServiceClient<Authorized> {
+        GateServiceClient::new(self.channel.clone())
+    }
+
+    /// Tenants and what lives in them.
+    #[must_use]
+    pub fn identity(&self) -> IdentityServiceClient<Authorized> {
+        IdentityServiceClient::new(self.channel.clone())
+    }
+
+    /// Roles and who has them.
+    #[must_use]
+    pub fn access(&self) -> AccessServiceClient<Authorized> {
+        AccessServiceClient::new(self.channel.clone())
+    }
+
+    /// API keys.
+    #[must_use]
+    pub fn keys(&self) -> KeyServiceClient<Authorized> {
+        KeyServiceClient::new(self.channel.clone())
+    }
+
+    /// Budgets, prices and sums of charges.
+    #[must_use]
+    pub fn budgets(&self) -> BudgetServiceClient<Authorized> {
+        BudgetServiceClient::new(self.channel.clone())
+    }
+}
+
+/// A fresh idempotency key, ordered by time.
+#[must_use]
+pub fn fresh_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// Whether the call's deadline passed. tonic's own client says CANCELLED then; the specification, `DEADLINE_EXCEEDED`.
+#[must_use]
+pub fn deadline_passed(status: &Status) -> bool {
+    status.code() == Code::DeadlineExceeded
+        || status.code() == Code::Cancelled && sources(status).any(<dyn Error>::is::<TimeoutExpired>)
+}
+
+/// Whether the same call, with the same ids, may well succeed a little later: the server is away, busy, or was lost
+/// on the way.
+#[must_use]
+pub fn worth_retrying(status: &Status) -> bool {
+    // A status with a cause was made on this side, because no answer came.
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+        || deadline_passed(status)
+        || status.source().is_some()
+}
+
+/// What went wrong, for people: the server's message, the fields at fault, and what to do about it.
+#[must_use]
+pub fn explain(status: &Status) -> String {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.trim_start_matches("ERROR_REASON_"));
+    let name = reason.map_or_else(|| format!("{:?}", status.code()), str::to_owned);
+    let mut lines = vec![match sources(status).last() {
+        Some(_) if deadline_passed(status) => "no answer in time (DEADLINE_PASSED)".to_owned(),
+        Some(cause) => format!("no answer from the server ({name}): {cause}"),
+        None => format!("{} ({name})", status.message()),
+    }];
+    let violations = details.bad_request().map_or(&[][..], |request| &request.field_violations);
+    let violations = violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description));
+    // A message about a single field often says the same.
+    lines.extend(violations.filter(|violation| violation != status.message()));
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+        lines.push(format!("it may be tried again in {} ms", delay.as_millis()));
+    }
+    lines.extend(hint(status, reason).map(|hint| format!("hint: {hint}")));
+    lines.join("\n  ")
+}
+
+/// Turns a status into an error that says what was tried: `.map_err(failed("cannot create the tenant"))`.
+pub fn failed(what: impl Into<String>) -> impl FnOnce(Status) -> anyhow::Error {
+    let what = what.into();
+    move |status| anyhow::anyhow!("{what}: {}", explain(&status))
+}
+
+/// What to do about it, where that is plain.
+fn hint(status: &Status, reason: Option<&str>) -> Option<&'static str> {
+    if deadline_passed(status) {
+        return Some("it may have been done all the same; with the same id it can be repeated safely");
+    }
+    Some(match reason.unwrap_or_default() {
+        "TOKEN_INVALID" => "give a valid token in TOLLREEVE_TOKEN or with --token-file",
+        "PERMISSION_MISSING" => "use the token of a caller that holds the permission",
+        "RESOURCE_NOT_FOUND" => "check the name; what a caller may not see is answered in the same way",
+        "IDEMPOTENCY_CONFLICT" => "the id was used for something else before: take a new one",
+        "ETAG_MISMATCH" => "somebody else changed it: read it again, then retry",
+        "HOLD_TOKEN_INVALID" => "copy the whole token, and charge as the caller it was given to",
+        "STORAGE_UNAVAILABLE" | "OVERLOADED" | "DRAINING" | "REVISION_AHEAD" => "nothing was done; try again shortly",
+        "INTERNAL" => "a defect of the server; its log has the detail",
+        _ => match status.code() {
+            Code::Unavailable => "is the server running? `tollreeve start-dev` starts one",
+            Code::Unimplemented => "the server is of another version than this program",
+            _ => return None,
+        },
+    })
+}
+
+/// The causes of a status that was made on this side, nearest first.
+fn sources<'a>(status: &'a Status) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(status.source(), |cause: &&'a (dyn Error + 'static)| (*cause).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn with_reason(code: Code, reason: &str) -> Status {
+        Status::with_error_details(code, "told", ErrorDetails::with_error_info(reason, "tollreeve", HashMap::new()))
+    }
+
+    #[test]
+    fn an_expired_deadline_is_told_as_such_although_the_client_calls_it_cancelled() {
+        let expired = Status::from_error(Box::new(TimeoutExpired(())));
+        assert_eq!(expired.code(), Code::Cancelled);
+        assert!(deadline_passed(&expired) && worth_retrying(&expired));
+        assert!(explain(&expired).starts_with("no answer in time (DEADLINE_PASSED)\n  hint: "));
+        let cancelled = Status::cancelled("the caller went away");
+        assert!(!deadline_passed(&cancelled) && !worth_retrying(&cancelled));
+    }
+
+    #[test]
+    fn a_status_is_told_with_its_reason_the_fields_at_fault_and_a_hint() {
+        let mut details = ErrorDetails::with_error_info("FIELD_INVALID", "tollreeve", HashMap::new());
+        details.add_bad_request_violation("estimate.input_tokens", "must be 0 to 1000000000");
+        let status = Status::with_error_details(Code::InvalidArgument, "the request is malformed", details);
+        assert_eq!(
+            explain(&status),
+            "the request is malformed (FIELD_INVALID)\n  estimate.input_tokens: must be 0 to 1000000000"
+        );
+        let missing = explain(&with_reason(Code::PermissionDenied, "ERROR_REASON_PERMISSION_MISSING"));
+        assert_eq!(missing, "told (PERMISSION_MISSING)\n  hint: use the token of a caller that holds the permission");
+        assert_eq!(explain(&Status::aborted("told")), "told (Aborted)");
+    }
+
+    #[test]
+    fn only_what_may_pass_is_worth_another_try() {
+        assert!(worth_retrying(&with_reason(Code::Unavailable, "STORAGE_UNAVAILABLE")));
+        assert!(worth_retrying(&with_reason(Code::ResourceExhausted, "OVERLOADED")));
+        assert!(worth_retrying(&Status::from_error("broken pipe".into())), "no answer came");
+        assert!(!worth_retrying(&with_reason(Code::Internal, "INTERNAL")));
+        assert!(!worth_retrying(&with_reason(Code::AlreadyExists, "IDEMPOTENCY_CONFLICT")));
+    }
+}

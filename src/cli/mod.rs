@@ -1,0 +1,113 @@
+//! Commands for people.
+
+pub mod authorize;
+pub mod charge;
+pub mod client;
+pub mod demo;
+pub mod prices;
+pub mod replay;
+pub mod serve;
+pub mod show;
+pub mod start_dev;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigError, Options};
+
+/// Exit code of a start that was refused because of a setting; `EX_USAGE` of sysexits.h.
+const BAD_SETTING: u8 = 64;
+
+/// The control plane of AI gateways: authorizes model calls against exact budgets and settles what they cost.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a server to try things out: an embedded database, a demo tenant, and a first call to copy.
+    StartDev(Box<start_dev::Args>),
+    /// Start a server.
+    Serve(Box<ServerOptions>),
+    /// Bring the database up to date, and nothing else.
+    Migrate(Box<ServerOptions>),
+    /// Print a bearer token of the operator; needs the key files and the database, not a server.
+    OperatorToken(Box<OperatorTokenArgs>),
+    /// Ask whether a model call may be made.
+    Authorize(Box<authorize::Args>),
+    /// Record what a model call cost.
+    Charge(Box<charge::Args>),
+    /// Play a trace of model calls as a fleet of sidecars would, and check the books.
+    Replay(Box<replay::Args>),
+}
+
+/// Settings, and the file that they may stand in.
+#[derive(clap::Args)]
+pub struct ServerOptions {
+    /// TOML file with settings: the names of the long flags with `_` for `-`
+    #[arg(long, env = "TOLLREEVE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(clap::Args)]
+struct OperatorTokenArgs {
+    #[command(flatten)]
+    server: ServerOptions,
+    /// How long the token is good, in seconds
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(60..=86_400))]
+    ttl_seconds: u64,
+}
+
+impl ServerOptions {
+    /// Reads the settings from every place and checks them.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(self) -> Result<Config, ConfigError> {
+        let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        config::check_environment(names.iter().map(String::as_str))?;
+        let options = match &self.config {
+            Some(path) => self.options.or_file(path)?,
+            None => self.options,
+        };
+        options.validate()
+    }
+}
+
+/// Runs a command to its end.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli.command)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tollreeve: {error:#}");
+            if error.is::<ConfigError>() { ExitCode::from(BAD_SETTING) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::StartDev(args) => start_dev::run(*args).await,
+        Command::Serve(options) => serve::run(options.read()?).await,
+        Command::Migrate(options) => serve::migrate(&options.read()?).await,
+        Command::OperatorToken(args) => {
+            let ttl = Duration::from_secs(args.ttl_seconds);
+            serve::operator_token(&args.server.read()?, ttl).await
+        }
+        Command::Authorize(args) => authorize::run(*args).await,
+        Command::Charge(args) => charge::run(*args).await,
+        Command::Replay(args) => start_dev::replay(*args).await,
+    }
+}
