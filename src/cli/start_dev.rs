@@ -147,12 +147,12 @@ operator's token  {operator}
 
 In another terminal, a call that is allowed, and its charge:
 
-  tollreeve authorize --api-key {api_key} --model gpt-4o --input 374 --output 256
-  tollreeve charge --hold TOKEN_FROM_ABOVE --input 374 --output 44
+  tollreeve authorize --api-key {api_key} --model gpt-4o --input-tokens 374 --max-output-tokens 256
+  tollreeve charge --hold TOKEN_FROM_ABOVE --input-tokens 374 --output-tokens 44
 
 One that is refused for a reason worth reading:
 
-  tollreeve authorize --api-key {api_key} --model gpt-4o --input 100000 --output 4096 \\
+  tollreeve authorize --api-key {api_key} --model gpt-4o --input-tokens 100000 --max-output-tokens 4096 \\
       --project {strict}
 
 And a fleet of sidecars on a trace of production traffic:
