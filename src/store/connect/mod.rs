@@ -22,7 +22,7 @@ pub enum Settings {
         /// The folder.
         folder: PathBuf,
     },
-    /// A PostgreSQL server.
+    /// A `PostgreSQL` server.
     Postgres {
         /// `postgres://user:password@host:port/database`, with the usual parameters.
         url: SecretString,
@@ -76,12 +76,12 @@ pub enum OpenError {
 pub enum Exclusive {
     /// A lock on a file, which the system releases when the process ends, however it ends.
     File(File),
-    /// A lock of a PostgreSQL session, which the server releases when the connection ends.
+    /// A lock of a `PostgreSQL` session, which the server releases when the connection ends.
     Session(Box<postgres::Session>),
 }
 
 impl Exclusive {
-    /// Makes sure that the database is still ours. After an outage of PostgreSQL the lock is taken anew.
+    /// Makes sure that the database is still ours. After an outage of `PostgreSQL` the lock is taken anew.
     ///
     /// # Errors
     /// [`OpenError::InUse`] when another server took it meanwhile: this one must stop. [`OpenError::Unavailable`] when

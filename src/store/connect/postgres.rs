@@ -1,4 +1,4 @@
-//! PostgreSQL: one session that holds the lock, one pool for management and one for the ledger.
+//! `PostgreSQL`: one session that holds the lock, one pool for management and one for the ledger.
 
 use std::{str::FromStr, time::Duration};
 

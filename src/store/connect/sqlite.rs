@@ -1,4 +1,4 @@
-//! SQLite in a folder of its own: `tollreeve.db`, and `lock` for the one server that uses it.
+//! `SQLite` in a folder of its own: `tollreeve.db`, and `lock` for the one server that uses it.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -107,7 +107,7 @@ async fn recognize(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// SQLite's own word for a file that it did not write is its error 26.
+/// `SQLite`'s own word for a file that it did not write is its error 26.
 fn foreign(error: sqlx::Error) -> OpenError {
     match error.as_database_error().and_then(|e| e.code().map(|code| code == "26")) {
         Some(true) => OpenError::Foreign("the file is not one of SQLite".to_owned()),
