@@ -184,6 +184,7 @@ impl fmt::Debug for Pepper {
 impl Pepper {
     /// From 32 random bytes.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the error below cannot occur")]
     pub fn new(bytes: &[u8; 32]) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length: this error cannot occur")]
         let keyed = Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length");

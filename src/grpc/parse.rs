@@ -24,6 +24,7 @@ pub struct FieldError {
 }
 
 /// A field whose value cannot be, and why.
+#[expect(clippy::needless_pass_by_value, reason = "callers hand over the error that they have")]
 pub fn invalid(field: impl Into<String>, why: impl ToString) -> FieldError {
     FieldError { field: field.into(), why: why.to_string() }
 }
