@@ -92,6 +92,14 @@ impl Exclusive {
             Self::Session(session) => session.confirm().await,
         }
     }
+
+    /// Gives the database free, so that the next server need not wait until the loss of the connection is noticed.
+    pub async fn release(self) {
+        match self {
+            Self::File(file) => drop(file),
+            Self::Session(session) => session.release().await,
+        }
+    }
 }
 
 impl Db {
@@ -147,7 +155,9 @@ impl Db {
             }
             Settings::Postgres { url } => {
                 let session = postgres::Session::take(url.expose_secret()).await?;
-                postgres::migrate(session.options()).await
+                let applied = postgres::migrate(session.options()).await;
+                session.release().await;
+                applied
             }
         }
     }

@@ -41,6 +41,14 @@ impl Session {
         Ok(session)
     }
 
+    /// Ends the session, and with it the lock.
+    pub(super) async fn release(self) {
+        if let Some(connection) = self.connection {
+            // Whatever goes wrong, the server ends the session when it notices.
+            let _ = connection.close().await;
+        }
+    }
+
     /// How other connections reach the same database.
     pub(super) const fn options(&self) -> &PgConnectOptions {
         &self.options

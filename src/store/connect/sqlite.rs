@@ -91,8 +91,9 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 
 /// Refuses a file that is not ours, before anything is written to it.
 async fn recognize(folder: &Path) -> Result<(), OpenError> {
-    let mut connection = SqliteConnection::connect_with(&options(folder)).await.map_err(foreign)?;
-    let (version,): (String,) = sqlx::query_as("SELECT sqlite_version()").fetch_one(&mut connection).await?;
+    let mut connection = SqliteConnection::connect_with(&options(folder).read_only(true)).await.map_err(foreign)?;
+    let (version,): (String,) =
+        sqlx::query_as("SELECT sqlite_version()").fetch_one(&mut connection).await.map_err(foreign)?;
     if numbers(&version) < OLDEST {
         return Err(OpenError::Unsafe(format!("it runs on SQLite {version}, which can lose commits")));
     }
