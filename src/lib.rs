@@ -1,13 +1,13 @@
 //! Tollreeve: the control plane of AI gateways.
 
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod engine;
-pub mod store;
-pub mod app;
 pub mod grpc;
 pub mod runtime;
-pub mod config;
-pub mod cli;
+pub mod store;
 pub mod pb {
     //! What `proto/` compiles to.
     #![allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -333,15 +333,7 @@ impl<J: Journal> Gate<J> {
 
 /// Sends a part of a charge to this server's slice as far as it has room: what was moved out of the hold, then what is
 /// left. The rest goes beyond.
-fn post(
-    state: &State,
-    index: u32,
-    period: Period,
-    amount: i64,
-    moved: i64,
-    now: Timestamp,
-    prepared: &mut Prepared,
-) {
+fn post(state: &State, index: u32, period: Period, amount: i64, moved: i64, now: Timestamp, prepared: &mut Prepared) {
     let row = state.budgets.at(index);
     let mut accounts = row.accounts.lock();
     let account = accounts.of(row.budget.window, period, now);
@@ -403,7 +395,8 @@ fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&HoldClaims>) -> (Na
         return (cost, 0);
     }
     let served = (!asked.served_model.is_empty()).then(|| {
-        let provider = if asked.served_provider.is_empty() { claims.map_or("", |c| &c.provider) } else { &asked.served_provider };
+        let provider =
+            if asked.served_provider.is_empty() { claims.map_or("", |c| &c.provider) } else { &asked.served_provider };
         state.price(provider, &asked.served_model)
     });
     let of_hold = || {
@@ -418,16 +411,11 @@ fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&HoldClaims>) -> (Na
     }
 }
 
-fn entry_of(
-    basis: &Basis<'_>,
-    caller: Principal,
-    asked: &ChargeAsk,
-    cost: Nanos,
-    price: i64,
-    now: Timestamp,
-) -> Entry {
+fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos, price: i64, now: Timestamp) -> Entry {
     let claims = basis.claims.as_ref();
-    let or = |own: &str, hold: Option<&String>| if own.is_empty() { hold.cloned().unwrap_or_default() } else { own.to_owned() };
+    let or = |own: &str, hold: Option<&String>| {
+        if own.is_empty() { hold.cloned().unwrap_or_default() } else { own.to_owned() }
+    };
     Entry {
         tenant: basis.subject.tenant.id,
         charge_id: asked.charge_id.clone(),

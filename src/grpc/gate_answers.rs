@@ -125,7 +125,9 @@ fn sentence(denial: &Denial) -> String {
         DenialCode::EnvironmentMismatch => format!("{scope} is for {detail}, another environment"),
         DenialCode::PermissionDenied => format!("{scope} does not hold the permission {detail}"),
         DenialCode::ProjectUnknown => format!("{scope} has no project {detail}"),
-        DenialCode::PriceUnknown => format!("the price list does not know the model {detail}, and a budget is in dollars"),
+        DenialCode::PriceUnknown => {
+            format!("the price list does not know the model {detail}, and a budget is in dollars")
+        }
         DenialCode::BudgetExhausted | DenialCode::CreditExhausted | DenialCode::QuotaExhausted => {
             format!("{scope} has not enough left")
         }

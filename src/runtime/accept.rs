@@ -15,7 +15,11 @@ use tokio_util::sync::CancellationToken;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until `stop`.
-pub async fn run(listener: TcpListener, threads: Vec<mpsc::UnboundedSender<std::net::TcpStream>>, stop: CancellationToken) {
+pub async fn run(
+    listener: TcpListener,
+    threads: Vec<mpsc::UnboundedSender<std::net::TcpStream>>,
+    stop: CancellationToken,
+) {
     let mut turns = threads.iter().cycle();
     loop {
         let accepted = tokio::select! {

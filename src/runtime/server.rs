@@ -29,7 +29,7 @@ use crate::{
     engine::{Gate, GateParts, error::GateError},
     grpc::{
         gate::GateServer,
-        layers::{authn::AuthnLayer, deadline::DeadlineLayer, shed::ShedLayer},
+        layers::{authn::AuthnLayer, deadline::DeadlineLayer, shed::ShedLayer, trace::TraceLayer},
         services::Management,
     },
     pb::tollreeve::v1::{
@@ -110,27 +110,38 @@ impl Server {
         let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
         let mut tasks = JoinSet::new();
         let (grants, charges) = (gate.run_grants(queues.grants), gate.run_charges(queues.charges));
-        tasks.spawn(async { let _: () = grants.await;
-        failed("granting", ()) });
-        tasks.spawn(async { let _: () = charges.await;
-        failed("the ledger's writer", ()) });
+        tasks.spawn(async {
+            let _: () = grants.await;
+            failed("granting", ())
+        });
+        tasks.spawn(async {
+            let _: () = charges.await;
+            failed("the ledger's writer", ())
+        });
         tasks.spawn(async { format!("the feed cannot be followed: {}", follower.run().await) });
         let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, exclusive);
         tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
 
         let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
         let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
         let (health, routes) = routes(&app)?;
         let stop = CancellationToken::new();
-        let shed = ShedLayer::new(config.limits);
+        let edge = Edge {
+            shed: ShedLayer::new(config.limits),
+            trace: TraceLayer::new(config.telemetry.otlp_endpoint.is_some().then_some(config.telemetry.trace_ratio)),
+            authn: AuthnLayer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock)),
+        };
         let (senders, threads) = (0..config.threads)
-            .map(|_| serve_thread(&app, routes.clone(), shed.clone(), stop.clone()))
+            .map(|_| serve_thread(routes.clone(), edge.clone(), stop.clone()))
             .collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         tasks.spawn({
             let stop = stop.clone();
-            async { let _: () = accept::run(listener, senders, stop).await;
-            failed("accepting", ()) }
+            async {
+                let _: () = accept::run(listener, senders, stop).await;
+                failed("accepting", ())
+            }
         });
         tracing::info!(%addr, keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
         Ok(Self { addr, app, operator, health, stop, threads, tasks })
@@ -239,17 +250,22 @@ fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
     Ok((health, routes.prepare()))
 }
 
+/// What every call passes, on every thread.
+#[derive(Clone)]
+struct Edge {
+    shed: ShedLayer,
+    trace: TraceLayer,
+    authn: AuthnLayer<Ledger>,
+}
+
 /// Starts a thread that serves the connections that it is sent, until `stop` and until its calls have ended.
 fn serve_thread(
-    app: &Arc<App>,
     routes: Routes,
-    shed: ShedLayer,
+    edge: Edge,
     stop: CancellationToken,
 ) -> Result<(mpsc::UnboundedSender<std::net::TcpStream>, std::thread::JoinHandle<()>), StartError> {
     let (sender, connections) = mpsc::unbounded_channel();
-    let authn = AuthnLayer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let serve = move || {
         let incoming = UnboundedReceiverStream::new(connections).map(TcpStream::from_std);
         let server = tonic::transport::Server::builder()
@@ -257,9 +273,10 @@ fn serve_thread(
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .http2_max_header_list_size(16 * 1024)
-            .layer(shed)
+            .layer(edge.shed)
+            .layer(edge.trace)
             .layer(DeadlineLayer)
-            .layer(authn)
+            .layer(edge.authn)
             .add_routes(routes);
         let outcome = runtime.block_on(async {
             tokio::select! {

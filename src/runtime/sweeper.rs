@@ -6,7 +6,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     domain::time::Clock,
-    engine::{Gate, journal::{Journal, Orphan}},
+    engine::{
+        Gate,
+        journal::{Journal, Orphan},
+    },
     store::connect::{Exclusive, OpenError},
 };
 

@@ -1,7 +1,8 @@
 //! Everything that decisions need, read in one transaction: records as they stand at one revision.
 
 use super::{
-    Db, Result, Tx, bindings, budgets, feed, keys, prices, projects, service_accounts, teams, tenants, users, workspaces,
+    Db, Result, Tx, bindings, budgets, feed, keys, prices, projects, service_accounts, teams, tenants, users,
+    workspaces,
 };
 use crate::domain::change::Change;
 
