@@ -287,6 +287,12 @@ impl Accounts {
         self.0.iter_mut()
     }
 
+    /// Puts back an account that was taken out.
+    pub fn put_back(&mut self, account: Account) {
+        let at = self.0.iter().position(|other| other.period > account.period).unwrap_or(self.0.len());
+        self.0.insert(at, account);
+    }
+
     /// Takes out the accounts that are done with.
     pub fn take_done(&mut self, now: Timestamp) -> Vec<Account> {
         let (done, open) = self.0.drain(..).partition(|account| account.is_done(now));

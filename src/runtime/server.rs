@@ -40,10 +40,8 @@ use crate::{
     store::{Db, StoreError, connect::OpenError, ledger::Ledger},
 };
 
-/// Largest message of a sidecar, in bytes.
-const GATE_MESSAGE: usize = 64 * 1024;
-/// Largest batch of charges, and largest message of the management plane, in bytes.
-const LARGE_MESSAGE: usize = 2 * 1024 * 1024;
+/// Largest message, in bytes: a batch of 1000 charges or prices fits.
+const LARGEST_MESSAGE: usize = 2 * 1024 * 1024;
 /// How long a stop waits for calls and charges under way.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -126,7 +124,7 @@ impl Server {
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
         let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
-        let (health, routes) = routes(&app)?;
+        let (health, routes) = routes(&app).await?;
         let stop = CancellationToken::new();
         let edge = Edge {
             shed: ShedLayer::new(config.limits),
@@ -223,7 +221,7 @@ const SERVICES: [&str; 7] = [
     "tollreeve.v1.AuditService",
 ];
 
-fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
+async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let gate = GateServer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock));
     let management = Management::new(Arc::clone(app), Handle::current());
@@ -232,21 +230,18 @@ fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
             .register_encoded_file_descriptor_set(crate::pb::DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(GateServiceServer::new(gate).max_decoding_message_size(GATE_MESSAGE.max(LARGE_MESSAGE)))
-        .add_service(IdentityServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGE_MESSAGE))
+    let routes = Routes::new(GateServiceServer::new(gate).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(IdentityServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    let reporter = health.clone();
-    tokio::spawn(async move {
-        for service in SERVICES {
-            reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
-        }
-    });
+    for service in SERVICES {
+        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
     Ok((health, routes.prepare()))
 }
 
