@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     task::JoinSet,
 };
 use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
@@ -37,7 +37,7 @@ use crate::{
         budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
         identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
     },
-    store::{Db, StoreError, connect::OpenError, ledger::Ledger},
+    store::{Db, StoreError, connect::{Exclusive, OpenError}, ledger::Ledger},
 };
 
 /// Largest message, in bytes: a batch of 1000 charges or prices fits.
@@ -83,6 +83,7 @@ pub struct Server {
     stop: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: JoinSet<String>,
+    exclusive: Arc<Mutex<Option<Exclusive>>>,
 }
 
 impl Server {
@@ -91,7 +92,8 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let (db, exclusive) = Db::open(&config.database).await?;
+        let (db, exclusive) = open(config).await?;
+        let exclusive = Arc::new(Mutex::new(Some(exclusive)));
         let keyring = Keyring::open(&db, &config.keys_dir).await?;
         let now = clock.now();
         let operator = bootstrap::ensure_operator(&db, now).await?;
@@ -117,7 +119,7 @@ impl Server {
             failed("the ledger's writer", ())
         });
         tasks.spawn(async { format!("the feed cannot be followed: {}", follower.run().await) });
-        let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, exclusive);
+        let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, Arc::clone(&exclusive));
         tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
 
         let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
@@ -142,7 +144,7 @@ impl Server {
             }
         });
         tracing::info!(%addr, keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
-        Ok(Self { addr, app, operator, health, stop, threads, tasks })
+        Ok(Self { addr, app, operator, health, stop, threads, tasks, exclusive })
     }
 
     /// The address that it listens on.
@@ -202,8 +204,22 @@ impl Server {
         let retired = self.app.gate.retire().await;
         self.tasks.shutdown().await;
         self.app.db.close().await;
+        if let Some(exclusive) = self.exclusive.lock().await.take() {
+            exclusive.release().await;
+        }
         retired
     }
+}
+
+/// Opens the database. The lock of a server that has just ended may take PostgreSQL a moment to notice.
+async fn open(config: &Config) -> Result<(Db, Exclusive), OpenError> {
+    for _ in 0..20 {
+        match Db::open(&config.database).await {
+            Err(OpenError::InUse) => tokio::time::sleep(Duration::from_millis(100)).await,
+            outcome => return outcome,
+        }
+    }
+    Db::open(&config.database).await
 }
 
 fn failed(task: &str, (): ()) -> String {

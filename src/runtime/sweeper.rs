@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     domain::time::Clock,
@@ -25,7 +28,7 @@ pub async fn run<J: Journal>(
     clock: Arc<dyn Clock>,
     grace: Duration,
     orphans: Vec<Orphan>,
-    mut exclusive: Exclusive,
+    exclusive: Arc<Mutex<Option<Exclusive>>>,
 ) -> OpenError {
     // A hold of a server that is gone may still be charged: its slice waits for the longest hold promised on it and the
     // grace, from when this server saw it. By a clock that only goes forward.
@@ -53,7 +56,12 @@ pub async fn run<J: Journal>(
             }
         }
         if turn.is_multiple_of(CONFIRM_EVERY) {
-            match exclusive.confirm().await {
+            let mut held = exclusive.lock().await;
+            let confirmed = match held.as_mut() {
+                Some(held) => held.confirm().await,
+                None => Ok(()),
+            };
+            match confirmed {
                 Ok(()) => {}
                 Err(error @ OpenError::InUse) => return error,
                 Err(error) => tracing::warn!(%error, "the database does not say whether it is ours"),
