@@ -2,13 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime::Handle,
-    sync::mpsc,
-    task::JoinSet,
-};
-use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -17,6 +11,7 @@ use super::{
     accept,
     keyring::{Keyring, KeyringError},
     sweeper,
+    threads::{self, Connections, Incoming},
 };
 use crate::{
     app::{
@@ -236,38 +231,23 @@ fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
     Ok((health, routes.prepare()))
 }
 
-/// Starts a thread that serves the connections that it is sent, until `stop` and until its calls have ended.
+/// Starts a thread that answers calls, until `stop` and until its calls have ended.
 fn serve_thread(
     app: &Arc<App>,
     routes: Routes,
     shed: ShedLayer,
     stop: CancellationToken,
-) -> Result<(mpsc::UnboundedSender<std::net::TcpStream>, std::thread::JoinHandle<()>), StartError> {
-    let (sender, connections) = mpsc::unbounded_channel();
+) -> Result<(Connections, std::thread::JoinHandle<()>), StartError> {
     let authn = AuthnLayer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    let serve = move || {
-        let incoming = UnboundedReceiverStream::new(connections).map(TcpStream::from_std);
-        let server = tonic::transport::Server::builder()
-            .max_concurrent_streams(1024)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .http2_max_header_list_size(16 * 1024)
-            .layer(shed)
-            .layer(DeadlineLayer)
-            .layer(authn)
-            .add_routes(routes);
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,
-                () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
-            }
-        });
+    let serve = async move |transport: tonic::transport::Server, incoming: Incoming| {
+        let server = transport.layer(shed).layer(DeadlineLayer).layer(authn).add_routes(routes);
+        let outcome = tokio::select! {
+            outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,
+            () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+        };
         if let Err(error) = outcome {
             tracing::error!(%error, "a serving thread has ended");
         }
     };
-    let thread = std::thread::Builder::new().name("serve".to_owned()).spawn(serve).map_err(StartError::Thread)?;
-    Ok((sender, thread))
+    threads::start(serve).map_err(StartError::Thread)
 }
