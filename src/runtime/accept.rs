@@ -1,25 +1,17 @@
 //! Accepts connections and hands them round-robin to the threads that serve them.
-//!
-//! Each thread has a runtime of its own, so that a call never crosses threads: that answers more calls with less work
-//! than one runtime over all cores, because a socket is flushed once for many answers.
 
 use std::{io, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+use super::threads::Connections;
 
 /// How long to wait when the system gives no more descriptors: without it the loop would spin.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until `stop`.
-pub async fn run(
-    listener: TcpListener,
-    threads: Vec<mpsc::UnboundedSender<std::net::TcpStream>>,
-    stop: CancellationToken,
-) {
+pub async fn run(listener: TcpListener, threads: Vec<Connections>, stop: CancellationToken) {
     let mut turns = threads.iter().cycle();
     loop {
         let accepted = tokio::select! {

@@ -6,5 +6,6 @@ pub mod keyring;
 pub mod server;
 pub mod sweeper;
 pub mod telemetry;
+pub mod threads;
 
 pub use server::{Server, StartError};

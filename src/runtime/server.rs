@@ -2,13 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime::Handle,
-    sync::{Mutex, mpsc},
-    task::JoinSet,
-};
-use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
+use tokio::{net::TcpListener, runtime::Handle, sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -17,6 +11,7 @@ use super::{
     accept,
     keyring::{Keyring, KeyringError},
     sweeper,
+    threads::{self, Connections, Incoming},
 };
 use crate::{
     app::{
@@ -269,36 +264,22 @@ struct Edge {
     authn: AuthnLayer<Ledger>,
 }
 
-/// Starts a thread that serves the connections that it is sent, until `stop` and until its calls have ended.
+/// Starts a thread that answers calls, until `stop` and until its calls have ended.
 fn serve_thread(
     routes: Routes,
     edge: Edge,
     stop: CancellationToken,
-) -> Result<(mpsc::UnboundedSender<std::net::TcpStream>, std::thread::JoinHandle<()>), StartError> {
-    let (sender, connections) = mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    let serve = move || {
-        let incoming = UnboundedReceiverStream::new(connections).map(TcpStream::from_std);
-        let server = tonic::transport::Server::builder()
-            .max_concurrent_streams(1024)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .http2_max_header_list_size(16 * 1024)
-            .layer(edge.shed)
-            .layer(edge.trace)
-            .layer(DeadlineLayer)
-            .layer(edge.authn)
-            .add_routes(routes);
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,
-                () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
-            }
-        });
+) -> Result<(Connections, std::thread::JoinHandle<()>), StartError> {
+    let serve = async move |transport: tonic::transport::Server, incoming: Incoming| {
+        let mut layered = transport.layer(edge.shed).layer(edge.trace).layer(DeadlineLayer).layer(edge.authn);
+        let server = layered.add_routes(routes);
+        let outcome = tokio::select! {
+            outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,
+            () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+        };
         if let Err(error) = outcome {
             tracing::error!(%error, "a serving thread has ended");
         }
     };
-    let thread = std::thread::Builder::new().name("serve".to_owned()).spawn(serve).map_err(StartError::Thread)?;
-    Ok((sender, thread))
+    threads::start(serve).map_err(StartError::Thread)
 }

@@ -1,0 +1,257 @@
+//! How long a decision takes in process, with a thousand keys and with a million.
+//!
+//! Each decision is a whole one: the key is parsed and its secret checked, five hard budgets are held, all or none, and
+//! the hold's token is signed. Keys are chosen at random. Holds end by their time, between measurements.
+
+#[path = "harness/report.rs"]
+mod report;
+#[path = "harness/scene.rs"]
+mod scene;
+
+use std::{
+    hint::black_box,
+    sync::{Arc, atomic::AtomicI64, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use report::{Report, percentile, show, size};
+use scene::{MODEL, PROVIDER, Random, Scene};
+use sha2::Sha256;
+use tokio::runtime::Runtime;
+use tollreeve::{
+    domain::{
+        change::Change,
+        id::{BootId, BudgetId},
+        key_secret::Pepper,
+        permission::Permission,
+        prices::Usage,
+        time::{Clock, Timestamp},
+        window::Period,
+    },
+    engine::{
+        Gate, GateParts,
+        accounts::{Granted, SliceState},
+        hold_token::HoldKey,
+        journal::{Batch, Books, Entry, Folded, GrantAsk, Journal, JournalError, Orphan},
+        question::{Credential, Mode, Question},
+    },
+};
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Noon, so that no day ends within the run.
+const NOON: i64 = 1_767_268_800_000_000;
+/// Time between two decisions, in microseconds: holds of a second are then ten thousand at once.
+const STEP: i64 = 100;
+/// A second, in decisions.
+const SECOND: usize = 10_000;
+/// Keys that are asked for, in turn.
+const CHOSEN: usize = 100_000;
+
+fn main() {
+    let mut report = Report::new("A decision in process: five hard budgets held, all or none");
+    let most = size("BENCH_KEYS", 1_000_000, 1000);
+    let decisions = size("BENCH_DECISIONS", 500_000, 2000);
+    for keys in [1000, 100_000, 1_000_000].into_iter().filter(|keys| *keys <= most) {
+        let mut times = decide(keys, decisions);
+        times.sort_unstable();
+        let (median, tail) = (percentile(&times, 50), percentile(&times, 99));
+        report.hold(format!("{keys} keys, median"), micros(median), " us", ..=2.0);
+        report.note(format!("{keys} keys, 99 of 100 within"), show(tail));
+        if keys == most {
+            let yardstick = hmac_time(decisions / 5) + look_up_time(keys, decisions);
+            report.note("an HMAC-SHA-256 of 300 bytes and a look-up among as many", show(yardstick));
+            report.note("a decision costs as much as so many of these", format!("{:.2}", ratio(median, yardstick)));
+        }
+    }
+    report.note("of these figures, the clock's own", show(clock_time()));
+    report.print();
+}
+
+fn micros(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e6
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64()
+}
+
+/// The times of decisions on random keys.
+fn decide(keys: usize, decisions: usize) -> Vec<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let pepper = Pepper::new(&[1; 32]);
+    let scene = Scene::new(keys, keys.min(1000), pepper.clone());
+    let (gate, queues) = Gate::new(GateParts {
+        journal: Generous::default(),
+        pepper,
+        hold_key: HoldKey::new(&[2; 32]),
+        boot: BootId::from_bits(7),
+        grace: Duration::ZERO,
+        clock: Arc::new(Noon),
+    });
+    load(&gate, &scene, keys);
+    runtime.spawn(gate.run_grants(queues.grants));
+    let mut random = Random::new(9);
+    let texts: Vec<String> =
+        (0..CHOSEN.min(decisions)).map(|_| scene.key(below(&mut random, keys)).1.expose().to_owned()).collect();
+    let mut bench = Bench { gate, scene, runtime, now: NOON, count: 0 };
+    // The first round opens the budgets.
+    for text in &texts {
+        let _ = bench.decide(text);
+    }
+    texts.iter().cycle().take(decisions).map(|text| bench.decide(text)).collect()
+}
+
+fn below(random: &mut Random, end: usize) -> usize {
+    usize::try_from(random.next() % end as u64).expect("below a size")
+}
+
+fn load(gate: &Gate<Generous>, scene: &Scene, keys: usize) {
+    gate.load(scene.places()).expect("loads");
+    let numbers: Vec<usize> = (0..keys).collect();
+    for chunk in numbers.chunks(8192) {
+        gate.load(chunk.iter().map(|n| Change::Key(Box::new(scene.key(*n).0))).collect()).expect("loads");
+    }
+    gate.load(scene.budgets()).expect("loads");
+}
+
+struct Bench {
+    gate: Arc<Gate<Generous>>,
+    scene: Scene,
+    runtime: Runtime,
+    now: i64,
+    count: usize,
+}
+
+impl Bench {
+    /// One decision, and how long it took.
+    fn decide(&mut self, text: &str) -> Duration {
+        self.now += STEP;
+        self.count += 1;
+        let now = Timestamp::from_micros(self.now);
+        if self.count.is_multiple_of(SECOND) {
+            self.runtime.block_on(self.gate.sweep(now)).expect("sweeps");
+        }
+        let request = format!("{:032x}", self.count);
+        let caller = self.scene.caller;
+        let asked = question(text, &request);
+        let began = Instant::now();
+        let answer = self.gate.authorize_warm(caller, &asked, now).expect("decides");
+        let took = began.elapsed();
+        let answer = answer.unwrap_or_else(|| {
+            // A budget that is asked for the first time.
+            self.runtime.block_on(self.gate.authorize(caller, &asked, now)).expect("decides")
+        });
+        assert!(answer.hold.is_some_and(|hold| hold.amounts.len() == 5), "{:?}", answer.denials);
+        took
+    }
+}
+
+fn question<'a>(text: &'a str, request: &'a str) -> Question<'a> {
+    Question {
+        request_id: request,
+        credential: Credential::ApiKey(text),
+        client_ip: None,
+        origin: "",
+        permission: Permission::ModelsInvoke,
+        provider: PROVIDER,
+        model: MODEL,
+        endpoint: "/v1/chat/completions",
+        environment: "production-0",
+        project: "",
+        end_user: "",
+        estimate: Usage { input: 374, output: 256, requests: 1, ..Usage::default() },
+        cost: None,
+        mode: Mode::Hold,
+        ttl: Duration::from_secs(1),
+        min_revision: 0,
+    }
+}
+
+/// The middle time of an HMAC, over as much as a hold's token has.
+fn hmac_time(rounds: usize) -> Duration {
+    let keyed = Hmac::<Sha256>::new_from_slice(&[1; 32]).expect("a key");
+    let mut message = [0u8; 300];
+    middle(rounds, |round| {
+        message[round % 300] ^= 1;
+        let mut mac = keyed.clone();
+        mac.update(black_box(&message));
+        black_box(mac.finalize());
+    })
+}
+
+/// The middle time of a look-up among so many.
+fn look_up_time(entries: usize, rounds: usize) -> Duration {
+    let mut random = Random::new(5);
+    let keys: Vec<u64> = (0..entries).map(|_| random.next()).collect();
+    let map: hashbrown::HashMap<u64, [u64; 11]> = keys.iter().map(|key| (*key, [*key; 11])).collect();
+    let chosen: Vec<u64> = (0..rounds).map(|_| keys[below(&mut random, entries)]).collect();
+    middle(rounds, |round| {
+        black_box(map.get(&chosen[round]).map(|entry| entry[3]));
+    })
+}
+
+/// The middle time of doing nothing.
+fn clock_time() -> Duration {
+    middle(10_000, |_| ())
+}
+
+fn middle(rounds: usize, mut work: impl FnMut(usize)) -> Duration {
+    let mut once = |round| {
+        let began = Instant::now();
+        work(round);
+        began.elapsed()
+    };
+    let mut times: Vec<Duration> = (0..rounds).map(&mut once).collect();
+    times.sort_unstable();
+    percentile(&times, 50)
+}
+
+/// It is always noon.
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(NOON)
+    }
+}
+
+/// A ledger that grants at once, and so much that nobody asks again.
+#[derive(Default)]
+struct Generous {
+    grants: AtomicI64,
+}
+
+impl Journal for Generous {
+    async fn grant(&self, asks: &[GrantAsk]) -> Result<Vec<Option<Granted>>, JournalError> {
+        let grant = |ask: &GrantAsk| {
+            let id = self.grants.fetch_add(1, Ordering::Relaxed) + 1;
+            let slice = SliceState { id, granted: 1_000_000_000_000_000, spent: 0, ver: id };
+            Some(Granted { slice, promised: ask.promised, headroom: 0, ..Granted::default() })
+        };
+        Ok(asks.iter().map(grant).collect())
+    }
+
+    async fn charge(&self, _: &[&Entry]) -> Result<Batch, JournalError> {
+        Ok(Batch::default())
+    }
+
+    async fn locate(&self, _: &[i64]) -> Result<Vec<Orphan>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn fold(&self, _: &[i64]) -> Result<Vec<Folded>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn books(&self, _: BudgetId, _: Period) -> Result<Books, JournalError> {
+        Ok(Books::default())
+    }
+
+    async fn retire(&self, _: &[(i64, i64)]) -> Result<(), JournalError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! How many charges a second become durable: through the group commit, against one transaction for each charge, on the
+//! same database.
+
+#![expect(clippy::cast_precision_loss, reason = "these are ratios of measurements")]
+
+#[path = "harness/cluster.rs"]
+mod cluster;
+#[path = "harness/machine.rs"]
+mod machine;
+#[path = "harness/report.rs"]
+mod report;
+#[path = "harness/scene.rs"]
+mod scene;
+#[path = "harness/seed.rs"]
+mod seed;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cluster::Cluster;
+use report::{Report, show, size};
+use scene::{MODEL, PROVIDER, Scene};
+use tollreeve::{
+    app::feed::Follower,
+    domain::{
+        change::Change,
+        id::Id,
+        key_secret::Pepper,
+        permission::Permission,
+        prices::Usage,
+        time::{Clock, Timestamp},
+    },
+    engine::{
+        Gate, GateParts,
+        charge::{ChargeAsk, ChargeStatus, ChargeSubject},
+        hold_token::HoldKey,
+        journal::{Entry, GrantAsk, Journal, Outcome, Posting},
+        question::{Credential, Mode, Question},
+    },
+    runtime::clock::SystemClock,
+    store::{Db, connect::Settings, ledger::Ledger},
+};
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Callers that charge at once.
+const CALLERS: usize = 4096;
+const KEYS: usize = 100;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut report = Report::new("Durable charges: in groups, against one transaction each");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir_in(place).expect("a folder");
+        report.note("fdatasync of 4 KiB appended", show(machine::fsync(folder.path())));
+        let settings = Settings::Sqlite { folder: folder.path().to_owned() };
+        measure(&settings, "SQLite", 100.0, &mut report).await;
+        match Cluster::start(place).await {
+            Some(cluster) => {
+                let settings = Settings::Postgres { url: cluster.url().into() };
+                measure(&settings, "PostgreSQL", 50.0, &mut report).await;
+            }
+            None => report.note("PostgreSQL", "is not installed"),
+        }
+    });
+    report.print();
+}
+
+async fn measure(settings: &Settings, name: &str, bar: f64, report: &mut Report) {
+    let seconds = Duration::from_millis(size("BENCH_MILLIS", 6000, 300) as u64);
+    let (db, _exclusive) = Db::open(settings).await.expect("opens");
+    let scene = Scene::new(KEYS, KEYS, Pepper::new(&[1; 32]));
+    seed::write(&db, &scene, KEYS).await;
+    let (journal, _) = Ledger::register(db.clone(), Id::from_bits(7), SystemClock.now()).await.expect("registers");
+    let single = one_by_one(&journal, &scene, seconds / 2).await;
+    let grouped = in_groups(&db, journal.clone(), &scene, seconds).await;
+    let after = one_by_one(&journal, &scene, seconds / 2).await;
+    db.close().await;
+    let single = f64::midpoint(single, after);
+    report.note(format!("{name}, one transaction each"), format!("{single:.0} /s"));
+    report.note(format!("{name}, in groups"), format!("{grouped:.0} /s"));
+    let ratio = grouped / single;
+    report.hold(format!("{name}, ratio"), ratio, "", bar..);
+}
+
+/// Charges a second with one transaction each, two at a time: all wait for the same row, so more would not help.
+async fn one_by_one(journal: &Ledger, scene: &Scene, span: Duration) -> f64 {
+    let Some(Change::Budget(budget)) = scene.budgets().into_iter().next() else { panic!("a scene has budgets") };
+    let (budget, period) = (budget.id, budget.window.period(SystemClock.now()));
+    let ask = GrantAsk { budget, period, need: 1_000_000, want: 0, promised: 60 };
+    let granted = journal.grant(&[ask]).await.expect("granted")[0].expect("room");
+    let posting = Posting { budget, period, slice: granted.slice.id, in_slice: 1, usd: true, beyond: 0 };
+    let began = Instant::now();
+    let one = async || {
+        let mut done = 0u32;
+        while began.elapsed() < span {
+            let entry = entry(scene, posting);
+            let batch = journal.charge(&[&entry]).await.expect("written");
+            assert_eq!(batch.posted.len(), 1);
+            done += 1;
+        }
+        done
+    };
+    let (left, right) = tokio::join!(one(), one());
+    f64::from(left + right) / began.elapsed().as_secs_f64()
+}
+
+/// A charge against one budget.
+fn entry(scene: &Scene, posting: Posting) -> Entry {
+    let (key, _) = scene.key(0);
+    let now = SystemClock.now();
+    Entry {
+        tenant: key.tenant,
+        charge_id: charge_id(now),
+        body_hash: "0123456789abcdef0123456789abcdef".to_owned(),
+        workspace: key.workspace.to_string(),
+        project: key.project.map(|id| id.to_string()).unwrap_or_default(),
+        key: key.id.to_string(),
+        owner: key.owner.to_string(),
+        caller: scene.caller.to_string(),
+        end_user: String::new(),
+        provider: PROVIDER.to_owned(),
+        model: MODEL.to_owned(),
+        price: 1,
+        outcome: Outcome::Success,
+        late: false,
+        usage: Usage { input: 374, output: 44, requests: 1, ..Usage::default() },
+        cost: 1_375_000,
+        released: 0,
+        occurred: now,
+        recorded: now,
+        labels: String::new(),
+        postings: vec![posting],
+    }
+}
+
+/// As good clients make them: sorted by time.
+fn charge_id(now: Timestamp) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{:012x}-{:010x}", now.micros() / 1000, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Charges a second through the gate: each is held first, and waits until it is durable.
+async fn in_groups(db: &Db, journal: Ledger, scene: &Scene, span: Duration) -> f64 {
+    let clock = Arc::new(SystemClock);
+    let (gate, queues) = Gate::new(GateParts {
+        journal,
+        pepper: Pepper::new(&[1; 32]),
+        hold_key: HoldKey::new(&[2; 32]),
+        boot: Id::from_bits(7),
+        grace: Duration::from_mins(1),
+        clock,
+    });
+    let (_follower, _feed) = Follower::load(db.clone(), Arc::clone(&gate)).await.expect("loads");
+    let tasks = [tokio::spawn(gate.run_grants(queues.grants)), tokio::spawn(gate.run_charges(queues.charges))];
+    let keys: Arc<[String]> = (0..KEYS).map(|n| scene.key(n).1.expose().to_owned()).collect();
+    let (caller, began) = (scene.caller, Instant::now());
+    let warm = span / 4;
+    let callers = (0..CALLERS).map(|number| {
+        let (gate, keys) = (Arc::clone(&gate), Arc::clone(&keys));
+        tokio::spawn(async move {
+            let mut done = 0u64;
+            while began.elapsed() < warm + span {
+                let key = &keys[number % keys.len()];
+                let now = SystemClock.now();
+                let answer = gate.authorize(caller, &question(key), now).await.expect("decides");
+                let hold = answer.hold.expect("allowed");
+                let asked = charge(hold.token, charge_id(now));
+                let charged = gate.charge(caller, asked, SystemClock.now()).await.expect("charged");
+                assert_eq!(charged.status, ChargeStatus::Applied);
+                done += u64::from(began.elapsed() > warm);
+            }
+            done
+        })
+    });
+    let mut done = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        done += caller.await.expect("a caller");
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    done as f64 / (began.elapsed().as_secs_f64() - warm.as_secs_f64())
+}
+
+fn question(key: &str) -> Question<'_> {
+    Question {
+        request_id: "",
+        credential: Credential::ApiKey(key),
+        client_ip: None,
+        origin: "",
+        permission: Permission::ModelsInvoke,
+        provider: PROVIDER,
+        model: MODEL,
+        endpoint: "",
+        environment: "",
+        project: "",
+        end_user: "",
+        estimate: Usage { input: 374, output: 256, requests: 1, ..Usage::default() },
+        cost: None,
+        mode: Mode::Hold,
+        ttl: Duration::from_mins(1),
+        min_revision: 0,
+    }
+}
+
+fn charge(token: Vec<u8>, charge_id: String) -> ChargeAsk {
+    ChargeAsk {
+        charge_id,
+        body_hash: "0123456789abcdef0123456789abcdef".to_owned(),
+        subject: ChargeSubject::Hold(token),
+        outcome: Outcome::Success,
+        usage: Usage { input: 374, output: 44, requests: 1, ..Usage::default() },
+        cost: None,
+        served_provider: String::new(),
+        served_model: String::new(),
+        last: true,
+        extend: None,
+        occurred: None,
+        hold_age: None,
+        project: String::new(),
+        end_user: String::new(),
+        labels: String::new(),
+    }
+}
