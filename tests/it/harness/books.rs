@@ -1,9 +1,9 @@
 //! The books as the database has them, and whether they are in order. Read by plain SQL, past everything that is tested.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::{FromRow, postgres::PgRow, sqlite::SqliteRow};
-use tollreeve::store::{Db, connect::Settings};
+use tollreeve::store::{Db, Tx, connect::Settings};
 
 /// What a charge wrote on one budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,6 @@ pub struct Charge {
     pub id: String,
     pub cost: i64,
     pub late: bool,
-    pub overrun: i64,
     pub lines: Vec<Line>,
 }
 
@@ -53,40 +52,22 @@ impl Books {
     where
         T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let rows = match &self.0 {
-            Db::Sqlite { read, .. } => sqlx::query_as::<_, T>(sql).fetch_all(read).await,
-            Db::Postgres { pool, .. } => sqlx::query_as::<_, T>(sql).fetch_all(pool).await,
-        };
-        rows.expect("the database answers")
+        rows(&mut self.look().await, sql).await
+    }
+
+    /// One state of the database, whatever is written meanwhile.
+    async fn look(&self) -> Tx {
+        self.0.read().await.expect("the database answers")
     }
 
     /// Every charge, in the order of the ledger.
     pub async fn charges(&self) -> Vec<Charge> {
-        let rows: Vec<(String, i64, i64, i64, String)> = self
-            .rows(
-                "SELECT charge_id, cost_nanos, CAST(CASE WHEN late THEN 1 ELSE 0 END AS BIGINT), overrun_nanos, postings
-                 FROM charges ORDER BY seq",
-            )
-            .await;
-        let charge = |(id, cost, late, overrun, postings): (String, i64, i64, i64, String)| Charge {
-            id,
-            cost,
-            late: late == 1,
-            overrun,
-            lines: postings.split_whitespace().map(line).collect(),
-        };
-        rows.into_iter().map(charge).collect()
+        charges(&mut self.look().await).await
     }
 
     /// Every period of every budget.
     pub async fn periods(&self) -> BTreeMap<(String, i64), Book> {
-        let rows: Vec<(String, i64, i64, i64, i64, i64, i64)> = self
-            .rows("SELECT budget_id, period, cap, ceiling, allocated, settled, overrun FROM budget_periods")
-            .await;
-        let book = |(budget, period, cap, ceiling, allocated, settled, overrun)| {
-            ((budget, period), Book { cap, ceiling, allocated, settled, overrun })
-        };
-        rows.into_iter().map(book).collect()
+        periods(&mut self.look().await).await
     }
 
     /// What is settled on a budget, by its resource name, over all its periods.
@@ -99,18 +80,17 @@ impl Books {
 
     /// Insists that everything adds up: nothing lost, nothing doubled, nothing past a ceiling.
     pub async fn check(&self) {
-        let charges = self.charges().await;
-        let ids: BTreeSet<&str> = charges.iter().map(|charge| charge.id.as_str()).collect();
+        let mut tx = self.look().await;
+        let charges = charges(&mut tx).await;
         let slices: Vec<(i64, String, i64, i64, i64, i64)> =
-            self.rows("SELECT id, budget_id, period, granted, spent, state FROM slices").await;
+            rows(&mut tx, "SELECT id, budget_id, period, granted, spent, state FROM slices").await;
         let lines: Vec<&Line> = charges.iter().flat_map(|charge| &charge.lines).collect();
-        assert!(ids.len() <= charges.len());
         for (id, _, _, granted, spent, _) in &slices {
             let charged: i64 = lines.iter().filter(|line| line.slice == *id).map(|line| line.in_slice).sum();
             assert_eq!(charged, *spent, "slice {id} has settled what was charged to it");
             assert!(spent <= granted, "slice {id} has spent {spent} of {granted}");
         }
-        for ((budget, period), book) in self.periods().await {
+        for ((budget, period), book) in periods(&mut tx).await {
             let own = |line: &&&Line| line.budget == budget && line.period == period;
             let open: Vec<_> = slices.iter().filter(|s| s.1 == budget && s.2 == period && s.5 < 3).collect();
             let granted: i64 = open.iter().map(|slice| slice.3).sum();
@@ -124,6 +104,43 @@ impl Books {
             assert_eq!(overrun, book.overrun, "overruns are what charges say, {at}");
         }
     }
+}
+
+/// The rows of a statement.
+async fn rows<T>(tx: &mut Tx, sql: &'static str) -> Vec<T>
+where
+    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let rows = match tx {
+        Tx::Sqlite(tx) => sqlx::query_as::<_, T>(sql).fetch_all(&mut **tx).await,
+        Tx::Postgres(tx) => sqlx::query_as::<_, T>(sql).fetch_all(&mut **tx).await,
+    };
+    rows.expect("the database answers")
+}
+
+async fn charges(tx: &mut Tx) -> Vec<Charge> {
+    let rows: Vec<(String, i64, i64, String)> = rows(
+        tx,
+        "SELECT charge_id, cost_nanos, CAST(CASE WHEN late THEN 1 ELSE 0 END AS BIGINT), postings
+         FROM charges ORDER BY seq",
+    )
+    .await;
+    let charge = |(id, cost, late, postings): (String, i64, i64, String)| Charge {
+        id,
+        cost,
+        late: late == 1,
+        lines: postings.split_whitespace().map(line).collect(),
+    };
+    rows.into_iter().map(charge).collect()
+}
+
+async fn periods(tx: &mut Tx) -> BTreeMap<(String, i64), Book> {
+    let rows: Vec<(String, i64, i64, i64, i64, i64, i64)> =
+        rows(tx, "SELECT budget_id, period, cap, ceiling, allocated, settled, overrun FROM budget_periods").await;
+    let book = |(budget, period, cap, ceiling, allocated, settled, overrun)| {
+        ((budget, period), Book { cap, ceiling, allocated, settled, overrun })
+    };
+    rows.into_iter().map(book).collect()
 }
 
 fn line(text: &str) -> Line {
