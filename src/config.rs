@@ -33,7 +33,7 @@ pub struct Options {
     /// Folder of the embedded database and the key files [default: ./tollreeve-data]
     #[arg(long, env = "TOLLREEVE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// PostgreSQL to use in place of the embedded database: postgres://user:password@host/database
+    /// `PostgreSQL` to use in place of the embedded database: <postgres://user:password@host/database>
     #[arg(long, env = "TOLLREEVE_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
     /// Folder of the key files [default: keys in the data folder]
@@ -57,7 +57,7 @@ pub struct Options {
     /// How to log: text or json [default: text]
     #[arg(long, env = "TOLLREEVE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// OpenTelemetry collector to send traces to, by OTLP over gRPC: http://host:4317
+    /// OpenTelemetry collector to send traces to, by OTLP over gRPC: <http://host:4317>
     #[arg(long, env = "TOLLREEVE_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
     /// Share of the calls that are traced when the caller does not say; 0 to 1 [default: 0.01]

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long the operator's token of a start is good.
-const TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
+const TOKEN_TTL: Duration = Duration::from_hours(24);
 
 /// Flags of `start-dev`.
 #[derive(clap::Args)]

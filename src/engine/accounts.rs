@@ -266,14 +266,11 @@ impl Accounts {
 
     /// The account of a period, made cold when there is none.
     pub fn of(&mut self, window: Window, period: Period, now: Timestamp) -> &mut Account {
-        let at = match self.0.iter().position(|account| account.period == period) {
-            Some(at) => at,
-            None => {
-                // The newest stays last: `current` looks only there.
-                let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
-                self.0.insert(at, Account::cold(window, period, now));
-                at
-            }
+        let at = if let Some(at) = self.0.iter().position(|account| account.period == period) { at } else {
+            // The newest stays last: `current` looks only there.
+            let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
+            self.0.insert(at, Account::cold(window, period, now));
+            at
         };
         &mut self.0[at]
     }

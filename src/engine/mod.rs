@@ -163,7 +163,7 @@ impl<J: Journal> Gate<J> {
     /// Gives a decision its name: the run of the server and a count.
     fn named(&self, mut answer: Box<Answer>) -> Box<Answer> {
         let count = self.decisions.fetch_add(1, Ordering::Relaxed);
-        answer.decision_id = format!("dec_{:016x}{count:08x}", (self.boot.bits() & u128::from(u64::MAX)) as u64);
+        answer.decision_id = format!("dec_{:016x}{count:08x}", self.boot.bits() & 0xffff_ffff_ffff_ffff);
         answer
     }
 

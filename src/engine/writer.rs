@@ -125,7 +125,9 @@ async fn commit<J: Journal>(gate: &Gate<J>, prepared: Vec<Prepared>) -> Vec<Resu
     match outcome {
         Ok(batch) => settle(gate, &prepared, batch, in_doubt),
         Err(error) => {
-            prepared.iter().for_each(|prepared| gate.undo(prepared));
+            for prepared in &prepared {
+                gate.undo(prepared);
+            }
             let error = GateError::from(error);
             prepared.iter().map(|_| Err(error.clone())).collect()
         }

@@ -1,6 +1,6 @@
 //! From messages to values: each function checks one shape, and every error names its field.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -24,8 +24,8 @@ pub struct FieldError {
 }
 
 /// A field whose value cannot be, and why.
-pub fn invalid(field: impl Into<String>, why: impl ToString) -> FieldError {
-    FieldError { field: field.into(), why: why.to_string() }
+pub fn invalid(field: impl Into<String>, why: impl fmt::Display) -> FieldError {
+    FieldError { field: field.into(), why: format!("{why}") }
 }
 
 /// Reads a text that must be there.
@@ -34,7 +34,7 @@ pub fn invalid(field: impl Into<String>, why: impl ToString) -> FieldError {
 /// When it is empty or malformed; so for every function of this module.
 pub fn required<T>(field: &str, text: &str) -> Result<T, FieldError>
 where
-    T: FromStr<Err: ToString>,
+    T: FromStr<Err: fmt::Display>,
 {
     if text.is_empty() {
         return Err(invalid(field, "is required"));

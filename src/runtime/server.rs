@@ -110,8 +110,10 @@ impl Server {
         let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
         let mut tasks = JoinSet::new();
         let (grants, charges) = (gate.run_grants(queues.grants), gate.run_charges(queues.charges));
-        tasks.spawn(async { failed("granting", grants.await) });
-        tasks.spawn(async { failed("the ledger's writer", charges.await) });
+        tasks.spawn(async { let _: () = grants.await;
+        failed("granting", ()) });
+        tasks.spawn(async { let _: () = charges.await;
+        failed("the ledger's writer", ()) });
         tasks.spawn(async { format!("the feed cannot be followed: {}", follower.run().await) });
         let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, exclusive);
         tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
@@ -127,7 +129,8 @@ impl Server {
             .collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         tasks.spawn({
             let stop = stop.clone();
-            async { failed("accepting", accept::run(listener, senders, stop).await) }
+            async { let _: () = accept::run(listener, senders, stop).await;
+            failed("accepting", ()) }
         });
         tracing::info!(%addr, keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
         Ok(Self { addr, app, operator, health, stop, threads, tasks })

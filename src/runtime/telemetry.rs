@@ -37,7 +37,7 @@ pub fn start(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
     };
-    let otel = traces.as_ref().map(|provider| otel_layer(provider));
+    let otel = traces.as_ref().map(otel_layer);
     // Fails only when logging was started before, as in tests: that one stays.
     let _ = tracing_subscriber::registry().with(log.with_filter(filter)).with(otel).try_init();
     Ok(Telemetry { traces })

@@ -101,7 +101,7 @@ impl Ledger {
         if live.is_none() { Err(Failure::Superseded) } else { Ok(tx) }
     }
 
-    /// Commits. On SQLite a commit that fails has not happened; over a network that is not known.
+    /// Commits. On `SQLite` a commit that fails has not happened; over a network that is not known.
     async fn commit(tx: Tx) -> std::result::Result<(), Failure> {
         let embedded = matches!(tx, Tx::Sqlite(_));
         tx.commit().await.map_err(|error| if embedded { Failure::Store(error) } else { Failure::Lost(error) })
@@ -369,15 +369,12 @@ async fn settle_beyond(
         let mut beyond = posting.beyond;
         if !full && posting.in_slice > 0 {
             let one = BTreeMap::from([(posting.slice, posting.in_slice)]);
-            match charges::add_to_slices(tx, &one).await?.pop() {
-                Some(state) => {
-                    slices.retain(|slice| slice.id != state.id);
-                    slices.push(state);
-                }
-                None => {
-                    line.in_slice = 0;
-                    beyond += posting.in_slice;
-                }
+            if let Some(state) = charges::add_to_slices(tx, &one).await?.pop() {
+                slices.retain(|slice| slice.id != state.id);
+                slices.push(state);
+            } else {
+                line.in_slice = 0;
+                beyond += posting.in_slice;
             }
         }
         if beyond > 0 {
