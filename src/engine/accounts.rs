@@ -16,7 +16,7 @@ use crate::domain::{
 /// a while grows alike.
 const AHEAD_MICROS: i128 = 6_000_000;
 /// How many holds of the same size the first grant is to cover.
-const FIRST_HOLDS: i64 = 64;
+const FIRST_HOLDS: i64 = 16;
 
 /// This server's slice of one period of a budget, and what it knows of the rest.
 #[derive(Clone, Debug)]
