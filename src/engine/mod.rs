@@ -35,6 +35,7 @@ pub mod holds;
 pub mod journal;
 pub mod key_table;
 pub mod question;
+mod settle;
 pub mod state;
 pub mod subject;
 pub mod tokens;

@@ -7,6 +7,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use super::clock;
 use crate::{
     domain::time::Clock,
     engine::{
@@ -32,7 +33,7 @@ pub async fn run<J: Journal>(
 ) -> OpenError {
     // A hold of a server that is gone may still be charged: its slice waits for the longest hold promised on it and the
     // grace, from when this server saw it. By a clock that only goes forward.
-    let start = Instant::now();
+    let start = clock::monotonic();
     let mut waiting: Vec<(Instant, i64)> = orphans
         .iter()
         .map(|orphan| {
@@ -47,7 +48,7 @@ pub async fn run<J: Journal>(
         if let Err(error) = gate.sweep(clock.now()).await {
             tracing::warn!(%error, "the slices of past periods wait to be closed");
         }
-        let now = Instant::now();
+        let now = clock::monotonic();
         let due: Vec<i64> = waiting.iter().filter(|(at, _)| *at <= now).map(|(_, slice)| *slice).collect();
         if !due.is_empty() {
             match gate.fold_orphans(&due).await {

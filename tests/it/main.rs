@@ -3,9 +3,15 @@
 
 mod harness;
 
+mod bad_input;
 mod gate;
+mod gate_allowlists;
+mod outage;
 mod p1_exact;
+mod p2_kill;
 mod p2_ledger;
 mod p3_revoked;
 mod p4_audit;
 mod p5_walls;
+mod start;
+mod tidy;

@@ -87,6 +87,16 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // But for one case: on a full disk SQLite itself may end a transaction, and sqlx then counts it as open for ever,
+        // so that nothing could begin any more. The rollbacks that are really under way are over once it answers.
+        .before_acquire(|connection, _| {
+            Box::pin(async move {
+                if connection.is_in_transaction() {
+                    connection.ping().await?;
+                }
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 /// Refuses a file that is not ours, before anything is written to it.

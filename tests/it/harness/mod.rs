@@ -4,6 +4,7 @@ pub mod books;
 pub mod calls;
 pub mod client;
 pub mod clock;
+pub mod http2;
 pub mod postgres;
 pub mod process;
 pub mod random;

@@ -98,15 +98,18 @@ impl Process {
         self.child.id()
     }
 
+    /// Waits for its end; gives its exit code and what it has logged.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let ended = tokio::task::spawn_blocking(move || self.child.wait().map(|status| (status, self.log.lock().join("\n"))));
+        let ended = tokio::time::timeout(Duration::from_mins(1), ended).await.expect("it ends");
+        let (status, log) = ended.expect("no panic").expect("it has run");
+        (status.code(), log)
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub async fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         tokio::task::spawn_blocking(move || drop(self.child.wait())).await.expect("it ends");
-    }
-
-    /// What it has logged.
-    pub fn log(&self) -> String {
-        self.log.lock().join("\n")
     }
 }
 

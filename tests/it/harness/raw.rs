@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message as _;
-use prost_types::{FileDescriptorSet, MethodDescriptorProto};
+use prost_types::{FileDescriptorSet, MethodDescriptorProto, field_descriptor_proto::Type};
 use tollreeve::pb::DESCRIPTOR_SET;
 use tonic::{
     Request, Status,
@@ -92,6 +92,52 @@ fn fields(set: &FileDescriptorSet, message: &str) -> Vec<String> {
     let mut messages = set.file.iter().flat_map(|file| &file.message_type);
     let found = messages.find(|message| message.name() == name).expect("the request is described");
     found.field.iter().map(|field| field.name().to_owned()).collect()
+}
+
+/// A text somewhere in a request: the numbers of the fields on the way to it.
+#[derive(Clone, Debug)]
+pub struct TextField(Vec<u32>);
+
+impl TextField {
+    /// Adds the text to a request, at its place.
+    pub fn append(&self, text: &str, request: &mut Vec<u8>) {
+        let mut inner = text.as_bytes().to_vec();
+        for number in self.0.iter().rev() {
+            let mut outer = Vec::new();
+            prost::encoding::bytes::encode(*number, &inner, &mut outer);
+            inner = outer;
+        }
+        request.extend_from_slice(&inner);
+    }
+}
+
+/// Every text in the request of an RPC, in the messages in it as well.
+pub fn texts_of(path: &str) -> Vec<TextField> {
+    let set = FileDescriptorSet::decode(DESCRIPTOR_SET).expect("descriptors");
+    let services = set.file.iter().flat_map(|file| &file.service);
+    let mut methods = services.flat_map(|service| {
+        let name = service.name().to_owned();
+        service.method.iter().map(move |method| (format!("/tollreeve.v1.{name}/{}", method.name()), method))
+    });
+    let (_, method) = methods.find(|(known, _)| known == path).expect("a method");
+    let mut found = Vec::new();
+    collect(&set, method.input_type(), &[], &mut found);
+    found
+}
+
+fn collect(set: &FileDescriptorSet, message: &str, way: &[u32], found: &mut Vec<TextField>) {
+    let Some(message) = message.strip_prefix(".tollreeve.v1.") else { return };
+    let mut messages = set.file.iter().flat_map(|file| &file.message_type);
+    // What is not found is nested: the entries of a map.
+    let Some(message) = messages.find(|known| known.name() == message) else { return };
+    for field in &message.field {
+        let way = [way, &[field.number().unsigned_abs()]].concat();
+        match field.r#type() {
+            Type::String => found.push(TextField(way)),
+            Type::Message if way.len() < 4 => collect(set, field.type_name(), &way, found),
+            _ => {}
+        }
+    }
 }
 
 /// Calls an RPC with a body as it is.
