@@ -150,6 +150,8 @@ pub enum Posted {
 pub struct Recorded {
     /// Its position.
     pub seq: i64,
+    /// When it was taken in.
+    pub at: Timestamp,
     /// What it cost, in nanos.
     pub cost: i64,
     /// What its hold gave back, in nanos.

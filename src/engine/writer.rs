@@ -134,13 +134,30 @@ async fn commit<J: Journal>(gate: &Gate<J>, prepared: Vec<Prepared>) -> Vec<Resu
         pause = (pause * 2).min(Duration::from_secs(1));
     };
     match outcome {
-        Ok(batch) => settle(gate, &prepared, batch, in_doubt),
+        Ok(mut batch) => {
+            if in_doubt {
+                own(&prepared, &mut batch);
+            }
+            settle(gate, &prepared, batch)
+        }
         Err(error) => {
             for prepared in &prepared {
                 gate.undo(prepared);
             }
             let error = GateError::from(error);
             prepared.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+/// After a doubt, what the ledger calls a replay may be what this very batch wrote: it was taken in at the same moment. One
+/// that was recorded before stays a replay.
+fn own(prepared: &[Prepared], batch: &mut Batch) {
+    for (prepared, posted) in prepared.iter().zip(&mut batch.posted) {
+        if let Posted::Replayed(recorded) = posted
+            && recorded.at == prepared.entry.recorded
+        {
+            *posted = Posted::New { seq: recorded.seq, lines: std::mem::take(&mut recorded.lines) };
         }
     }
 }
@@ -152,12 +169,9 @@ fn settle<J: Journal>(
     gate: &Gate<J>,
     prepared: &[Prepared],
     batch: Batch,
-    in_doubt: bool,
 ) -> Vec<Result<ChargeAnswer, GateError>> {
-    // After a doubt, what the ledger calls a replay is what this very batch wrote.
     let lines_of = |posted: &Posted| match posted {
         Posted::New { lines, .. } => lines.clone(),
-        Posted::Replayed(recorded) if in_doubt => recorded.lines.clone(),
         _ => Vec::new(),
     };
     let mut rest = Rest::new();
@@ -181,7 +195,6 @@ fn settle<J: Journal>(
         let lines = lines_of(&posted);
         match posted {
             Posted::New { seq, .. } => Ok(applied(gate, prepared, seq, &lines, &mut rest)),
-            Posted::Replayed(recorded) if in_doubt => Ok(applied(gate, prepared, recorded.seq, &lines, &mut rest)),
             Posted::Replayed(recorded) => {
                 gate.undo(prepared);
                 Ok(replayed(&recorded))

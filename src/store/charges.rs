@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Result, StoreError, Tx, dialect, text_of};
 use crate::{
-    domain::{id::TenantId, window::Period},
+    domain::{id::TenantId, time::Timestamp, window::Period},
     engine::{
         accounts::SliceState,
         journal::{Entry, Posted, PostedLine, Posting, Recorded},
@@ -67,20 +67,26 @@ fn row_of(entry: &Entry) -> Value {
 pub(super) async fn earlier(tx: &mut Tx, entry: &Entry) -> Result<Posted> {
     let row = fetch_optional!(
         tx,
-        (i64, String, i64, i64, i64, String),
-        "SELECT seq, body_hash, cost_nanos, released_nanos, overrun_nanos, postings FROM charges
+        (i64, String, i64, i64, i64, i64, String),
+        "SELECT seq, body_hash, cost_nanos, released_nanos, overrun_nanos, recorded, postings FROM charges
          WHERE tenant_id = $1 AND charge_id = $2",
         entry.tenant.to_string(),
         &entry.charge_id
     )?;
-    let Some((seq, body_hash, cost, released, overrun, postings)) = row else {
+    let Some((seq, body_hash, cost, released, overrun, at, postings)) = row else {
         return Err(StoreError::Corrupt("charge".into()));
     };
     if body_hash != entry.body_hash {
         return Ok(Posted::Conflict);
     }
     let lines = postings.split_whitespace().map(line_of).collect::<Result<Vec<_>>>()?;
-    Ok(Posted::Replayed(Recorded { seq, cost, released, overrun, lines }))
+    Ok(Posted::Replayed(Recorded { seq, at: Timestamp::from_micros(at), cost, released, overrun, lines }))
+}
+
+/// A slice as it stands.
+pub(super) async fn slice(tx: &mut Tx, id: i64) -> Result<Option<SliceState>> {
+    let row = fetch_optional!(tx, (i64, i64, i64), "SELECT granted, spent, ver FROM slices WHERE id = $1", id)?;
+    Ok(row.map(|(granted, spent, ver)| SliceState { id, granted, spent, ver }))
 }
 
 /// Adds amounts to slices that are open and have room; gives those that it was added to.

@@ -4,9 +4,9 @@
 //! settled, and is at most the ceiling; a slice's spent is at most its granted. A transaction first makes sure that this
 //! server has not been replaced, so that what a replaced one still believes cannot do harm.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Mutex};
 
 use super::{Db, Result, StoreError, Tx, charges, parse};
 use crate::{
@@ -31,6 +31,8 @@ const CLOSED: i64 = 3;
 pub struct Ledger {
     db: Db,
     boot: BootId,
+    /// One transaction that writes at a time, as on SQLite: two would lock periods and slices in each their own order.
+    turn: Arc<Mutex<()>>,
     /// Where transactions run that an RPC waits for: its own future may be dropped in the middle.
     runtime: Handle,
 }
@@ -90,7 +92,7 @@ impl Ledger {
         )?;
         let orphans = rows.into_iter().map(orphan).collect::<Result<Vec<_>>>()?;
         tx.commit().await?;
-        Ok((Self { db, boot, runtime: Handle::current() }, orphans))
+        Ok((Self { db, boot, turn: Arc::default(), runtime: Handle::current() }, orphans))
     }
 
     /// Begins a transaction, unless another server has taken over.
@@ -125,7 +127,7 @@ impl Ledger {
     async fn grant_all(&self, asks: &[GrantAsk]) -> std::result::Result<Vec<Option<Granted>>, Failure> {
         let mut tx = self.begin().await?;
         let mut answers = vec![None; asks.len()];
-        // In one order everywhere, so that two transactions never wait for each other.
+        // In one order everywhere.
         let mut order: Vec<usize> = (0..asks.len()).collect();
         order.sort_unstable_by_key(|i| (asks[*i].budget, asks[*i].period));
         for i in order {
@@ -204,6 +206,13 @@ impl Ledger {
                 settle_beyond(&mut tx, entry, *seq, lines, full, &mut slices).await?;
             }
         }
+        // Whoever asks again because an answer was lost does not know what became of the slices.
+        let replayed = entries.iter().zip(&posted).filter(|(_, posted)| matches!(posted, Posted::Replayed(_)));
+        for posting in replayed.flat_map(|(entry, _)| &entry.postings).filter(|posting| posting.in_slice > 0) {
+            if slices.iter().all(|slice| slice.id != posting.slice) {
+                slices.extend(charges::slice(&mut tx, posting.slice).await?);
+            }
+        }
         Self::commit(tx).await?;
         Ok(Batch { posted, slices })
     }
@@ -250,10 +259,12 @@ impl Ledger {
 
 impl Journal for Ledger {
     async fn grant(&self, asks: &[GrantAsk]) -> std::result::Result<Vec<Option<Granted>>, JournalError> {
+        let _turn = self.turn.lock().await;
         Ok(self.grant_all(asks).await?)
     }
 
     async fn charge(&self, entries: &[&Entry]) -> std::result::Result<Batch, JournalError> {
+        let _turn = self.turn.lock().await;
         Ok(self.charge_all(entries).await?)
     }
 
@@ -277,6 +288,7 @@ impl Journal for Ledger {
     }
 
     async fn fold(&self, slices: &[i64]) -> std::result::Result<Vec<Folded>, JournalError> {
+        let _turn = self.turn.lock().await;
         Ok(self.fold_all(slices).await?)
     }
 
@@ -290,6 +302,7 @@ impl Journal for Ledger {
     }
 
     async fn retire(&self, held: &[(i64, i64)]) -> std::result::Result<(), JournalError> {
+        let _turn = self.turn.lock().await;
         Ok(self.retire_all(held).await?)
     }
 }
