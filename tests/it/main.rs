@@ -6,6 +6,7 @@ mod harness;
 mod bad_input;
 mod gate;
 mod gate_allowlists;
+mod ledger_model;
 mod outage;
 mod p1_exact;
 mod p2_kill;

@@ -5,6 +5,7 @@ pub mod calls;
 pub mod client;
 pub mod clock;
 pub mod http2;
+pub mod model_journal;
 pub mod postgres;
 pub mod process;
 pub mod random;
