@@ -1,13 +1,99 @@
-//! Tollreeve: the control plane of AI gateways.
+//! Tollreeve is the control plane of AI gateways.
+//!
+//! Sidecar proxies ask it about every model call: may this key do this, is there money left (`Authorize`), and what did
+//! it cost (`Charge`). Internal services run tenants through it: people, teams, roles, keys, budgets, audit.
+//!
+//! # The house
+//!
+//! Whoever stands further left knows whoever stands further right, never the other way:
+//!
+//! ```text
+//! main -> cli -> runtime -> grpc -> app -> { engine, store } -> domain
+//! ```
+//!
+//! The layer is the folder, the noun is the file: `domain/keys.rs` says what a key is, `store/keys.rs` how it is stored,
+//! `app/keys.rs` what can be done with it, `grpc/keys.rs` how one asks for that.
+//!
+//! * [`domain`]: values and rules. No I/O, no clock, no randomness, nothing asynchronous: time and random bytes are
+//!   arguments.
+//! * [`engine`]: the hot path, in memory. It knows no database, only a [`engine::journal::Journal`], which
+//!   [`store::ledger::Ledger`] implements; so a ledger in memory can drive it just as well, as tests do.
+//! * [`store`]: the only SQL. One text for both databases wherever that is possible, the exceptions side by side in
+//!   [`store::dialect`].
+//! * [`app`]: use cases of the management plane.
+//! * [`grpc`]: the only protobuf. Shapes are checked here and nowhere else; errors become statuses in one place.
+//! * [`runtime`]: wiring, threads, tasks, key files, the end.
+//! * [`config`]: the only reader of flags, environment and files.
+//! * [`cli`]: commands for people. All but the server itself are clients like any other.
+//!
+//! # A decision
+//!
+//! `Authorize` reads one state of everything ([`engine::state`]) under a reader-writer lock that is split so that readers
+//! do not meet, and writes two things: the accounts of the budgets that apply ([`engine::accounts`]), locked in the order
+//! of their indexes, and the table of holds ([`engine::holds`]), of which it locks one of 64 parts. It allocates little
+//! and waits for nothing, unless a budget is *cold*.
+//!
+//! A server owns *slices* of budgets: amounts that the database has set aside for it (the escrow method, O'Neil 1986).
+//! Holds come out of the slice in memory. When it runs low, a task ([`engine::grants`]) asks for more before anybody has to
+//! wait; when it is empty, whoever comes waits for one commit, together with all who wait at the time.
+//!
+//! Invariant: for every budget and period, `allocated = granted of open slices + settled <= ceiling`, in the database,
+//! checked by the table itself. So whatever a server believes, the limit is not passed by what is admitted.
+//!
+//! Invariant: in memory, `spent + held <= granted`, and a hold is admitted only while everything spent and held, here and
+//! elsewhere, fits the limit. So a lowered limit binds at once, although the slice may have more.
+//!
+//! Invariant: a hold is placed on all budgets or on none: all accounts are locked, then all are asked, then all are
+//! written.
+//!
+//! # A charge
+//!
+//! A charge takes its amounts out of its hold, and what goes past it out of what the slice has free; then it waits in a
+//! queue ([`engine::writer`]). One task writes the queue, up to 1024 charges a commit, and starts the next commit when the
+//! last is durable. So one fsync serves all who wait, and no timer makes anybody wait longer.
+//!
+//! Invariant: a charge is acknowledged only after its commit. Invariant: a charge id is in the ledger once; the same id
+//! with the same body is answered from the ledger, with another body it is refused.
+//!
+//! A charge is a fact. When its hold is gone, or there is no room, it is recorded all the same: first against what the
+//! limit has left, and past that as an overrun.
+//!
+//! When the answer to a commit is lost (PostgreSQL, a cut connection), the writer asks again with the same ids until the
+//! ledger says what happened, and only then goes on: memory never guesses.
+//!
+//! # A change
+//!
+//! A use case ([`app::context::Work`]) is one transaction: it locks the tenant's audit log, reads the caller's authority,
+//! changes what it changes, writes its audit event, takes the next revision of the feed as its last statement, commits,
+//! and answers when decisions see that revision.
+//!
+//! Invariant: a change and its audit event commit together or not at all. Invariant: revisions are dense and in commit
+//! order, because one row gives them out under a lock that is held until the commit; sequences and timestamps would lose
+//! events. Invariant: the state is built only by [`engine::apply`], from the snapshot at the start and from the feed later;
+//! a gap or an event that does not fit ends the server, which starts again from a snapshot.
+//!
+//! Authority is read inside the transaction and under the lock, so whoever was demoted first loses. A transaction never
+//! runs inside an RPC's own future: when a client goes away that future is dropped, wherever it is.
+//!
+//! # One server a database
+//!
+//! This version runs one server on a database: a lock on the data folder, or a lock of a PostgreSQL session, keeps a second
+//! one out, and a row in the ledger makes whatever a replaced server still tries come to nothing. After a crash the next
+//! server starts at once; what the last one had set aside and not spent stays out of use until every hold on it has ended
+//! (the longest that was promised, and the grace), and is then taken back. An orderly stop gives it back itself. The
+//! ledger's tables and the slices are those of many servers.
+//!
+//! # Threads
+//!
+//! Connections are dealt round-robin to threads with a single-threaded runtime each: a call never crosses threads, and a
+//! socket is flushed once for many answers. Transactions and the tasks of the ledger run on a runtime beside them.
 
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod engine;
-pub mod store;
-pub mod app;
 pub mod grpc;
-pub mod runtime;
-pub mod config;
-pub mod cli;
 pub mod pb {
     //! What `proto/` compiles to.
     #![allow(missing_docs, clippy::all, clippy::pedantic)]
@@ -16,3 +102,5 @@ pub mod pb {
     /// Every message and service with its comments, as reflection serves it.
     pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 }
+pub mod runtime;
+pub mod store;

@@ -9,5 +9,8 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    tollreeve::cli::run(tollreeve::cli::Cli::parse())
+    match tollreeve::cli::Cli::try_parse() {
+        Ok(cli) => tollreeve::cli::run(cli),
+        Err(error) => tollreeve::cli::usage(&error),
+    }
 }

@@ -143,7 +143,6 @@ async fn find_scope(work: &mut Work<'_>, asked: &AskedScope) -> Result<Scope, Ap
 ///
 /// # Errors
 /// [`AppError`]; so for every function of this module.
-#[expect(clippy::unused_async, reason = "every use case is awaited")]
 pub async fn list_roles(_: Arc<App>, _: Caller, _: ListRoles) -> Result<Vec<Role>, AppError> {
     Ok(Role::ALL.to_vec())
 }
@@ -170,9 +169,9 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Resu
         return Ok(Changed { record: NamedBinding::new(&tenant, &names, same), revision: work.unchanged() });
     }
     work.emit(Change::Binding(binding));
-    let named = NamedBinding::new(&tenant, &names, binding);
-    let revision = work.commit(Audit::new("bindings.create", &named.name, None, Some(&binding))).await?;
-    Ok(Changed { record: named, revision })
+    let record = NamedBinding::new(&tenant, &names, binding);
+    let revision = work.commit(Audit::new("bindings.create", &record.name, None, Some(&binding))).await?;
+    Ok(Changed { record, revision })
 }
 
 /// Lists the bindings of a tenant's members.

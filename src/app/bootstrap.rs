@@ -66,11 +66,7 @@ pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, 
     };
     let _ = store::service_accounts::insert(&mut tx, &operator).await?;
     let _ = store::bindings::insert(&mut tx, &binding).await?;
-    let changes = [
-        Change::Tenant(tenant.clone()),
-        Change::ServiceAccount(operator.clone()),
-        Change::Binding(binding),
-    ];
+    let changes = [Change::Tenant(tenant.clone()), Change::ServiceAccount(operator.clone()), Change::Binding(binding)];
     let seq = store::audit::next_seq(&mut tx, tenant.id).await?;
     let revision = store::feed::append(&mut tx, &changes).await?;
     let event = AuditEvent {

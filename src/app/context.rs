@@ -336,7 +336,7 @@ impl Audit {
     /// Something was done to a resource: `keys.revoke`, with the record before and after. Records never hold a secret.
     pub fn new<T: Serialize>(
         action: &'static str,
-        resource: impl ToString,
+        resource: &(impl ToString + ?Sized),
         before: Option<&T>,
         after: Option<&T>,
     ) -> Self {

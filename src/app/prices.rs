@@ -69,7 +69,7 @@ pub async fn import(app: Arc<App>, caller: Caller, asked: ImportPrices) -> Resul
     if changed == 0 {
         return Ok(PricesImported { changed, revision: work.unchanged() });
     }
-    let audit = Audit::new("prices.import", "prices", Some(&before), Some(&after));
+    let audit = Audit::new("prices.import", &"prices", Some(&before), Some(&after));
     work.emit(Change::Prices(after));
     Ok(PricesImported { changed, revision: work.commit(audit).await? })
 }

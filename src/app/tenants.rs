@@ -62,7 +62,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateTenant) -> Resul
     };
     let mut work = app.found(&caller, tenant.clone(), Permission::TenantsCreate).await?;
     work.emit(Change::Tenant(tenant.clone()));
-    let revision = work.commit(Audit::new("tenants.create", tenant.name(), None, Some(&tenant))).await?;
+    let revision = work.commit(Audit::new("tenants.create", &tenant.name(), None, Some(&tenant))).await?;
     Ok(Changed { record: tenant, revision })
 }
 

@@ -95,7 +95,7 @@ pub async fn create(
         return Err(AppError::Exists(named.name().to_string()));
     }
     work.emit(Change::Workspace(named.workspace.clone()));
-    let audit = Audit::new("workspaces.create", named.name(), None, Some(&named.workspace));
+    let audit = Audit::new("workspaces.create", &named.name(), None, Some(&named.workspace));
     let revision = work.commit(audit).await?;
     Ok(Changed { record: named, revision })
 }

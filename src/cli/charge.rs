@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     authorize::{Output, budget_json, label},
-    client::{ServerArgs, failed, fresh_id},
+    client::{ServerArgs, failed, fresh_id, worth_retrying},
     show::{self, Colour, Paint},
 };
 use crate::{
@@ -103,9 +103,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let output = args.output;
     let request = request(args);
     let id = request.charge_id.clone();
-    let answer = connection.gate().charge(request).await;
-    // With the id a charge of unknown fate can be sent again and still counts once.
-    let answer = answer.map_err(failed(format!("the charge {id} is not known to be recorded")))?.into_inner();
+    let answer = connection.gate().charge(request).await.map_err(|status| {
+        // Without an answer nobody knows; with the id it can be sent again and still counts once.
+        let fate =
+            if worth_retrying(&status) { "may not be recorded: send it again with this id" } else { "is not recorded" };
+        failed(format!("the charge {id} {fate}"))(status)
+    })?;
+    let answer = answer.into_inner();
     match output {
         Output::Text => print!("{}", text(Paint::stdout(), &id, &answer)),
         Output::Json => println!("{:#}", as_json(&id, &answer)),

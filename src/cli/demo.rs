@@ -64,12 +64,12 @@ const BUDGETS: [(&str, pb::Unit, pb::Window, i64, bool, &str); 11] = {
     };
     const DOLLAR: i64 = crate::domain::money::Nanos::DOLLAR.0;
     [
-        ("", UsdNanos, Month, 1000 * DOLLAR, true, "Company, a month"),
+        ("", UsdNanos, Month, 100 * DOLLAR, true, "Company, a month"),
         ("/workspaces/production", Requests, Day, 100_000, true, "Production calls, a day"),
         ("/workspaces/development", UsdNanos, Day, DOLLAR, true, "Development, a day"),
-        ("/teams/search", UsdNanos, Month, 100 * DOLLAR, true, "Search, a month"),
-        ("/teams/support", UsdNanos, Month, 25 * DOLLAR, true, "Support, a month"),
-        ("/teams/research", UsdNanos, Month, 15 * DOLLAR, true, "Research, a month"),
+        ("/teams/search", UsdNanos, Month, 50 * DOLLAR, true, "Search, a month"),
+        ("/teams/support", UsdNanos, Month, 24 * DOLLAR, true, "Support, a month"),
+        ("/teams/research", UsdNanos, Month, 12 * DOLLAR, true, "Research, a month"),
         ("/teams/research", UsdNanos, Month, 10 * DOLLAR, false, "Research, a month (warning)"),
         (
             "/workspaces/production/projects/search-assistant",

@@ -80,6 +80,14 @@ impl ServerOptions {
     }
 }
 
+/// Prints help, the version, or what is wrong with the command line.
+#[must_use]
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // Standard output may be closed; there is nothing else to say.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(BAD_SETTING) } else { ExitCode::SUCCESS }
+}
+
 /// Runs a command to its end.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {

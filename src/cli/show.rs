@@ -114,17 +114,33 @@ pub fn budget(paint: Paint, state: &pb::BudgetState) -> String {
     format!("{}{reset}  {}", standing(paint, state), state.scope)
 }
 
-/// Where a budget stands: bar, share, spent and held of the limit.
+/// Where a budget stands, exactly: bar, share, spent and held of the limit.
 #[must_use]
 pub fn standing(paint: Paint, state: &pb::BudgetState) -> String {
     let unit = unit(state.unit);
+    standing_in(paint, state, |amount| unit.show(amount))
+}
+
+/// Where a budget stands, with dollars to the cent unless the limit itself is small: numbers that do not flicker.
+#[must_use]
+pub fn overview(paint: Paint, state: &pb::BudgetState) -> String {
+    let unit = unit(state.unit);
+    standing_in(paint, state, |amount| match unit {
+        Unit::Usd if state.limit >= Nanos::DOLLAR.0 => cents(amount.into()),
+        Unit::Usd => unit.show(amount),
+        Unit::Requests => format!("{} requests", grouped(amount.unsigned_abs())),
+        Unit::Tokens => format!("{} tokens", grouped(amount.unsigned_abs())),
+    })
+}
+
+fn standing_in(paint: Paint, state: &pb::BudgetState, show: impl Fn(i64) -> String) -> String {
     let share = percent(state.spent.saturating_add(state.held), state.limit);
-    let held = if state.held > 0 { format!(" + {} held", unit.show(state.held)) } else { String::new() };
+    let held = if state.held > 0 { format!(" + {} held", show(state.held)) } else { String::new() };
     format!(
         "{} {share:>4} %  {} spent{held} of {}{}",
         paint.paint(level(share), &bar(share)),
-        unit.show(state.spent),
-        unit.show(state.limit),
+        show(state.spent),
+        show(state.limit),
         if state.hard { "" } else { " (soft)" },
     )
 }
@@ -193,6 +209,11 @@ mod tests {
             budget(Paint::off(), &state),
             "██████████████░░░░░░   71 %  $7.00 spent + $0.10 held of $10.00  tenants/demo"
         );
+        let odd = pb::BudgetState { spent: 7_000_000_001, ..state };
+        assert!(standing(Paint::off(), &odd).contains("$7.000000001 spent"));
+        assert!(overview(Paint::off(), &odd).contains("$7.00 spent"));
+        let small = pb::BudgetState { limit: 10_000_000, spent: 9_859_350, held: 0, ..odd };
+        assert!(overview(Paint::off(), &small).ends_with("98 %  $0.00985935 spent of $0.01"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long the operator's token of a start is good.
-const TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
+const TOKEN_TTL: Duration = Duration::from_hours(24);
 
 /// Flags of `start-dev`.
 #[derive(clap::Args)]
@@ -46,8 +46,7 @@ pub struct Args {
 /// When the server cannot start.
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let scratch = args.ephemeral.then(|| temporary(&mut args.server.options)).transpose()?;
-    let quiet = args.server.options.log.get_or_insert_with(|| "warn".to_owned());
-    let _ = quiet;
+    args.server.options.log.get_or_insert_with(|| "warn".to_owned());
     let config = args.server.read()?;
     let _telemetry = telemetry::start(&config.telemetry)?;
     let server = Server::start(&config, Arc::new(SystemClock)).await?;
@@ -131,6 +130,8 @@ fn welcome(
     made: Option<&Demo>,
 ) -> String {
     let addr: SocketAddr = server.addr();
+    // As it was called, so that the lines below work when they are copied.
+    let tollreeve = std::env::args().next().unwrap_or_else(|| "tollreeve".to_owned());
     let folder = data_folder(config);
     let demo = match made {
         Some(demo) => format!("The tenant `demo` was made. A development key of it: {}", demo.development_key),
@@ -147,17 +148,17 @@ operator's token  {operator}
 
 In another terminal, a call that is allowed, and its charge:
 
-  tollreeve authorize --api-key {api_key} --model gpt-4o --input-tokens 374 --max-output-tokens 256
-  tollreeve charge --hold TOKEN_FROM_ABOVE --input-tokens 374 --output-tokens 44
+  {tollreeve} authorize --api-key {api_key} --model gpt-4o --input-tokens 374 --max-output-tokens 256
+  {tollreeve} charge --hold TOKEN_FROM_ABOVE --input-tokens 374 --output-tokens 44
 
 One that is refused for a reason worth reading:
 
-  tollreeve authorize --api-key {api_key} --model gpt-4o --input-tokens 100000 --max-output-tokens 4096 \\
+  {tollreeve} authorize --api-key {api_key} --model gpt-4o --input-tokens 100000 --max-output-tokens 4096 \\
       --project {strict}
 
 And a fleet of sidecars on a trace of production traffic:
 
-  tollreeve replay deploy/sample/trace.csv --server http://{addr} --speed max
+  {tollreeve} replay deploy/sample/trace.csv --server http://{addr} --speed max
 ",
         place = serve::place(&config.database),
         folder = folder.display(),

@@ -184,10 +184,12 @@ impl fmt::Debug for Pepper {
 impl Pepper {
     /// From 32 random bytes.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the error below cannot occur")]
     pub fn new(bytes: &[u8; 32]) -> Self {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length: this error cannot occur")]
-        let keyed = Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length");
-        Self(keyed)
+        // HMAC fills a key up to its block with zeros (RFC 2104, section 2).
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(bytes);
+        Self(Hmac::new(&block.into()))
     }
 
     /// Hashes the secret of a presented key.

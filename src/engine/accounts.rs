@@ -18,7 +18,7 @@ use crate::domain::{
 /// a while grows alike.
 const AHEAD_MICROS: i128 = 6_000_000;
 /// How many holds of the same size the first grant is to cover.
-const FIRST_HOLDS: i64 = 64;
+const FIRST_HOLDS: i64 = 16;
 
 /// This server's slice of one period of a budget, and what it knows of the rest.
 #[derive(Clone, Debug)]
@@ -270,14 +270,13 @@ impl Accounts {
 
     /// The account of a period, made cold when there is none.
     pub fn of(&mut self, window: Window, period: Period, now: Timestamp) -> &mut Account {
-        let at = match self.0.iter().position(|account| account.period == period) {
-            Some(at) => at,
-            None => {
-                // The newest stays last: `current` looks only there.
-                let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
-                self.0.insert(at, Account::cold(window, period, now));
-                at
-            }
+        let at = if let Some(at) = self.0.iter().position(|account| account.period == period) {
+            at
+        } else {
+            // The newest stays last: `current` looks only there.
+            let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
+            self.0.insert(at, Account::cold(window, period, now));
+            at
         };
         &mut self.0[at]
     }
@@ -290,6 +289,12 @@ impl Accounts {
     /// Every account.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Account> {
         self.0.iter_mut()
+    }
+
+    /// Puts back an account that was taken out.
+    pub fn put_back(&mut self, account: Account) {
+        let at = self.0.iter().position(|other| other.period > account.period).unwrap_or(self.0.len());
+        self.0.insert(at, account);
     }
 
     /// Takes out the accounts that are done with.

@@ -159,7 +159,7 @@ impl State {
             Some(project) => known(self.projects.find(project.bits()), &project)?,
             None => NO_INDEX,
         };
-        row.expires = key.expires.map_or(i64::MAX, |time| time.micros());
+        row.expires = key.expires.map_or(i64::MAX, super::super::domain::time::Timestamp::micros);
         self.keys.put(row, key.allowlist);
         Ok(())
     }

@@ -362,7 +362,7 @@ impl<'s, J> Deciding<'s, J> {
             hold: at,
             caller: self.caller,
             owner: self.subject.owner.principal,
-            key: self.subject.key.map_or(KeyId::from_bits(0), |key| key.id()),
+            key: self.subject.key.map_or(KeyId::from_bits(0), super::key_table::KeyRow::id),
             workspace: self.subject.workspace.map_or(WorkspaceId::from_bits(0), |workspace| workspace.id),
             project: self.subject.project.map_or(ProjectId::from_bits(0), |project| project.id),
             price: hold.price,
@@ -400,7 +400,7 @@ impl<'s, J> Deciding<'s, J> {
 
     fn body_fingerprint(&self) -> u64 {
         let asked = self.asked;
-        let key = self.subject.key.map(|key| key.id());
+        let key = self.subject.key.map(super::key_table::KeyRow::id);
         self.gate.holds.fingerprint((
             (key, self.subject.owner.principal, asked.client_ip, asked.origin, asked.permission, asked.provider),
             (asked.model, asked.endpoint, asked.environment, asked.project, asked.end_user, asked.estimate),

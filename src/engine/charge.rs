@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{
     Gate,
-    authorize::{amount_of, view},
+    authorize::amount_of,
     error::GateError,
     grants::Want,
     hold_token::{HoldClaims, OwnClaims},
@@ -436,60 +436,5 @@ fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos
         recorded: now,
         labels: asked.labels.clone(),
         postings: Vec::new(),
-    }
-}
-
-impl<J> Gate<J> {
-    /// Gives back what a charge took that was not recorded.
-    pub(super) fn undo(&self, prepared: &Prepared) {
-        let state = self.read();
-        let mut shard = prepared.hold.map(|hold| self.holds.shard_of(hold));
-        let mut hold = match (&mut shard, prepared.hold) {
-            (Some(shard), Some(at)) => shard.get(at),
-            _ => None,
-        };
-        if let Some(hold) = &mut hold {
-            hold.pending -= 1;
-            hold.ending &= !prepared.ends_hold;
-        }
-        for taken in &prepared.taken {
-            let line = hold.as_mut().and_then(|hold| {
-                hold.lines.iter_mut().find(|line| line.budget == taken.budget && line.period == taken.period)
-            });
-            let back_to_hold = line.is_some();
-            if let Some(line) = line {
-                line.amount += taken.moved;
-            }
-            let mut accounts = state.budgets.at(taken.budget).accounts.lock();
-            if let Some(account) = accounts.find(taken.period) {
-                account.release(taken.reserved + if back_to_hold { 0 } else { taken.moved });
-            }
-        }
-    }
-
-    /// Ends or extends the hold of a charge that is durable; gives the new token.
-    pub(super) fn settle_hold(&self, prepared: &Prepared) -> Option<(Vec<u8>, Timestamp)> {
-        let at = prepared.hold?;
-        let mut shard = self.holds.shard_of(at);
-        if let Some(hold) = shard.get(at) {
-            hold.pending -= 1;
-        }
-        if prepared.ends_hold {
-            shard.remove(at);
-        }
-        let (claims, expires) = prepared.extend.as_ref()?;
-        shard.extend(at, *expires);
-        Some((self.hold_key.sign(claims), *expires))
-    }
-
-    /// Where the budgets of a charge stand.
-    pub(super) fn balances(&self, prepared: &Prepared) -> Vec<BudgetView> {
-        let state = self.read();
-        let shown = prepared.taken.iter().filter_map(|taken| {
-            let row = state.budgets.at(taken.budget);
-            let mut accounts = row.accounts.lock();
-            accounts.find(taken.period).filter(|_| !row.deleted).map(|account| view(row, account))
-        });
-        shown.collect()
     }
 }

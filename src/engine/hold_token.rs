@@ -65,9 +65,10 @@ impl HoldKey {
     /// From 32 random bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length: this error cannot occur")]
-        let keyed = Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length");
-        Self(keyed)
+        // HMAC fills a key up to its block with zeros (RFC 2104, section 2).
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(bytes);
+        Self(Hmac::new(&block.into()))
     }
 
     /// Makes the token.
@@ -130,7 +131,8 @@ fn put_varint(out: &mut Vec<u8>, number: i64) {
         out.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
     }
-    out.push(rest as u8);
+    // Below 0x80 here.
+    out.push((rest & 0x7f) as u8);
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -13,7 +13,7 @@ use crate::domain::{time::Timestamp, window::Period};
 
 const SHARDS: usize = 64;
 /// Seconds of the wheel: more than the longest hold and its grace together.
-const WHEEL: usize = 2048;
+const WHEEL: i64 = 2048;
 const NONE: u32 = u32::MAX;
 
 /// Most holds that a server keeps; past that it refuses, rather than run out of memory.
@@ -119,7 +119,7 @@ impl Holds {
                 slots: Vec::new(),
                 free: Vec::new(),
                 by_request: HashMap::new(),
-                wheel: vec![NONE; WHEEL],
+                wheel: vec![NONE; bucket_of(-1) + 1],
                 swept: second_of(now),
                 count: 0,
             })
@@ -172,7 +172,7 @@ fn second_of(time: Timestamp) -> i64 {
 }
 
 fn bucket_of(second: i64) -> usize {
-    usize::try_from(second.rem_euclid(WHEEL as i64)).unwrap_or_default()
+    usize::try_from(second.rem_euclid(WHEEL)).unwrap_or_default()
 }
 
 impl Shard {
@@ -253,7 +253,7 @@ impl Shard {
     fn pop_expired(&mut self, now: Timestamp) -> Option<Hold> {
         let until = second_of(now);
         // After a long pause one turn of the wheel sees everything.
-        self.swept = self.swept.max(until - WHEEL as i64);
+        self.swept = self.swept.max(until - WHEEL);
         while self.swept < until {
             let mut slot = self.wheel[bucket_of(self.swept + 1)];
             while slot != NONE {

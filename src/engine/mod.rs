@@ -35,6 +35,7 @@ pub mod holds;
 pub mod journal;
 pub mod key_table;
 pub mod question;
+mod settle;
 pub mod state;
 pub mod subject;
 pub mod tokens;
@@ -224,13 +225,23 @@ impl<J: Journal> Gate<J> {
                 }
             });
             for row in state.budgets.iter() {
-                done.extend(row.accounts.lock().take_done(now));
+                done.extend(row.accounts.lock().take_done(now).into_iter().map(|account| (row.budget.id, account)));
             }
         }
-        let slices: Vec<i64> = done.iter().map(|account| account.slice).filter(|slice| *slice != 0).collect();
-        if !slices.is_empty() {
-            self.journal.fold(&slices).await?;
+        let slices: Vec<i64> = done.iter().map(|(_, account)| account.slice).filter(|slice| *slice != 0).collect();
+        if slices.is_empty() {
+            return Ok(());
         }
+        let folded = self.journal.fold(&slices).await;
+        if folded.is_err() {
+            let state = self.read();
+            for (budget, account) in done {
+                if let Some(row) = state.budgets.get(budget.bits()) {
+                    row.accounts.lock().put_back(account);
+                }
+            }
+        }
+        folded?;
         Ok(())
     }
 

@@ -13,9 +13,9 @@ use crate::domain::{
 };
 
 /// Longest hold.
-pub const MAX_HOLD: Duration = Duration::from_secs(15 * 60);
+pub const MAX_HOLD: Duration = Duration::from_mins(15);
 /// How long a hold lives when nobody says.
-pub const DEFAULT_HOLD: Duration = Duration::from_secs(2 * 60);
+pub const DEFAULT_HOLD: Duration = Duration::from_mins(2);
 
 /// The credential of an end client.
 #[derive(Clone, Copy, Debug)]

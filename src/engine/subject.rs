@@ -217,11 +217,7 @@ impl<'s> Subject<'s> {
         }
         let held = state.permissions_on(self.owner, self.scope());
         if !held.has(asked.permission) {
-            denials.push(denial(
-                DenialCode::PermissionDenied,
-                Arc::clone(&self.owner.name),
-                asked.permission.as_str(),
-            ));
+            denials.push(denial(DenialCode::PermissionDenied, Arc::clone(&self.owner.name), asked.permission.as_str()));
         }
         denials
     }

@@ -64,7 +64,7 @@ impl TokenKeys {
             remembered: Mutex::default(),
         };
         let nobody = Principal::User(crate::domain::id::UserId::from_bits(0));
-        let (probe, _) = keys.issue(nobody, Timestamp::default(), Duration::from_secs(60))?;
+        let (probe, _) = keys.issue(nobody, Timestamp::default(), Duration::from_mins(1))?;
         keys.check(&probe).map(|_| keys)
     }
 

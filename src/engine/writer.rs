@@ -3,7 +3,13 @@
 //! The next batch starts as soon as the last is durable, with whatever has queued meanwhile: no timer. The writer is a
 //! task of its own, so that a caller who goes away loses nothing but the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +39,8 @@ struct Waiting {
 /// Where charges wait.
 pub struct Charges {
     queue: mpsc::Sender<Waiting>,
+    /// Taken in and not yet answered.
+    pending: AtomicUsize,
 }
 
 /// The other end of the queue; see [`run`].
@@ -43,7 +51,7 @@ impl Charges {
     #[must_use]
     pub fn new() -> (Self, ChargeQueue) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        (Self { queue }, ChargeQueue(receiver))
+        (Self { queue, pending: AtomicUsize::new(0) }, ChargeQueue(receiver))
     }
 
     /// A place in the queue, to be taken before anything is prepared.
@@ -57,7 +65,7 @@ impl Charges {
     /// Whether every charge that was taken in has been written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.queue.capacity() == self.queue.max_capacity()
+        self.pending.load(Ordering::Acquire) == 0
     }
 }
 
@@ -71,7 +79,9 @@ impl<J: Journal> Gate<J> {
         {
             // What is prepared has taken something and must be written or undone: the place comes first.
             let place = self.charges.reserve()?;
-            place.send(Waiting { prepared: prepare()?, reply });
+            let waiting = Waiting { prepared: prepare()?, reply };
+            self.charges.pending.fetch_add(1, Ordering::AcqRel);
+            place.send(waiting);
         }
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(outcome)) => outcome,
@@ -98,6 +108,7 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
         let (prepared, replies): (Vec<Prepared>, Vec<Reply>) =
             waiting.drain(..).map(|waiting| (waiting.prepared, waiting.reply)).unzip();
         let answers = commit(&gate, prepared).await;
+        gate.charges.pending.fetch_sub(replies.len(), Ordering::AcqRel);
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever asked may have gone away: the charge stands all the same.
             let _ = reply.send(answer);
@@ -125,7 +136,9 @@ async fn commit<J: Journal>(gate: &Gate<J>, prepared: Vec<Prepared>) -> Vec<Resu
     match outcome {
         Ok(batch) => settle(gate, &prepared, batch, in_doubt),
         Err(error) => {
-            prepared.iter().for_each(|prepared| gate.undo(prepared));
+            for prepared in &prepared {
+                gate.undo(prepared);
+            }
             let error = GateError::from(error);
             prepared.iter().map(|_| Err(error.clone())).collect()
         }

@@ -42,7 +42,11 @@ fn sidecar<M>(request: &Request<M>) -> Result<Principal, Status> {
 }
 
 impl<J: Journal> GateServer<J> {
-    async fn charge_one(&self, caller: Principal, request: pb::ChargeRequest) -> Result<pb::ChargeResponse, ChargeFailure> {
+    async fn charge_one(
+        &self,
+        caller: Principal,
+        request: pb::ChargeRequest,
+    ) -> Result<pb::ChargeResponse, ChargeFailure> {
         let now = self.clock.now();
         let asked = gate_questions::charge(request, now)?;
         let answer: ChargeAnswer = self.gate.charge(caller, asked, now).await?;

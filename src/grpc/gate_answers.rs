@@ -49,7 +49,7 @@ pub fn authorize(answer: Answer, now: Timestamp) -> pb::AuthorizeResponse {
         denials: answer.denials.into_iter().map(|denial| denial_message(denial, now)).collect(),
         principal: answer.principal.map(principal),
         hold: answer.hold.map(hold),
-        budgets: answer.budgets.into_iter().map(budget_state).collect(),
+        budgets: answer.budgets.iter().map(budget_state).collect(),
         warnings: answer.warnings.into_iter().map(warning).collect(),
         key: answer.key.map(|facts| pb::KeyFacts {
             expires_at: facts.expires.map(to_wire),
@@ -118,15 +118,16 @@ fn sentence(denial: &Denial) -> String {
         DenialCode::TenantSuspended | DenialCode::WorkspaceSuspended => format!("{scope} is suspended"),
         DenialCode::UserSuspended => format!("{scope} is not active"),
         DenialCode::IpBlocked if detail.is_empty() => format!("{scope} is bound to addresses, and none was given"),
-        DenialCode::IpBlocked => format!("{scope} may not be used from {detail}"),
         DenialCode::OriginBlocked if detail.is_empty() => format!("{scope} is bound to origins, and none was given"),
-        DenialCode::OriginBlocked => format!("{scope} may not be used from {detail}"),
+        DenialCode::IpBlocked | DenialCode::OriginBlocked => format!("{scope} may not be used from {detail}"),
         DenialCode::ModelNotAllowed => format!("{scope} may not call the model {detail}"),
         DenialCode::EndpointNotAllowed => format!("{scope} may not call the endpoint {detail}"),
         DenialCode::EnvironmentMismatch => format!("{scope} is for {detail}, another environment"),
         DenialCode::PermissionDenied => format!("{scope} does not hold the permission {detail}"),
         DenialCode::ProjectUnknown => format!("{scope} has no project {detail}"),
-        DenialCode::PriceUnknown => format!("the price list does not know the model {detail}, and a budget is in dollars"),
+        DenialCode::PriceUnknown => {
+            format!("the price list does not know the model {detail}, and a budget is in dollars")
+        }
         DenialCode::BudgetExhausted | DenialCode::CreditExhausted | DenialCode::QuotaExhausted => {
             format!("{scope} has not enough left")
         }
@@ -166,7 +167,7 @@ fn hold(view: HoldView) -> pb::Hold {
 
 /// Where a budget stands, as a message.
 #[must_use]
-pub fn budget_state(view: BudgetView) -> pb::BudgetState {
+pub fn budget_state(view: &BudgetView) -> pb::BudgetState {
     pb::BudgetState {
         remaining: view.remaining(),
         name: view.name.to_string(),
@@ -213,7 +214,7 @@ pub fn charge(answer: ChargeAnswer) -> pb::ChargeResponse {
         charged_nanos: answer.charged,
         released_nanos: answer.released,
         overrun_nanos: answer.overrun,
-        balances: answer.balances.into_iter().map(budget_state).collect(),
+        balances: answer.balances.iter().map(budget_state).collect(),
         thresholds_crossed: crossings.collect(),
         ledger_seq: answer.seq,
         hold_expires_at: expires.map(to_wire),

@@ -29,7 +29,7 @@ const MAX_ESTIMATE: i64 = 1_000_000_000;
 /// Most requests that one call may count for.
 const MAX_REQUESTS: i64 = 1_000_000;
 /// How far a sidecar's clock may be ahead.
-const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
+const MAX_AHEAD: Duration = Duration::from_mins(5);
 
 /// A text of at most `most` bytes without control characters.
 fn text<'a>(field: &str, text: &'a str, most: usize) -> Result<&'a str, FieldError> {

@@ -1,6 +1,6 @@
 //! From messages to values: each function checks one shape, and every error names its field.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -24,8 +24,8 @@ pub struct FieldError {
 }
 
 /// A field whose value cannot be, and why.
-pub fn invalid(field: impl Into<String>, why: impl ToString) -> FieldError {
-    FieldError { field: field.into(), why: why.to_string() }
+pub fn invalid(field: impl Into<String>, why: impl fmt::Display) -> FieldError {
+    FieldError { field: field.into(), why: format!("{why}") }
 }
 
 /// Reads a text that must be there.
@@ -34,7 +34,7 @@ pub fn invalid(field: impl Into<String>, why: impl ToString) -> FieldError {
 /// When it is empty or malformed; so for every function of this module.
 pub fn required<T>(field: &str, text: &str) -> Result<T, FieldError>
 where
-    T: FromStr<Err: ToString>,
+    T: FromStr<Err: fmt::Display>,
 {
     if text.is_empty() {
         return Err(invalid(field, "is required"));
@@ -130,4 +130,36 @@ pub fn etag(version: i64) -> String {
 pub fn version(etag: &str) -> Option<i64> {
     let number = etag.strip_prefix('v').and_then(|version| version.parse().ok());
     (!etag.is_empty()).then(|| number.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_a_size_within_bounds_and_begins_where_the_last_one_ended() {
+        let limit = |size| page(size, "").map(|page| page.limit).ok();
+        assert_eq!((limit(0), limit(7), limit(5000), limit(-1)), (Some(51), Some(8), Some(1001), None));
+        let next = page(1, &page_token("azure\ngpt-4o")).map(|page| page.after);
+        assert_eq!(next.as_deref(), Ok("azure\ngpt-4o"));
+        assert!(page(1, "not a token").is_err());
+    }
+
+    #[test]
+    fn a_time_goes_over_the_wire_and_back_and_an_impossible_one_is_refused() {
+        for micros in [0, 1, -1, 1_700_000_000_123_456] {
+            let time = Timestamp::from_micros(micros);
+            assert_eq!(timestamp("t", &to_wire(time)), Ok(time));
+        }
+        for (seconds, nanos) in [(i64::MAX, 0), (0, -1), (0, 1_000_000_000)] {
+            assert!(timestamp("t", &prost_types::Timestamp { seconds, nanos }).is_err());
+        }
+    }
+
+    #[test]
+    fn an_etag_that_is_not_ours_is_of_no_version_that_a_record_has() {
+        assert_eq!(version(""), None);
+        assert_eq!(version(&etag(3)), Some(3));
+        assert_eq!(version("3"), Some(0));
+    }
 }

@@ -6,7 +6,12 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::parse::FieldError;
-use crate::{app::AppError, engine::error::GateError, pb::tollreeve::v1::{ChargeError, ErrorReason}, store::StoreError};
+use crate::{
+    app::AppError,
+    engine::error::GateError,
+    pb::tollreeve::v1::{ChargeError, ErrorReason},
+    store::StoreError,
+};
 
 const DOMAIN: &str = "tollreeve";
 /// When to try again after an outage or a busy moment.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -24,7 +24,7 @@ use crate::{
     engine::{Gate, GateParts, error::GateError},
     grpc::{
         gate::GateServer,
-        layers::{authn::AuthnLayer, deadline::DeadlineLayer, shed::ShedLayer},
+        layers::{authn::AuthnLayer, deadline::DeadlineLayer, shed::ShedLayer, trace::TraceLayer},
         services::Management,
     },
     pb::tollreeve::v1::{
@@ -32,13 +32,11 @@ use crate::{
         budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
         identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
     },
-    store::{Db, StoreError, connect::OpenError, ledger::Ledger},
+    store::{Db, StoreError, connect::{Exclusive, OpenError}, ledger::Ledger},
 };
 
-/// Largest message of a sidecar, in bytes.
-const GATE_MESSAGE: usize = 64 * 1024;
-/// Largest batch of charges, and largest message of the management plane, in bytes.
-const LARGE_MESSAGE: usize = 2 * 1024 * 1024;
+/// Largest message, in bytes: a batch of 1000 charges or prices fits.
+const LARGEST_MESSAGE: usize = 2 * 1024 * 1024;
 /// How long a stop waits for calls and charges under way.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -80,6 +78,7 @@ pub struct Server {
     stop: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: JoinSet<String>,
+    exclusive: Arc<Mutex<Option<Exclusive>>>,
 }
 
 impl Server {
@@ -88,7 +87,8 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let (db, exclusive) = Db::open(&config.database).await?;
+        let (db, exclusive) = open(config).await?;
+        let exclusive = Arc::new(Mutex::new(Some(exclusive)));
         let keyring = Keyring::open(&db, &config.keys_dir).await?;
         let now = clock.now();
         let operator = bootstrap::ensure_operator(&db, now).await?;
@@ -105,27 +105,41 @@ impl Server {
         let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
         let mut tasks = JoinSet::new();
         let (grants, charges) = (gate.run_grants(queues.grants), gate.run_charges(queues.charges));
-        tasks.spawn(async { failed("granting", grants.await) });
-        tasks.spawn(async { failed("the ledger's writer", charges.await) });
+        tasks.spawn(async {
+            let _: () = grants.await;
+            failed("granting", ())
+        });
+        tasks.spawn(async {
+            let _: () = charges.await;
+            failed("the ledger's writer", ())
+        });
         tasks.spawn(async { format!("the feed cannot be followed: {}", follower.run().await) });
-        let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, exclusive);
+        let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, Arc::clone(&exclusive));
         tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
 
         let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
         let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
-        let (health, routes) = routes(&app)?;
+        let (health, routes) = routes(&app).await?;
         let stop = CancellationToken::new();
-        let shed = ShedLayer::new(config.limits);
+        let edge = Edge {
+            shed: ShedLayer::new(config.limits),
+            trace: TraceLayer::new(config.telemetry.otlp_endpoint.is_some().then_some(config.telemetry.trace_ratio)),
+            authn: AuthnLayer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock)),
+        };
         let (senders, threads) = (0..config.threads)
-            .map(|_| serve_thread(&app, routes.clone(), shed.clone(), stop.clone()))
+            .map(|_| serve_thread(routes.clone(), edge.clone(), stop.clone()))
             .collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         tasks.spawn({
             let stop = stop.clone();
-            async { failed("accepting", accept::run(listener, senders, stop).await) }
+            async {
+                let _: () = accept::run(listener, senders, stop).await;
+                failed("accepting", ())
+            }
         });
         tracing::info!(%addr, keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
-        Ok(Self { addr, app, operator, health, stop, threads, tasks })
+        Ok(Self { addr, app, operator, health, stop, threads, tasks, exclusive })
     }
 
     /// The address that it listens on.
@@ -185,8 +199,22 @@ impl Server {
         let retired = self.app.gate.retire().await;
         self.tasks.shutdown().await;
         self.app.db.close().await;
+        if let Some(exclusive) = self.exclusive.lock().await.take() {
+            exclusive.release().await;
+        }
         retired
     }
+}
+
+/// Opens the database. The lock of a server that has just ended may take PostgreSQL a moment to notice.
+async fn open(config: &Config) -> Result<(Db, Exclusive), OpenError> {
+    for _ in 0..20 {
+        match Db::open(&config.database).await {
+            Err(OpenError::InUse) => tokio::time::sleep(Duration::from_millis(100)).await,
+            outcome => return outcome,
+        }
+    }
+    Db::open(&config.database).await
 }
 
 fn failed(task: &str, (): ()) -> String {
@@ -204,7 +232,7 @@ const SERVICES: [&str; 7] = [
     "tollreeve.v1.AuditService",
 ];
 
-fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
+async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let gate = GateServer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock));
     let management = Management::new(Arc::clone(app), Handle::current());
@@ -213,34 +241,38 @@ fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
             .register_encoded_file_descriptor_set(crate::pb::DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(GateServiceServer::new(gate).max_decoding_message_size(GATE_MESSAGE.max(LARGE_MESSAGE)))
-        .add_service(IdentityServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGE_MESSAGE))
-        .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGE_MESSAGE))
+    let routes = Routes::new(GateServiceServer::new(gate).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(IdentityServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    let reporter = health.clone();
-    tokio::spawn(async move {
-        for service in SERVICES {
-            reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
-        }
-    });
+    for service in SERVICES {
+        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
     Ok((health, routes.prepare()))
+}
+
+/// What every call passes, on every thread.
+#[derive(Clone)]
+struct Edge {
+    shed: ShedLayer,
+    trace: TraceLayer,
+    authn: AuthnLayer<Ledger>,
 }
 
 /// Starts a thread that answers calls, until `stop` and until its calls have ended.
 fn serve_thread(
-    app: &Arc<App>,
     routes: Routes,
-    shed: ShedLayer,
+    edge: Edge,
     stop: CancellationToken,
 ) -> Result<(Connections, std::thread::JoinHandle<()>), StartError> {
-    let authn = AuthnLayer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock));
     let serve = async move |transport: tonic::transport::Server, incoming: Incoming| {
-        let server = transport.layer(shed).layer(DeadlineLayer).layer(authn).add_routes(routes);
+        let mut layered = transport.layer(edge.shed).layer(edge.trace).layer(DeadlineLayer).layer(edge.authn);
+        let server = layered.add_routes(routes);
         let outcome = tokio::select! {
             outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,
             () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),

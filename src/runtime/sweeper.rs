@@ -2,11 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, MissedTickBehavior},
+};
 
+use super::clock;
 use crate::{
     domain::time::Clock,
-    engine::{Gate, journal::{Journal, Orphan}},
+    engine::{
+        Gate,
+        journal::{Journal, Orphan},
+    },
     store::connect::{Exclusive, OpenError},
 };
 
@@ -22,11 +29,11 @@ pub async fn run<J: Journal>(
     clock: Arc<dyn Clock>,
     grace: Duration,
     orphans: Vec<Orphan>,
-    mut exclusive: Exclusive,
+    exclusive: Arc<Mutex<Option<Exclusive>>>,
 ) -> OpenError {
     // A hold of a server that is gone may still be charged: its slice waits for the longest hold promised on it and the
     // grace, from when this server saw it. By a clock that only goes forward.
-    let start = Instant::now();
+    let start = clock::monotonic();
     let mut waiting: Vec<(Instant, i64)> = orphans
         .iter()
         .map(|orphan| {
@@ -41,7 +48,7 @@ pub async fn run<J: Journal>(
         if let Err(error) = gate.sweep(clock.now()).await {
             tracing::warn!(%error, "the slices of past periods wait to be closed");
         }
-        let now = Instant::now();
+        let now = clock::monotonic();
         let due: Vec<i64> = waiting.iter().filter(|(at, _)| *at <= now).map(|(_, slice)| *slice).collect();
         if !due.is_empty() {
             match gate.fold_orphans(&due).await {
@@ -50,7 +57,12 @@ pub async fn run<J: Journal>(
             }
         }
         if turn.is_multiple_of(CONFIRM_EVERY) {
-            match exclusive.confirm().await {
+            let mut held = exclusive.lock().await;
+            let confirmed = match held.as_mut() {
+                Some(held) => held.confirm().await,
+                None => Ok(()),
+            };
+            match confirmed {
                 Ok(()) => {}
                 Err(error @ OpenError::InUse) => return error,
                 Err(error) => tracing::warn!(%error, "the database does not say whether it is ours"),

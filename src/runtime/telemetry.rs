@@ -2,7 +2,10 @@
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig;
-use opentelemetry_sdk::{Resource, trace::{Sampler, SdkTracerProvider}};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
 };
@@ -31,21 +34,22 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn start(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
-    let traces = config.otlp_endpoint.as_deref().map(|endpoint| provider(endpoint, config.trace_ratio)).transpose()?;
+    let traces = config.otlp_endpoint.as_deref().map(provider).transpose()?;
     let filter = EnvFilter::try_new(&config.log)?;
     let log = match config.format {
         LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
     };
-    let otel = traces.as_ref().map(|provider| otel_layer(provider));
+    let otel = traces.as_ref().map(otel_layer);
     // Fails only when logging was started before, as in tests: that one stays.
     let _ = tracing_subscriber::registry().with(log.with_filter(filter)).with(otel).try_init();
     Ok(Telemetry { traces })
 }
 
-fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, TelemetryError> {
+fn provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
+    // Which calls are traced is decided before their spans are made: see the trace layer.
+    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_sampler(sampler)

@@ -2,7 +2,7 @@
 //!
 //! Both databases unpack JSON about as fast as they take as many binds, and the statement's text stays the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 
@@ -128,7 +128,8 @@ fn postings_text(postings: &[Posting], lines: &[PostedLine]) -> String {
     for (Posting { budget, period: Period(period), slice, .. }, line) in postings.iter().zip(lines) {
         let PostedLine { in_slice, direct, overrun } = line;
         let space = if text.is_empty() { "" } else { " " };
-        text.push_str(&format!("{space}{budget}:{period}:{slice}:{in_slice}:{direct}:{overrun}"));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{space}{budget}:{period}:{slice}:{in_slice}:{direct}:{overrun}");
     }
     text
 }

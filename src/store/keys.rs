@@ -9,7 +9,7 @@ use crate::domain::{
     bindings::Principal,
     id::{KeyId, WorkspaceId},
     key_secret::{KeyHash, PublicId},
-    keys::{Allowlist, Key},
+    keys::{Allowlist, Key, KeyState},
     time::Timestamp,
 };
 
@@ -38,14 +38,14 @@ struct Columns<'a>(
     #[serde(borrow)] Cow<'a, str>,
     #[serde(borrow)] Cow<'a, str>,
     String,
-    #[serde(borrow)] Cow<'a, str>,
+    KeyState,
     Option<i64>,
     #[serde(borrow)] Cow<'a, str>,
     i64,
     i64,
 );
 
-fn from_row(row: &Row) -> Result<Key> {
+fn from_row(row: Row) -> Result<Key> {
     let (id, tenant, workspace, owner, project, public_id, hash, name, state, expires, allowlist, created, version) =
         row;
     key(Columns(
@@ -56,12 +56,12 @@ fn from_row(row: &Row) -> Result<Key> {
         project.as_deref(),
         public_id.into(),
         hash.into(),
-        name.clone(),
-        state.into(),
-        *expires,
+        name,
+        value_of(state, "key state")?,
+        expires,
         allowlist.into(),
-        *created,
-        *version,
+        created,
+        version,
     ))
 }
 
@@ -91,7 +91,7 @@ fn key(row: Columns<'_>) -> Result<Key> {
         public_id: PublicId::parse(&public_id).ok_or_else(|| corrupt("public id of a key"))?,
         hash: KeyHash::from_hex(&hash).ok_or_else(|| corrupt("hash of a key"))?,
         display_name,
-        state: value_of(state.into_owned(), "key state")?,
+        state,
         expires: expires.map(Timestamp::from_micros),
         allowlist: if list.is_empty() {
             Allowlist::default()
@@ -159,7 +159,7 @@ pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
 /// The key with this id.
 pub async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
     let row = fetch_optional!(tx, Row, select!("WHERE id = $1"), id.to_string())?;
-    row.as_ref().map(from_row).transpose()
+    row.map(from_row).transpose()
 }
 
 /// The keys of a workspace, page by page, by id.
@@ -172,17 +172,49 @@ pub async fn list(tx: &mut Tx, workspace: WorkspaceId, page: &Page) -> Result<Ve
         &page.after,
         page.limit
     )?;
-    rows.iter().map(from_row).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
-/// Every key after the id `after`, by id, at most `limit`. The last one's id is where the next chunk begins.
-pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Key>> {
-    if let Tx::Sqlite(_) = tx {
-        let (json,) = fetch_one!(tx, (String,), dialect::KEYS_AS_JSON, after, limit)?;
-        let rows: Vec<Columns<'_>> = serde_json::from_str(&json)
-            .map_err(|error| StoreError::Corrupt(format!("list of keys: {error}").into()))?;
-        return rows.into_iter().map(key).collect();
+/// Some of all keys as the database gave them, not yet read: reading takes as long as fetching, so whoever loads many
+/// fetches the next chunk while another thread reads this one.
+pub struct Chunk {
+    last: String,
+    rows: Rows,
+}
+
+enum Rows {
+    Json(String),
+    Plain(Vec<Row>),
+}
+
+impl Chunk {
+    /// Id of the last key: the next chunk begins after it.
+    #[must_use]
+    pub fn last_id(&self) -> &str {
+        &self.last
     }
-    let rows = fetch_all!(tx, Row, select!("WHERE id > $1 ORDER BY id LIMIT $2"), after, limit)?;
-    rows.iter().map(from_row).collect()
+
+    /// Reads the keys. Takes a microsecond for each: not for a thread that serves.
+    pub fn keys(self) -> Result<Vec<Key>> {
+        match self.rows {
+            Rows::Plain(rows) => rows.into_iter().map(from_row).collect(),
+            Rows::Json(json) => {
+                let rows: serde_json::Result<Vec<Columns<'_>>> = serde_json::from_str(&json);
+                let rows = rows.map_err(|error| StoreError::Corrupt(format!("list of keys: {error}").into()))?;
+                rows.into_iter().map(key).collect()
+            }
+        }
+    }
+}
+
+/// Every key after the id `after`, by id, at most `limit`; `None` when there is no more.
+pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Option<Chunk>> {
+    let (last, rows) = if let Tx::Sqlite(_) = tx {
+        let (last, json) = fetch_one!(tx, (String, String), dialect::KEYS_AS_JSON, after, limit)?;
+        (last, Rows::Json(json))
+    } else {
+        let rows = fetch_all!(tx, Row, select!("WHERE id > $1 ORDER BY id LIMIT $2"), after, limit)?;
+        (rows.last().map(|row| row.0.clone()).unwrap_or_default(), Rows::Plain(rows))
+    };
+    Ok((!last.is_empty()).then_some(Chunk { last, rows }))
 }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::runtime::Handle;
+
 use super::{Db, Result, StoreError, Tx, charges, parse};
 use crate::{
     domain::{
@@ -29,6 +31,8 @@ const CLOSED: i64 = 3;
 pub struct Ledger {
     db: Db,
     boot: BootId,
+    /// Where transactions run that an RPC waits for: its own future may be dropped in the middle.
+    runtime: Handle,
 }
 
 /// Why a transaction of the ledger came to nothing.
@@ -86,7 +90,7 @@ impl Ledger {
         )?;
         let orphans = rows.into_iter().map(orphan).collect::<Result<Vec<_>>>()?;
         tx.commit().await?;
-        Ok((Self { db, boot }, orphans))
+        Ok((Self { db, boot, runtime: Handle::current() }, orphans))
     }
 
     /// Begins a transaction, unless another server has taken over.
@@ -101,10 +105,21 @@ impl Ledger {
         if live.is_none() { Err(Failure::Superseded) } else { Ok(tx) }
     }
 
-    /// Commits. On SQLite a commit that fails has not happened; over a network that is not known.
+    /// Commits. On `SQLite` a commit that fails has not happened; over a network that is not known.
     async fn commit(tx: Tx) -> std::result::Result<(), Failure> {
         let embedded = matches!(tx, Tx::Sqlite(_));
         tx.commit().await.map_err(|error| if embedded { Failure::Store(error) } else { Failure::Lost(error) })
+    }
+
+    /// Runs something to its end, whatever becomes of whoever waits for it.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> std::result::Result<T, JournalError> {
+        match self.runtime.spawn(work).await {
+            Ok(outcome) => Ok(outcome.map_err(Failure::Store)?),
+            Err(ended) => Err(JournalError::Unavailable(ended.to_string())),
+        }
     }
 
     async fn grant_all(&self, asks: &[GrantAsk]) -> std::result::Result<Vec<Option<Granted>>, Failure> {
@@ -154,7 +169,7 @@ impl Ledger {
             slice: SliceState { id, granted, spent, ver },
             promised,
             headroom: room - take,
-            spent_elsewhere: book.settled + book.overrun + others_spent,
+            spent_elsewhere: book.settled.saturating_add(book.overrun).saturating_add(others_spent),
             held_elsewhere: others_granted - others_spent,
         }))
     }
@@ -243,21 +258,22 @@ impl Journal for Ledger {
     }
 
     async fn locate(&self, slices: &[i64]) -> std::result::Result<Vec<Orphan>, JournalError> {
-        let found = async {
-            let mut tx = self.db.read().await?;
+        let (db, slices) = (self.db.clone(), slices.to_vec());
+        self.apart(async move {
+            let mut tx = db.read().await?;
             let mut found = Vec::new();
             for slice in slices {
                 let row = fetch_optional!(
                     &mut tx,
                     (i64, String, i64, i64),
                     "SELECT id, budget_id, period, promised FROM slices WHERE id = $1",
-                    *slice
+                    slice
                 )?;
                 found.extend(row.map(orphan).transpose()?);
             }
-            Ok::<_, Failure>(found)
-        };
-        Ok(found.await?)
+            Ok(found)
+        })
+        .await
     }
 
     async fn fold(&self, slices: &[i64]) -> std::result::Result<Vec<Folded>, JournalError> {
@@ -265,11 +281,12 @@ impl Journal for Ledger {
     }
 
     async fn books(&self, budget: BudgetId, period: Period) -> std::result::Result<Books, JournalError> {
-        let books = async {
-            let mut tx = self.db.read().await?;
+        let db = self.db.clone();
+        self.apart(async move {
+            let mut tx = db.read().await?;
             books(&mut tx, &budget.to_string(), i64::from(period.0)).await
-        };
-        Ok(books.await.map_err(Failure::Store)?)
+        })
+        .await
     }
 
     async fn retire(&self, held: &[(i64, i64)]) -> std::result::Result<(), JournalError> {
@@ -369,15 +386,12 @@ async fn settle_beyond(
         let mut beyond = posting.beyond;
         if !full && posting.in_slice > 0 {
             let one = BTreeMap::from([(posting.slice, posting.in_slice)]);
-            match charges::add_to_slices(tx, &one).await?.pop() {
-                Some(state) => {
-                    slices.retain(|slice| slice.id != state.id);
-                    slices.push(state);
-                }
-                None => {
-                    line.in_slice = 0;
-                    beyond += posting.in_slice;
-                }
+            if let Some(state) = charges::add_to_slices(tx, &one).await?.pop() {
+                slices.retain(|slice| slice.id != state.id);
+                slices.push(state);
+            } else {
+                line.in_slice = 0;
+                beyond += posting.in_slice;
             }
         }
         if beyond > 0 {
@@ -388,12 +402,14 @@ async fn settle_beyond(
             line.overrun = beyond - line.direct;
             execute!(
                 tx,
-                "UPDATE budget_periods SET allocated = allocated + $3, settled = settled + $3, overrun = overrun + $4
+                "UPDATE budget_periods SET allocated = allocated + $3, settled = settled + $3,
+                     overrun = CASE WHEN overrun > $5 - $4 THEN $5 ELSE overrun + $4 END
                  WHERE budget_id = $1 AND period = $2",
                 budget,
                 period,
                 line.direct,
-                line.overrun
+                line.overrun,
+                MAX_AMOUNT
             )?;
         }
     }
@@ -412,7 +428,7 @@ async fn books(tx: &mut Tx, budget: &str, period: i64) -> Result<Books> {
         period
     )?;
     Ok(row.map_or_else(Books::default, |(allocated, settled, overrun, open)| Books {
-        spent: settled + overrun + open,
+        spent: settled.saturating_add(overrun).saturating_add(open),
         reserved: allocated - settled - open,
     }))
 }

@@ -1,7 +1,7 @@
 //! The only SQL: typed pools for two databases behind one [`Tx`], and one file per noun.
 //!
 //! A statement is a constant text that both databases understand; what they cannot share is in [`dialect`]. There is no
-//! trait over repositories: SQLite in a temporary folder is the fake.
+//! trait over repositories: `SQLite` in a temporary folder is the fake.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ pub mod workspaces;
 /// A database, of either kind.
 #[derive(Clone, Debug)]
 pub enum Db {
-    /// Embedded. One connection writes, because SQLite has one writer; others read beside it.
+    /// Embedded. One connection writes, because `SQLite` has one writer; others read beside it.
     Sqlite {
         /// The one writer.
         write: SqlitePool,
@@ -55,9 +55,9 @@ pub enum Db {
 /// A transaction on either database. Dropped without [`Tx::commit`], it is rolled back.
 #[derive(Debug)]
 pub enum Tx {
-    /// On SQLite.
+    /// On `SQLite`.
     Sqlite(sqlx::Transaction<'static, Sqlite>),
-    /// On PostgreSQL.
+    /// On `PostgreSQL`.
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 

@@ -1,7 +1,8 @@
 //! Everything that decisions need, read in one transaction: records as they stand at one revision.
 
 use super::{
-    Db, Result, Tx, bindings, budgets, feed, keys, prices, projects, service_accounts, teams, tenants, users, workspaces,
+    Db, Result, Tx, bindings, budgets, feed, keys, prices, projects, service_accounts, teams, tenants, users,
+    workspaces,
 };
 use crate::domain::change::Change;
 
@@ -39,7 +40,11 @@ pub async fn read<E: From<super::StoreError>>(
     read_all!(&mut tx, sink, users, Change::User);
     read_all!(&mut tx, sink, service_accounts, Change::ServiceAccount);
     read_all!(&mut tx, sink, bindings, Change::Binding);
-    read_all!(&mut tx, sink, keys, |key| Change::Key(Box::new(key)));
+    let mut after = String::new();
+    while let Some(chunk) = keys::chunk(&mut tx, &after, CHUNK).await? {
+        chunk.last_id().clone_into(&mut after);
+        sink(chunk.keys()?.into_iter().map(|key| Change::Key(Box::new(key))).collect())?;
+    }
     read_all!(&mut tx, sink, budgets, Change::Budget);
     let prices = all_prices(&mut tx).await?;
     sink(vec![Change::Prices(prices)])?;

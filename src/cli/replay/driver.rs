@@ -26,6 +26,7 @@ use crate::{
     pb::tollreeve::v1::{
         self as pb, authorize_request::Credential, charge_request::Subject, gate_service_client::GateServiceClient,
     },
+    runtime::clock,
 };
 
 /// Attempts at one RPC. With the pauses between them they outlast the restart of a server.
@@ -168,7 +169,7 @@ async fn persist<T, Answer: Future<Output = Result<Response<T>, Status>>>(
 ) -> Result<T, Status> {
     let mut attempt = 1;
     loop {
-        let began = Instant::now();
+        let began = clock::monotonic();
         match call().await {
             Ok(answer) => {
                 times(&mut tally.lock()).note(began.elapsed());

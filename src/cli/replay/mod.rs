@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     domain::trace::{self, Trace, TracedCall},
     pb::tollreeve::v1 as pb,
+    runtime::clock,
 };
 
 pub mod books;
@@ -132,7 +133,7 @@ pub async fn run(args: Args, start: impl AsyncFnOnce() -> anyhow::Result<Started
         mix: args.models,
         speed: args.speed,
         end_user: format!("replay-{}", fresh_id()),
-        started: Instant::now(),
+        started: clock::monotonic(),
         stop: CancellationToken::new(),
         next: AtomicUsize::new(0),
     });

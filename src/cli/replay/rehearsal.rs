@@ -178,7 +178,7 @@ async fn rehearse(stand_in: StandIn, calls: usize, stopped: bool) -> Report {
         mix: vec!["a/a".parse().expect("a share"), "b/b".parse().expect("a share")],
         speed: Speed::Max,
         end_user: "replay-1".into(),
-        started: Instant::now(),
+        started: clock::monotonic(),
         stop,
         next: AtomicUsize::new(0),
     });

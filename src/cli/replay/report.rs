@@ -107,7 +107,7 @@ fn budget_lines(paint: Paint, before: &[pb::Budget], after: &[pb::Budget]) -> St
         Some(format!(
             "{:<width$}  {} {}",
             budget.display_name,
-            show::standing(paint, state),
+            show::overview(paint, state),
             paint.paint(Colour::Grey, &format!("({moved})"))
         ))
     });
@@ -253,7 +253,7 @@ mod tests {
         for part in [
             "│ search ┆ search-assistant ┆ gpt-4o ┆     2 ┆       1 ┆      0 ┆        1,374 ┆            44 ┆ $0.001375 │",
             "│ QUOTA_EXHAUSTED    ┆ tenants/demo ┆ 5 requests ┆     1 │",
-            "0 %  $0.001375 spent of $10.00 (+$0.001375)",
+            "0 %  $0.00 spent of $10.00 (+$0.001375)",
             "2 of 3 calls in 1.500 s: 1 calls/s; charges: 1 APPLIED",
             "The books agree with what the sidecars were told, in total, by project and by model: \
              1 charges, 1,374 input and 44 output tokens, $0.001375",

@@ -120,7 +120,7 @@ impl Bars {
         }
         for (bar, budget) in self.budgets.iter().zip(progress.budgets) {
             if let Some(state) = &budget.state {
-                let standing = show::standing(Paint::stderr(), state);
+                let standing = show::overview(Paint::stderr(), state);
                 bar.set_message(format!("{:<NAME_WIDTH$} {standing}", budget.display_name));
             }
         }

@@ -1,6 +1,6 @@
 //! Ends a call when its caller's deadline has passed.
 //!
-//! tonic's own timeout answers CANCELLED; a caller expects DEADLINE_EXCEEDED. What a handler has handed to a task of its
+//! tonic's own timeout answers CANCELLED; a caller expects `DEADLINE_EXCEEDED`. What a handler has handed to a task of its
 //! own (a change, a charge) goes on to its end.
 
 use std::{
@@ -17,7 +17,7 @@ use super::{BoxFuture, answered};
 use crate::grpc::status;
 
 /// Longest that any call may take, whatever its caller allows.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Holds calls to their deadlines.
 #[derive(Clone, Copy, Debug, Default)]

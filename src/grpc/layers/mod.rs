@@ -1,11 +1,12 @@
-//! What every call passes before its handler, outermost first: [`shed`] refuses when there is too much to do,
-//! [`deadline`] ends what nobody waits for any more, [`authn`] finds out who calls.
+//! What every call passes before its handler, outermost first: [`shed`] refuses when there is too much to do, [`trace`]
+//! records those calls that are traced, [`deadline`] ends what nobody waits for any more, [`authn`] finds out who calls.
 //!
-//! Shedding comes first because it costs least; the deadline covers the whole of what follows.
+//! Shedding comes first because it costs least; a trace shows a deadline that passed; the deadline covers the rest.
 
 pub mod authn;
 pub mod deadline;
 pub mod shed;
+pub mod trace;
 
 use std::{
     future::{Future, Ready, ready},

@@ -40,12 +40,12 @@ fn migrator(files: Vec<(i64, &'static str, &'static str)>) -> Migrator {
     Migrator::with_migrations(files.into_iter().map(migration).collect())
 }
 
-/// The migrations of SQLite.
+/// The migrations of `SQLite`.
 pub(super) fn sqlite() -> Migrator {
     migrator(migrations!("sqlite"))
 }
 
-/// The migrations of PostgreSQL.
+/// The migrations of `PostgreSQL`.
 pub(super) fn postgres() -> Migrator {
     migrator(migrations!("postgres"))
 }

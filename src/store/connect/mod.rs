@@ -22,7 +22,7 @@ pub enum Settings {
         /// The folder.
         folder: PathBuf,
     },
-    /// A PostgreSQL server.
+    /// A `PostgreSQL` server.
     Postgres {
         /// `postgres://user:password@host:port/database`, with the usual parameters.
         url: SecretString,
@@ -76,12 +76,12 @@ pub enum OpenError {
 pub enum Exclusive {
     /// A lock on a file, which the system releases when the process ends, however it ends.
     File(File),
-    /// A lock of a PostgreSQL session, which the server releases when the connection ends.
+    /// A lock of a `PostgreSQL` session, which the server releases when the connection ends.
     Session(Box<postgres::Session>),
 }
 
 impl Exclusive {
-    /// Makes sure that the database is still ours. After an outage of PostgreSQL the lock is taken anew.
+    /// Makes sure that the database is still ours. After an outage of `PostgreSQL` the lock is taken anew.
     ///
     /// # Errors
     /// [`OpenError::InUse`] when another server took it meanwhile: this one must stop. [`OpenError::Unavailable`] when
@@ -90,6 +90,14 @@ impl Exclusive {
         match self {
             Self::File(_) => Ok(()),
             Self::Session(session) => session.confirm().await,
+        }
+    }
+
+    /// Gives the database free, so that the next server need not wait until the loss of the connection is noticed.
+    pub async fn release(self) {
+        match self {
+            Self::File(file) => drop(file),
+            Self::Session(session) => session.release().await,
         }
     }
 }
@@ -147,7 +155,9 @@ impl Db {
             }
             Settings::Postgres { url } => {
                 let session = postgres::Session::take(url.expose_secret()).await?;
-                postgres::migrate(session.options()).await
+                let applied = postgres::migrate(session.options()).await;
+                session.release().await;
+                applied
             }
         }
     }

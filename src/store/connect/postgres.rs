@@ -1,4 +1,4 @@
-//! PostgreSQL: one session that holds the lock, one pool for management and one for the ledger.
+//! `PostgreSQL`: one session that holds the lock, one pool for management and one for the ledger.
 
 use std::{str::FromStr, time::Duration};
 
@@ -39,6 +39,14 @@ impl Session {
         let mut session = Self { options: options(url)?, connection: None };
         session.confirm().await?;
         Ok(session)
+    }
+
+    /// Ends the session, and with it the lock.
+    pub(super) async fn release(self) {
+        if let Some(connection) = self.connection {
+            // Whatever goes wrong, the server ends the session when it notices.
+            let _ = connection.close().await;
+        }
     }
 
     /// How other connections reach the same database.

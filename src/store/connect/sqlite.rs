@@ -1,4 +1,4 @@
-//! SQLite in a folder of its own: `tollreeve.db`, and `lock` for the one server that uses it.
+//! `SQLite` in a folder of its own: `tollreeve.db`, and `lock` for the one server that uses it.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -87,12 +87,23 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // But for one case: on a full disk SQLite itself may end a transaction, and sqlx then counts it as open for ever,
+        // so that nothing could begin any more. The rollbacks that are really under way are over once it answers.
+        .before_acquire(|connection, _| {
+            Box::pin(async move {
+                if connection.is_in_transaction() {
+                    connection.ping().await?;
+                }
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 /// Refuses a file that is not ours, before anything is written to it.
 async fn recognize(folder: &Path) -> Result<(), OpenError> {
-    let mut connection = SqliteConnection::connect_with(&options(folder)).await.map_err(foreign)?;
-    let (version,): (String,) = sqlx::query_as("SELECT sqlite_version()").fetch_one(&mut connection).await?;
+    let mut connection = SqliteConnection::connect_with(&options(folder).read_only(true)).await.map_err(foreign)?;
+    let (version,): (String,) =
+        sqlx::query_as("SELECT sqlite_version()").fetch_one(&mut connection).await.map_err(foreign)?;
     if numbers(&version) < OLDEST {
         return Err(OpenError::Unsafe(format!("it runs on SQLite {version}, which can lose commits")));
     }
@@ -107,7 +118,7 @@ async fn recognize(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// SQLite's own word for a file that it did not write is its error 26.
+/// `SQLite`'s own word for a file that it did not write is its error 26.
 fn foreign(error: sqlx::Error) -> OpenError {
     match error.as_database_error().and_then(|e| e.code().map(|code| code == "26")) {
         Some(true) => OpenError::Foreign("the file is not one of SQLite".to_owned()),

@@ -1,0 +1,186 @@
+//! A good call of every RPC that speaks of something by its name: what the tests that walk over all RPCs send.
+
+
+use tollreeve::pb::tollreeve::v1 as pb;
+
+use super::world::{World, bind, unique};
+
+/// The names of one thing of each kind in a tenant.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub tenant: String,
+    pub workspace: String,
+    pub project: String,
+    pub team: String,
+    pub user: String,
+    pub account: String,
+    pub binding: String,
+    pub key: String,
+    pub budget: String,
+    pub event: String,
+}
+
+impl Place {
+    /// What there is in a world, with what it lacks made.
+    pub async fn of(world: &World) -> Self {
+        let (tenant, scope) = (&world.tenant, &world.workspace);
+        Self {
+            tenant: tenant.clone(),
+            workspace: world.workspace.clone(),
+            project: world.project.clone(),
+            team: world.team.clone(),
+            user: world.user.clone(),
+            account: world.account.clone(),
+            binding: bind(&world.operator, tenant, "roles/reader", &world.user, scope).await,
+            key: world.key.name.clone(),
+            budget: world.dollars(&world.workspace, 1_000_000).await,
+            event: format!("{tenant}/auditEvents/1"),
+        }
+    }
+
+    /// The same names under another tenant's name: nothing of them exists there.
+    pub fn moved_to(&self, tenant: &str) -> Self {
+        let moved = |name: &str| name.replacen(&self.tenant, tenant, 1);
+        Self {
+            tenant: tenant.to_owned(),
+            workspace: moved(&self.workspace),
+            project: moved(&self.project),
+            team: moved(&self.team),
+            user: moved(&self.user),
+            account: moved(&self.account),
+            binding: moved(&self.binding),
+            key: moved(&self.key),
+            budget: moved(&self.budget),
+            event: moved(&self.event),
+        }
+    }
+}
+
+fn to<M: prost::Message>(service: &str, name: &str, request: &M) -> (String, Vec<u8>) {
+    (format!("/tollreeve.v1.{service}/{name}"), request.encode_to_vec())
+}
+
+/// A good call of every RPC with a name or a parent, in an order in which each finds what it needs. Those that create
+/// something take a new id each time.
+pub fn calls(place: &Place) -> Vec<(String, Vec<u8>)> {
+    [creations(place), reads(place), lists(place), changes(place)].concat()
+}
+
+fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
+    let user = pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
+    let binding = pb::Binding {
+        role: "roles/analyst".into(),
+        member: place.account.clone(),
+        scope: place.workspace.clone(),
+        ..pb::Binding::default()
+    };
+    let key = pb::Key { owner: place.user.clone(), project: place.project.clone(), ..pb::Key::default() };
+    let budget = pb::Budget {
+        scope: place.project.clone(),
+        unit: pb::Unit::Tokens.into(),
+        window: pb::Window::Day.into(),
+        limit: 5,
+        ..pb::Budget::default()
+    };
+    let (tenant, workspace_name) = (|| place.tenant.clone(), || place.workspace.clone());
+    macro_rules! create {
+        ($service:literal $request:ident { $($field:ident: $value:expr),+ }) => {
+            to($service, stringify!($request).trim_end_matches("Request"), &pb::$request { $($field: $value),+ })
+        };
+    }
+    vec![
+        create!("IdentityService" CreateWorkspaceRequest {
+            parent: tenant(), workspace_id: unique("ws"), workspace: Some(workspace)
+        }),
+        create!("IdentityService" CreateProjectRequest {
+            parent: workspace_name(), project_id: unique("project"), project: Some(pb::Project::default())
+        }),
+        create!("IdentityService" CreateTeamRequest {
+            parent: tenant(), team_id: unique("team"), team: Some(pb::Team::default())
+        }),
+        create!("IdentityService" CreateUserRequest {
+            parent: tenant(), user: Some(user), role: "roles/member".into()
+        }),
+        create!("IdentityService" CreateServiceAccountRequest {
+            parent: tenant(), service_account_id: unique("sa"), service_account: Some(pb::ServiceAccount::default())
+        }),
+        create!("IdentityService" CreateServiceAccountTokenRequest { name: place.account.clone(), ttl_seconds: 60 }),
+        create!("AccessService" CreateBindingRequest { parent: tenant(), binding: Some(binding) }),
+        create!("KeyService" CreateKeyRequest { parent: workspace_name(), key: Some(key) }),
+        create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget) }),
+        create!("BudgetService" GrantCreditRequest {
+            parent: workspace_name(), amount_nanos: 1_000, reference: unique("invoice")
+        }),
+    ]
+}
+
+/// Calls that carry nothing but a name.
+macro_rules! named {
+    ($($service:literal $request:ident $name:expr;)+) => {
+        vec![$(to(
+            $service,
+            stringify!($request).trim_end_matches("Request"),
+            &pb::$request { name: $name.clone(), ..pb::$request::default() },
+        )),+]
+    };
+}
+
+fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
+    named! {
+        "IdentityService" GetTenantRequest place.tenant;
+        "IdentityService" GetWorkspaceRequest place.workspace;
+        "IdentityService" GetProjectRequest place.project;
+        "IdentityService" GetTeamRequest place.team;
+        "IdentityService" GetUserRequest place.user;
+        "IdentityService" GetServiceAccountRequest place.account;
+        "KeyService" GetKeyRequest place.key;
+        "BudgetService" GetBudgetRequest place.budget;
+        "AuditService" GetAuditEventRequest place.event;
+    }
+}
+
+fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
+    macro_rules! list {
+        ($($service:literal $request:ident $parent:expr;)+) => {
+            vec![$(to(
+                $service,
+                stringify!($request).trim_end_matches("Request"),
+                &pb::$request { parent: $parent.clone(), ..pb::$request::default() },
+            )),+]
+        };
+    }
+    list! {
+        "IdentityService" ListWorkspacesRequest place.tenant;
+        "IdentityService" ListProjectsRequest place.workspace;
+        "IdentityService" ListTeamsRequest place.tenant;
+        "IdentityService" ListUsersRequest place.tenant;
+        "IdentityService" ListServiceAccountsRequest place.tenant;
+        "AccessService" ListBindingsRequest place.tenant;
+        "KeyService" ListKeysRequest place.workspace;
+        "BudgetService" ListBudgetsRequest place.tenant;
+        "BudgetService" SummarizeChargesRequest place.tenant;
+        "AuditService" ListAuditEventsRequest place.tenant;
+    }
+}
+
+fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let update = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: 7, etag: String::new() };
+    let mut calls = named! {
+        "KeyService" DisableKeyRequest place.key;
+        "KeyService" EnableKeyRequest place.key;
+        "KeyService" RevokeKeyRequest place.key;
+        "IdentityService" SuspendUserRequest place.user;
+        "IdentityService" ReactivateUserRequest place.user;
+        "IdentityService" SuspendServiceAccountRequest place.account;
+        "IdentityService" ReactivateServiceAccountRequest place.account;
+        "IdentityService" SuspendWorkspaceRequest place.workspace;
+        "IdentityService" ReactivateWorkspaceRequest place.workspace;
+        "IdentityService" SuspendTenantRequest place.tenant;
+        "IdentityService" ReactivateTenantRequest place.tenant;
+        "AccessService" DeleteBindingRequest place.binding;
+    };
+    calls.push(to("BudgetService", "UpdateBudget", &update));
+    calls.extend(named! { "BudgetService" DeleteBudgetRequest place.budget; });
+    calls
+}

@@ -1,0 +1,57 @@
+//! What the tests stand on: databases, a clock, servers, callers, and a small world to live in.
+
+pub mod books;
+pub mod calls;
+pub mod client;
+pub mod clock;
+pub mod http2;
+pub mod postgres;
+pub mod process;
+pub mod random;
+pub mod raw;
+pub mod server;
+pub mod world;
+
+use std::time::Duration;
+
+/// Asks until there is an answer: the one place where a test waits for something that nobody announces.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    for turn in 0..600u64 {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis((5 + turn).min(50))).await;
+    }
+    panic!("waited in vain: {what}");
+}
+
+/// Makes two tests of each function, one on either database: `name::sqlite` and `name::postgres`.
+macro_rules! both {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                crate::harness::server::on_sqlite(super::$name).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                crate::harness::server::on_postgres(super::$name).await;
+            }
+        }
+    )+};
+}
+
+/// Makes a test of each function, on SQLite: for what does not touch the database.
+macro_rules! once {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                crate::harness::server::on_sqlite(super::$name).await;
+            }
+        }
+    )+};
+}
+
+pub(crate) use {both, once};

@@ -1,0 +1,132 @@
+//! The real program as a process, for tests that end it the hard way.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tonic::transport::Endpoint;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use super::eventually;
+
+/// Path of the program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tollreeve");
+
+/// The program with arguments and nothing of this process's environment that is meant for it.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TOLLREEVE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the program to its end, which must come by itself.
+pub async fn run(mut command: Command) -> Output {
+    let ended = tokio::task::spawn_blocking(move || command.output());
+    let output = tokio::time::timeout(Duration::from_mins(1), ended).await.expect("it ends");
+    output.expect("no panic").expect("it runs")
+}
+
+/// A server as a process.
+pub struct Process {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+impl Process {
+    /// Starts a server in a folder, on SQLite or on a PostgreSQL database; it answers when this returns.
+    pub async fn serve(folder: &Path, database_url: Option<&str>, more: &[&str]) -> Self {
+        eventually("the server starts", async || {
+            // On PostgreSQL the lock of a server that was killed is free a moment later.
+            Self::start(program(folder, database_url, more)).await.ok()
+        })
+        .await
+    }
+
+    /// Starts a server by any command that becomes one; its log when it ends instead.
+    pub async fn start(mut command: Command) -> Result<Self, String> {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let ready = Arc::new(OnceLock::new());
+        let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        std::thread::spawn({
+            let (log, ready) = (Arc::clone(&log), Arc::clone(&ready));
+            move || {
+                for line in lines.map_while(Result::ok) {
+                    if let Some(addr) = addr_in(&line) {
+                        let _ = ready.set(addr);
+                    }
+                    log.lock().push(line);
+                }
+            }
+        });
+        let outcome = eventually("the server is ready or ends", async || match child.try_wait() {
+            Ok(Some(_)) => Some(None),
+            _ => ready.get().copied().map(Some),
+        })
+        .await;
+        let Some(addr) = outcome else { return Err(log.lock().join("\n")) };
+        let mut process = Self { child, log, addr };
+        process.serving().await;
+        Ok(process)
+    }
+
+    /// Waits until the server says of itself that it serves.
+    async fn serving(&mut self) {
+        let channel = Endpoint::from_shared(format!("http://{}", self.addr)).expect("an address").connect_lazy();
+        eventually("the server is healthy", async || {
+            let answer = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.ok()?;
+            (answer.into_inner().status() == ServingStatus::Serving).then_some(())
+        })
+        .await;
+    }
+
+    /// Id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end; gives its exit code and what it has logged.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let ended = tokio::task::spawn_blocking(move || self.child.wait().map(|status| (status, self.log.lock().join("\n"))));
+        let ended = tokio::time::timeout(Duration::from_mins(1), ended).await.expect("it ends");
+        let (status, log) = ended.expect("no panic").expect("it has run");
+        (status.code(), log)
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub async fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        tokio::task::spawn_blocking(move || drop(self.child.wait())).await.expect("it ends");
+    }
+}
+
+/// `tollreeve serve` in a folder, on SQLite or on a PostgreSQL database.
+pub fn program(folder: &Path, database_url: Option<&str>, more: &[&str]) -> Command {
+    let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--threads", "2"]);
+    command.arg("--data-dir").arg(folder).args(more);
+    if let Some(url) = database_url {
+        command.args(["--database-url", url]);
+    }
+    command
+}
+
+/// The address in the line that says that the server is ready.
+fn addr_in(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields")?;
+    fields.get("message").filter(|message| *message == "ready")?;
+    fields.get("addr")?.as_str()?.parse().ok()
+}

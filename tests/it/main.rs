@@ -1,0 +1,17 @@
+//! Tests of the whole: a real server, real callers, real databases. One file for each promise and for each service that
+//! has tests of its own; `harness` is what they stand on.
+
+mod harness;
+
+mod bad_input;
+mod gate;
+mod gate_allowlists;
+mod outage;
+mod p1_exact;
+mod p2_kill;
+mod p2_ledger;
+mod p3_revoked;
+mod p4_audit;
+mod p5_walls;
+mod start;
+mod tidy;
