@@ -95,12 +95,23 @@ impl<K: Kind> Id<K> {
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0u8; DIGITS];
-        for (i, digit) in text.iter_mut().enumerate() {
-            let shift = 5 * (DIGITS - 1 - i);
-            *digit = ALPHABET[((self.bits >> shift) & 31) as usize];
-        }
+        // In halves of 65 bits: ids are written by the thousand, and 64 bits are shifted faster than 128.
+        let (high, low) = text.split_at_mut(DIGITS / 2);
+        put_digits(high, (self.bits >> 65) as u64);
+        put_digits(low, (self.bits & u128::from(u64::MAX)) as u64);
+        low[0] = ALPHABET[((self.bits >> 60) & 31) as usize];
+        f.write_str(K::PREFIX)?;
+        f.write_str("_")?;
         // The alphabet is ASCII, so this cannot fail; an empty text would still be no panic.
-        write!(f, "{}_{}", K::PREFIX, std::str::from_utf8(&text).unwrap_or_default())
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// Writes the last digits of a number.
+fn put_digits(text: &mut [u8], mut rest: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = ALPHABET[(rest & 31) as usize];
+        rest >>= 5;
     }
 }
 
@@ -156,6 +167,9 @@ mod tests {
 
     #[test]
     fn an_id_prints_and_parses_to_itself_and_sorts_by_time() {
+        for bits in [0, 1, u128::MAX, 1 << 64, 1 << 65, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210] {
+            assert_eq!(KeyId::from_bits(bits).to_string().parse(), Ok(KeyId::from_bits(bits)));
+        }
         let early = KeyId::new(Timestamp::from_micros(1_000_000), [255; 10]);
         let late = KeyId::new(Timestamp::from_micros(2_000_000), [0; 10]);
         assert_eq!(early.to_string().parse(), Ok(early));

@@ -7,6 +7,8 @@
 //! Invariant: `spent + held <= granted`, and a hold is admitted only while everything spent and held, here and elsewhere,
 //! stays within the limit.
 
+use smallvec::SmallVec;
+
 use crate::domain::{
     time::Timestamp,
     window::{Period, Window},
@@ -246,8 +248,10 @@ impl Account {
 }
 
 /// The accounts of a budget: the period that runs, and older ones that calls still hold something of.
+///
+/// Nearly always one, and then it lies beside the budget: a decision looks at many budgets that it has not seen lately.
 #[derive(Clone, Debug, Default)]
-pub struct Accounts(Vec<Account>);
+pub struct Accounts(SmallVec<[Account; 1]>);
 
 impl Accounts {
     /// The account of the period that runs now, made cold when there is none.
@@ -295,8 +299,8 @@ impl Accounts {
 
     /// Takes out the accounts that are done with.
     pub fn take_done(&mut self, now: Timestamp) -> Vec<Account> {
-        let (done, open) = self.0.drain(..).partition(|account| account.is_done(now));
-        self.0 = open;
+        let done = self.0.iter().filter(|account| account.is_done(now)).cloned().collect();
+        self.0.retain(|account| !account.is_done(now));
         done
     }
 }

@@ -228,8 +228,9 @@ impl<'s, J> Deciding<'s, J> {
             short = self.shortages(&mut locked, &cost)?;
         }
         if !short.denials.is_empty() {
+            let budgets = self.views(&mut locked);
             return Ok(Step::Done(Box::new(Answer {
-                budgets: short.budgets,
+                budgets,
                 ..refused(self.state, Some(&self.subject), short.denials)
             })));
         }
@@ -262,7 +263,6 @@ impl<'s, J> Deciding<'s, J> {
                     },
                 }),
             }
-            found.budgets.push(view(row, account));
         });
         if overflow {
             return Err(GateError::Unavailable("the books of a budget are beyond all bounds".to_owned()));
@@ -340,11 +340,16 @@ impl<'s, J> Deciding<'s, J> {
         Answer { hold, budgets, warnings, ..refused(self.state, Some(&self.subject), Vec::new()) }
     }
 
+    /// Where every budget stands.
+    fn views(&self, locked: &mut Locked<'_>) -> Vec<BudgetView> {
+        let mut budgets = Vec::with_capacity(self.applying.len());
+        locked.each(self.now, |_, row, account| budgets.push(view(row, account)));
+        budgets
+    }
+
     /// The answer to a request that was answered before and whose hold lives.
     fn again(&self, at: HoldRef, known: &Hold) -> Answer {
-        let mut locked = Locked::lock(self.state, self.applying);
-        let mut budgets = Vec::new();
-        locked.each(self.now, |_, row, account| budgets.push(view(row, account)));
+        let budgets = self.views(&mut Locked::lock(self.state, self.applying));
         let hold = Some(self.hold_view(at, known));
         Answer { hold, budgets, ..refused(self.state, Some(&self.subject), Vec::new()) }
     }
@@ -364,9 +369,9 @@ impl<'s, J> Deciding<'s, J> {
             issued: hold.issued,
             expires: hold.expires,
             usd: usd.unwrap_or_default(),
-            provider: self.asked.provider.to_owned(),
-            model: self.asked.model.to_owned(),
-            end_user: self.asked.end_user.to_owned(),
+            provider: self.asked.provider.into(),
+            model: self.asked.model.into(),
+            end_user: self.asked.end_user.into(),
             lines: hold.lines.iter().map(|line| (line.slice, line.amount)).collect(),
         };
         HoldView {
@@ -409,7 +414,6 @@ impl<'s, J> Deciding<'s, J> {
 struct Shortages {
     denials: Vec<Denial>,
     wants: Vec<Want>,
-    budgets: Vec<BudgetView>,
 }
 
 fn shortage(row: &BudgetRow, account: &Account, amount: i64) -> Denial {

@@ -9,7 +9,7 @@ use super::{
     authorize::amount_of,
     error::GateError,
     grants::Want,
-    hold_token::HoldClaims,
+    hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
     journal::{Entry, GrantAsk, Journal, Orphan, Outcome, Posting},
     question::BudgetView,
@@ -129,13 +129,13 @@ pub(super) struct Prepared {
     pub(super) taken: SmallVec<[Taken; 6]>,
     pub(super) hold: Option<HoldRef>,
     pub(super) ends_hold: bool,
-    pub(super) extend: Option<(HoldClaims, Timestamp)>,
+    pub(super) extend: Option<(OwnClaims, Timestamp)>,
 }
 
 /// What a charge stands on, resolved.
 struct Basis<'s> {
     subject: Subject<'s>,
-    claims: Option<HoldClaims>,
+    claims: Option<OwnClaims>,
     end_user: String,
 }
 
@@ -155,7 +155,7 @@ impl<J: Journal> Gate<J> {
     }
 
     /// Reads a charge's hold token.
-    fn claims(&self, caller: Principal, asked: &ChargeAsk) -> Result<Option<HoldClaims>, GateError> {
+    fn claims(&self, caller: Principal, asked: &ChargeAsk) -> Result<Option<OwnClaims>, GateError> {
         let ChargeSubject::Hold(token) = &asked.subject else { return Ok(None) };
         let claims = self.hold_key.verify(token).ok_or(GateError::HoldToken("is not one that this server gave"))?;
         if claims.caller != caller {
@@ -165,7 +165,7 @@ impl<J: Journal> Gate<J> {
     }
 
     /// The budgets of a hold that is not in memory.
-    async fn locate(&self, claims: Option<&HoldClaims>) -> Result<Vec<Orphan>, GateError> {
+    async fn locate(&self, claims: Option<&OwnClaims>) -> Result<Vec<Orphan>, GateError> {
         let Some(claims) = claims else { return Ok(Vec::new()) };
         if claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some() {
             return Ok(Vec::new());
@@ -202,7 +202,7 @@ impl<J: Journal> Gate<J> {
         &self,
         caller: Principal,
         asked: ChargeAsk,
-        claims: Option<HoldClaims>,
+        claims: Option<OwnClaims>,
         located: &[Orphan],
         now: Timestamp,
     ) -> Result<Prepared, GateError> {
@@ -236,7 +236,7 @@ impl<J: Journal> Gate<J> {
         state: &'s State,
         caller: Principal,
         asked: &ChargeAsk,
-        claims: Option<HoldClaims>,
+        claims: Option<OwnClaims>,
     ) -> Result<Basis<'s>, GateError> {
         let forbidden = GateError::Forbidden(Permission::GateCharge);
         let caller_row = state.find_actor(caller).ok_or(forbidden.clone())?;
@@ -267,7 +267,7 @@ impl<J: Journal> Gate<J> {
             field: "project",
             why: "there is no such project in the key's workspace".to_owned(),
         })?;
-        let end_user = claims.as_ref().map_or_else(|| asked.end_user.clone(), |claims| claims.end_user.clone());
+        let end_user = claims.as_ref().map_or_else(|| asked.end_user.clone(), |claims| claims.end_user.to_string());
         Ok(Basis { subject, claims, end_user })
     }
 
@@ -277,7 +277,7 @@ impl<J: Journal> Gate<J> {
         &self,
         state: &State,
         asked: &ChargeAsk,
-        claims: HoldClaims,
+        claims: OwnClaims,
         located: &[Orphan],
         cost: Nanos,
         now: Timestamp,
@@ -375,7 +375,7 @@ fn post_orphan(
 }
 
 /// Whose call a hold was made for.
-fn subject_of<'s>(state: &'s State, claims: &HoldClaims) -> Result<Subject<'s>, GateError> {
+fn subject_of<'s>(state: &'s State, claims: &OwnClaims) -> Result<Subject<'s>, GateError> {
     let unknown = || GateError::HoldToken("speaks of something that does not exist any more");
     let project = state.projects.get(claims.project.bits());
     if let Some(row) = state.keys.by_id(claims.key) {
@@ -390,7 +390,7 @@ fn subject_of<'s>(state: &'s State, claims: &HoldClaims) -> Result<Subject<'s>, 
 ///
 /// The sidecar's own figure comes first; then the price of the model that served; then that of the hold. With none of
 /// them the charge is recorded with its tokens and no cost: a fact is not refused.
-fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&HoldClaims>) -> (Nanos, i64) {
+fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&OwnClaims>) -> (Nanos, i64) {
     if let Some(cost) = asked.cost {
         return (cost, 0);
     }
@@ -413,9 +413,7 @@ fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&HoldClaims>) -> (Na
 
 fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos, price: i64, now: Timestamp) -> Entry {
     let claims = basis.claims.as_ref();
-    let or = |own: &str, hold: Option<&String>| {
-        if own.is_empty() { hold.cloned().unwrap_or_default() } else { own.to_owned() }
-    };
+    let or = |own: &str, hold: Option<&str>| if own.is_empty() { hold.unwrap_or_default() } else { own }.to_owned();
     Entry {
         tenant: basis.subject.tenant.id,
         charge_id: asked.charge_id.clone(),
@@ -426,8 +424,8 @@ fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos
         owner: principal_text(basis.subject.owner.principal),
         caller: principal_text(caller),
         end_user: basis.end_user.clone(),
-        provider: or(&asked.served_provider, claims.map(|claims| &claims.provider)),
-        model: or(&asked.served_model, claims.map(|claims| &claims.model)),
+        provider: or(&asked.served_provider, claims.map(|claims| &*claims.provider)),
+        model: or(&asked.served_model, claims.map(|claims| &*claims.model)),
         price,
         outcome: asked.outcome,
         late: false,

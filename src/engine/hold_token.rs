@@ -1,5 +1,7 @@
 //! The token of a hold: what a charge needs to know of it, authenticated, so that any server can settle it.
 
+use std::borrow::Cow;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use smallvec::SmallVec;
@@ -19,7 +21,7 @@ pub const MAX_TOKEN: usize = 2048;
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldClaims {
+pub struct HoldClaims<'a> {
     /// The run of the server that made the hold.
     pub boot: BootId,
     /// The hold within that run.
@@ -43,14 +45,17 @@ pub struct HoldClaims {
     /// What was held in dollars, in nanos; for what a charge gives back.
     pub usd: i64,
     /// Provider that was asked for.
-    pub provider: String,
+    pub provider: Cow<'a, str>,
     /// Model that was asked for.
-    pub model: String,
+    pub model: Cow<'a, str>,
     /// The end client's own user.
-    pub end_user: String,
+    pub end_user: Cow<'a, str>,
     /// Slice and amount, budget by budget.
     pub lines: SmallVec<[(i64, i64); 6]>,
 }
+
+/// What a token says that was read.
+pub type OwnClaims = HoldClaims<'static>;
 
 /// Signs and checks tokens.
 #[derive(Clone)]
@@ -68,7 +73,7 @@ impl HoldKey {
 
     /// Makes the token.
     #[must_use]
-    pub fn sign(&self, claims: &HoldClaims) -> Vec<u8> {
+    pub fn sign(&self, claims: &HoldClaims<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(320);
         out.push(VERSION);
         out.extend_from_slice(&claims.boot.bits().to_le_bytes());
@@ -98,7 +103,7 @@ impl HoldKey {
 
     /// Reads a token. `None` when it is not one of ours, whole and unchanged.
     #[must_use]
-    pub fn verify(&self, token: &[u8]) -> Option<HoldClaims> {
+    pub fn verify(&self, token: &[u8]) -> Option<OwnClaims> {
         if token.len() > MAX_TOKEN {
             return None;
         }
@@ -133,7 +138,7 @@ fn put_varint(out: &mut Vec<u8>, number: i64) {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn claims(mut self) -> Option<HoldClaims> {
+    fn claims(mut self) -> Option<OwnClaims> {
         if self.byte()? != VERSION {
             return None;
         }
@@ -194,9 +199,9 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn text(&mut self) -> Option<Cow<'static, str>> {
         let len = usize::try_from(self.varint()?).ok()?;
-        Some(std::str::from_utf8(self.take(len)?).ok()?.to_owned())
+        Some(std::str::from_utf8(self.take(len)?).ok()?.to_owned().into())
     }
 }
 
@@ -204,7 +209,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn claims() -> HoldClaims {
+    fn claims() -> OwnClaims {
         HoldClaims {
             boot: BootId::from_bits(7),
             hold: HoldRef(u64::MAX),
@@ -217,9 +222,9 @@ mod tests {
             issued: Timestamp::from_micros(1),
             expires: Timestamp::from_micros(i64::MAX),
             usd: 5,
-            provider: String::new(),
-            model: "gpt-4o".to_owned(),
-            end_user: "é".to_owned(),
+            provider: "".into(),
+            model: "gpt-4o".into(),
+            end_user: "é".into(),
             lines: [(1, 128), (i64::MAX, 0)].into_iter().collect(),
         }
     }

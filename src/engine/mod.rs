@@ -66,6 +66,8 @@ pub struct Gate<J> {
     hold_key: HoldKey,
     boot: BootId,
     clock: Arc<dyn Clock>,
+    /// What the names of this run's decisions begin with.
+    run: String,
     decisions: AtomicU64,
 }
 
@@ -121,6 +123,7 @@ impl<J: Journal> Gate<J> {
             hold_key: parts.hold_key,
             boot: parts.boot,
             clock: parts.clock,
+            run: format!("dec_{:016x}", (parts.boot.bits() & u128::from(u64::MAX)) as u64),
             decisions: AtomicU64::new(0),
         };
         (Arc::new(gate), GateQueues { grants: grant_queue, charges: charge_queue })
@@ -164,7 +167,12 @@ impl<J: Journal> Gate<J> {
     /// Gives a decision its name: the run of the server and a count.
     fn named(&self, mut answer: Box<Answer>) -> Box<Answer> {
         let count = self.decisions.fetch_add(1, Ordering::Relaxed);
-        answer.decision_id = format!("dec_{:016x}{count:08x}", self.boot.bits() & 0xffff_ffff_ffff_ffff);
+        let mut name = String::with_capacity(self.run.len() + 8);
+        name.push_str(&self.run);
+        // 32 bits at least, as everybody who reads names by eye expects them to be of one length.
+        let digits = (64 - count.leading_zeros()).div_ceil(4).max(8);
+        name.extend((0..digits).rev().map(|at| char::from(b"0123456789abcdef"[(count >> (4 * at) & 15) as usize])));
+        answer.decision_id = name;
         answer
     }
 

@@ -5,11 +5,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::future::Either;
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::{BoxFuture, is_public};
+use super::{Answered, answered, is_public};
 use crate::{
     domain::{bindings::Principal, id::TenantId, time::Clock},
     engine::{Gate, tokens::TokenKeys},
@@ -82,12 +83,10 @@ impl<J, S: Clone> Clone for Authn<J, S> {
 impl<J, B, S> Service<Request<B>> for Authn<J, S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<Body>, S::Error>>;
+    type Future = Either<S::Future, Answered<S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -99,9 +98,9 @@ where
                 Some(caller) => {
                     request.extensions_mut().insert(caller);
                 }
-                None => return Box::pin(async { Ok(status::unauthenticated().into_http()) }),
+                None => return Either::Right(answered(status::unauthenticated())),
             }
         }
-        Box::pin(self.inner.call(request))
+        Either::Left(self.inner.call(request))
     }
 }

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::Either;
 use http::{HeaderMap, Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::BoxFuture;
+use super::{BoxFuture, answered};
 use crate::grpc::status;
 
 /// Longest that any call may take, whatever its caller allows.
@@ -44,24 +45,24 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<Body>, S::Error>>;
+    type Future = Either<S::Future, BoxFuture<Result<Response<Body>, S::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Some(left) = timeout(request.headers()) else { return Box::pin(self.inner.call(request)) };
+        let Some(left) = timeout(request.headers()) else { return Either::Left(self.inner.call(request)) };
         if left.is_zero() {
-            return Box::pin(async { Ok(status::deadline().into_http()) });
+            return Either::Right(Box::pin(answered(status::deadline())));
         }
         let answer = self.inner.call(request);
-        Box::pin(async move {
+        Either::Right(Box::pin(async move {
             match tokio::time::timeout(left.min(LONGEST), answer).await {
                 Ok(answer) => answer,
                 Err(_) => Ok(status::deadline().into_http()),
             }
-        })
+        }))
     }
 }
 

@@ -8,10 +8,23 @@ pub mod deadline;
 pub mod shed;
 pub mod trace;
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::{Future, Ready, ready},
+    pin::Pin,
+};
 
-/// The future of a layer.
+use http::Response;
+use tonic::{Status, body::Body};
+
+/// A future of any type.
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// The future of a call that is answered without its handler.
+type Answered<E> = Ready<Result<Response<Body>, E>>;
+
+/// Answers a call without its handler.
+fn answered<E>(status: Status) -> Answered<E> {
+    ready(Ok(status.into_http()))
+}
 
 /// Whether a path is of a service that anybody may ask: health and reflection.
 fn is_public(path: &str) -> bool {

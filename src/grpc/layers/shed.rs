@@ -1,6 +1,7 @@
 //! Refuses calls when too many are under way, so that those under way end in time.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,11 +9,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::future::Either;
 use http::{Request, Response};
+use pin_project_lite::pin_project;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::{BoxFuture, is_public};
+use super::{Answered, answered, is_public};
 use crate::grpc::status;
 
 /// Most calls of each class that are under way at once.
@@ -63,6 +66,23 @@ impl Drop for Place {
     }
 }
 
+pin_project! {
+    /// A call that counts for as long as it lives.
+    pub struct Counted<F> {
+        #[pin]
+        call: F,
+        place: Option<Place>,
+    }
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().call.poll(cx)
+    }
+}
+
 impl<S> Layer<S> for ShedLayer {
     type Service = Shed<S>;
 
@@ -81,29 +101,23 @@ pub struct Shed<S> {
 impl<B, S> Service<Request<B>> for Shed<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<Body>, S::Error>>;
+    type Future = Either<Counted<S::Future>, Answered<S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if is_public(request.uri().path()) {
-            return Box::pin(self.inner.call(request));
-        }
-        let Some(place) = self.layer.enter(request.uri().path()) else {
-            return Box::pin(async { Ok(status::overloaded().into_http()) });
+        let place = if is_public(request.uri().path()) {
+            None
+        } else if let Some(place) = self.layer.enter(request.uri().path()) {
+            Some(place)
+        } else {
+            return Either::Right(answered(status::overloaded()));
         };
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await;
-            drop(place);
-            answer
-        })
+        Either::Left(Counted { call: self.inner.call(request), place })
     }
 }
