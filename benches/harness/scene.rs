@@ -35,6 +35,7 @@ const USERS: usize = 50;
 /// The customers of a platform.
 pub struct Scene {
     /// Who asks for decisions on every tenant.
+    #[allow(dead_code, reason = "not every benchmark asks")]
     pub caller: Principal,
     sidecar: ServiceAccount,
     keys_per_tenant: usize,

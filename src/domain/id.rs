@@ -93,12 +93,13 @@ impl<K: Kind> Id<K> {
 }
 
 impl<K: Kind> fmt::Display for Id<K> {
+    #[expect(clippy::cast_possible_truncation, reason = "each half is taken by itself")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0u8; DIGITS];
         // In halves of 65 bits: ids are written by the thousand, and 64 bits are shifted faster than 128.
         let (high, low) = text.split_at_mut(DIGITS / 2);
         put_digits(high, (self.bits >> 65) as u64);
-        put_digits(low, (self.bits & u128::from(u64::MAX)) as u64);
+        put_digits(low, self.bits as u64);
         low[0] = ALPHABET[((self.bits >> 60) & 31) as usize];
         f.write_str(K::PREFIX)?;
         f.write_str("_")?;

@@ -184,7 +184,6 @@ impl fmt::Debug for Pepper {
 impl Pepper {
     /// From 32 random bytes.
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "the error below cannot occur")]
     pub fn new(bytes: &[u8; 32]) -> Self {
         // HMAC fills a key up to its block with zeros (RFC 2104, section 2).
         let mut block = [0; 64];

@@ -151,7 +151,7 @@ impl<J: Journal> Gate<J> {
         if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
             self.promise(claims.hold, extend, now).await?;
         }
-        self.write(|| self.prepare(caller, asked, claims, &located, now)).await
+        self.write(|| self.prepare(caller, &asked, claims, &located, now)).await
     }
 
     /// Reads a charge's hold token.
@@ -201,16 +201,16 @@ impl<J: Journal> Gate<J> {
     fn prepare(
         &self,
         caller: Principal,
-        asked: ChargeAsk,
+        asked: &ChargeAsk,
         claims: Option<OwnClaims>,
         located: &[Orphan],
         now: Timestamp,
     ) -> Result<Prepared, GateError> {
         let state = self.read();
-        let basis = self.basis(&state, caller, &asked, claims)?;
-        let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
+        let basis = self.basis(&state, caller, asked, claims)?;
+        let (cost, price) = cost_of(&state, asked, basis.claims.as_ref());
         let mut prepared = Prepared {
-            entry: entry_of(&basis, caller, &asked, cost, price, now),
+            entry: entry_of(&basis, caller, asked, cost, price, now),
             taken: SmallVec::new(),
             hold: None,
             ends_hold: false,
@@ -218,7 +218,7 @@ impl<J: Journal> Gate<J> {
         };
         let at = asked.occurred.unwrap_or(now).min(now);
         match basis.claims {
-            Some(claims) => self.post_hold(&state, &asked, claims, located, cost, now, &mut prepared),
+            Some(claims) => self.post_hold(&state, asked, claims, located, cost, now, &mut prepared),
             None => {
                 for index in state.applying(&basis.subject, &basis.end_user) {
                     let row = state.budgets.at(index);

@@ -123,7 +123,7 @@ impl<J: Journal> Gate<J> {
             hold_key: parts.hold_key,
             boot: parts.boot,
             clock: parts.clock,
-            run: format!("dec_{:016x}", (parts.boot.bits() & u128::from(u64::MAX)) as u64),
+            run: format!("dec_{:016x}", parts.boot.bits() & 0xffff_ffff_ffff_ffff),
             decisions: AtomicU64::new(0),
         };
         (Arc::new(gate), GateQueues { grants: grant_queue, charges: charge_queue })

@@ -153,7 +153,7 @@ mod tests {
     fn a_token_is_good_until_it_ends_and_only_under_its_own_key() {
         let keys = keys();
         let edge = Principal::ServiceAccount(ServiceAccountId::from_bits(5));
-        let (token, ends) = keys.issue(edge, NOW, Duration::from_secs(60)).expect("signs");
+        let (token, ends) = keys.issue(edge, NOW, Duration::from_mins(1)).expect("signs");
         for _ in 0..2 {
             assert_eq!(keys.verify(&token, NOW), Some(edge), "the second time from memory");
             assert_eq!(keys.verify(&token, ends), None);
@@ -166,7 +166,7 @@ mod tests {
     fn a_token_without_a_signature_or_of_another_type_is_refused() {
         let keys = keys();
         let edge = Principal::ServiceAccount(ServiceAccountId::from_bits(5));
-        let (token, _) = keys.issue(edge, NOW, Duration::from_secs(60)).expect("signs");
+        let (token, _) = keys.issue(edge, NOW, Duration::from_mins(1)).expect("signs");
         let body = token.split('.').nth(1).expect("three parts");
         // {"alg":"none","typ":"at+jwt"}
         assert_eq!(keys.verify(&format!("eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{body}."), NOW), None);
