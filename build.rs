@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".tollreeve.v1")
         // Sorted: the same message is always the same bytes, which idempotency compares.
         .btree_map(".tollreeve.v1")
+        .codec_path("crate::grpc::codec::Codec")
         .include_file("protos.rs")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -41,7 +41,7 @@ use tollreeve::{
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         hold_token::HoldKey,
         journal::{Entry, GrantAsk, Journal, Outcome, Posting},
-        question::{Credential, Mode, Question},
+        question::{Answer, Credential, Mode, Question},
     },
     runtime::clock::SystemClock,
     store::{Db, connect::Settings, ledger::Ledger},
@@ -172,9 +172,9 @@ async fn in_groups(db: &Db, journal: Ledger, scene: &Scene, span: Duration) -> f
             while began.elapsed() < warm + span {
                 let key = &keys[number % keys.len()];
                 let now = SystemClock.now();
-                let answer = gate.authorize(caller, &question(key), now).await.expect("decides");
-                let hold = answer.hold.expect("allowed");
-                let asked = charge(hold.token, charge_id(now));
+                let token = |answer: &Answer<'_>| answer.hold.as_ref().map(|hold| hold.token.clone());
+                let token = gate.authorize(caller, &question(key), now, token).await.expect("decides");
+                let asked = charge(token.expect("allowed"), charge_id(now));
                 let charged = gate.charge(caller, asked, SystemClock.now()).await.expect("charged");
                 assert_eq!(charged.status, ChargeStatus::Applied);
                 done += u64::from(began.elapsed() > warm);

@@ -14,7 +14,6 @@ use std::{
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tollreeve::{
     config::{Config, Options},
@@ -26,6 +25,7 @@ use tonic::{
     Request, Response, Status,
     body::Body,
     server::{Grpc, NamedService, UnaryService},
+    transport::server::TcpIncoming,
 };
 use tonic_prost::ProstCodec;
 
@@ -159,9 +159,8 @@ async fn empty_on_threads(size: &str) {
 
 /// The empty service as the usual runtime serves it.
 async fn empty_on_tokio(size: &str) {
-    let incoming = TcpListenerStream::new(listen().await);
-    let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(Empty::new(size));
-    tokio::spawn(server.serve_with_incoming(incoming));
+    let incoming = TcpIncoming::from(listen().await).with_nodelay(Some(true));
+    tokio::spawn(tonic::transport::Server::builder().add_service(Empty::new(size)).serve_with_incoming(incoming));
 }
 
 async fn listen() -> TcpListener {

@@ -1,6 +1,6 @@
 //! Decides a model call and holds its cost on every budget that applies, all or none.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
@@ -13,9 +13,9 @@ use super::{
     hold_token::HoldClaims,
     holds::{Hold, HoldRef, Line, Lines, Shard},
     journal::GrantAsk,
-    question::{Answer, BudgetView, Denial, DenialCode, HoldView, KeyFacts, Mode, Question, Warning},
+    question::{Answer, BudgetView, DecisionId, Denial, DenialCode, HoldView, KeyFacts, Mode, Question, Warning},
     state::{BudgetRow, State},
-    subject::{Subject, denial},
+    subject::{Applying, Subject, denial},
 };
 use crate::domain::{
     bindings::Principal,
@@ -27,9 +27,10 @@ use crate::domain::{
 };
 
 /// What a look at the state came to.
-pub(super) enum Step {
+#[expect(clippy::large_enum_variant, reason = "one lives for a moment; a box would cost more than the room")]
+pub(super) enum Step<'s> {
     /// The answer.
-    Done(Box<Answer>),
+    Done(Answer<'s>),
     /// The database has to be asked for room first.
     Cold(Vec<Want>),
 }
@@ -53,7 +54,7 @@ impl<'s> Locked<'s> {
     }
 
     /// Calls `each` with every budget and the account of its current period.
-    fn each(&mut self, now: Timestamp, mut each: impl FnMut(u32, &BudgetRow, &mut Account)) {
+    fn each(&mut self, now: Timestamp, mut each: impl FnMut(u32, &'s BudgetRow, &mut Account)) {
         for ((at, row), accounts) in self.rows.iter().zip(&mut self.accounts) {
             if let Some(accounts) = accounts {
                 each(*at, row, accounts.current(row.budget.window, now));
@@ -61,6 +62,8 @@ impl<'s> Locked<'s> {
         }
     }
 }
+
+type Budgets<'s> = SmallVec<[BudgetView<&'s str>; 6]>;
 
 /// What a call takes of a budget.
 pub(super) fn amount_of(unit: Unit, usage: &Usage, cost: Nanos) -> i64 {
@@ -71,11 +74,15 @@ pub(super) fn amount_of(unit: Unit, usage: &Usage, cost: Nanos) -> i64 {
     }
 }
 
-/// Where a budget stands.
-pub(super) fn view(row: &BudgetRow, account: &Account) -> BudgetView {
+/// Where a budget stands; `keep` borrows its names or keeps them.
+pub(super) fn view<'s, Name>(
+    row: &'s BudgetRow,
+    account: &Account,
+    keep: impl Fn(&'s Arc<str>) -> Name,
+) -> BudgetView<Name> {
     BudgetView {
-        name: Arc::clone(&row.name),
-        scope: Arc::clone(&row.scope_name),
+        name: keep(&row.name),
+        scope: keep(&row.scope_name),
         unit: row.budget.unit,
         limit: row.budget.limit,
         spent: account.total_spent(),
@@ -115,13 +122,18 @@ impl<'s> Cost<'s> {
 
 impl<J> Gate<J> {
     /// Decides from what is in memory.
-    pub(super) fn decide(&self, caller: Principal, asked: &Question<'_>, now: Timestamp) -> Result<Step, GateError> {
-        let state = self.read();
+    pub(super) fn decide<'s>(
+        &'s self,
+        state: &'s State,
+        caller: Principal,
+        asked: &'s Question<'s>,
+        now: Timestamp,
+    ) -> Result<Step<'s>, GateError> {
         if asked.min_revision > state.revision {
             return Err(GateError::RevisionAhead { have: state.revision, asked: asked.min_revision });
         }
         let caller_row = state.find_actor(caller).ok_or(GateError::Forbidden(Permission::GateAuthorize))?;
-        let untold = |code| Ok(Step::Done(Box::new(refused(&state, None, vec![denial(code, "".into(), "")]))));
+        let untold = |code| Ok(Step::Done(refused(state, None, vec![denial(code, "", "")])));
         let found = match state.identify(caller_row, asked.credential, &self.pepper) {
             Ok(found) => found,
             Err(code) => return untold(code),
@@ -130,36 +142,36 @@ impl<J> Gate<J> {
         if !state.may(caller_row, Permission::GateAuthorize, scope) {
             return untold(DenialCode::KeyNotFound);
         }
-        let tagged = found.tagged(&state, asked.project);
+        let tagged = found.tagged(state, asked.project);
         let subject = tagged.unwrap_or(Subject { project: None, ..found });
-        let mut denials = subject.denials(&state, asked, now);
+        let mut denials = subject.denials(state, asked, now);
         if tagged.is_none() {
-            let workspace = found.workspace.map_or_else(|| Arc::clone(&found.tenant.name), |w| Arc::clone(&w.name));
+            let workspace = found.workspace.map_or(&*found.tenant.name, |workspace| &*workspace.name);
             denials.push(denial(DenialCode::ProjectUnknown, workspace, asked.project));
         }
         let applying = state.applying(&subject, asked.end_user);
-        let cost = Cost::of(&state, asked);
+        let cost = Cost::of(state, asked);
         if cost.unknown && applying.iter().any(|at| state.budgets.at(*at).budget.unit == Unit::Usd) {
-            denials.push(denial(DenialCode::PriceUnknown, "".into(), asked.model));
+            denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }
-        let decision = Deciding { gate: self, state: &state, caller, asked, subject, applying: &applying, now };
+        let decision = Deciding { gate: self, state, caller, asked, subject, applying, now };
         if denials.is_empty() { decision.hold(cost) } else { Ok(decision.refuse(denials, &cost)) }
     }
 }
 
-fn refused(state: &State, subject: Option<&Subject<'_>>, denials: Vec<Denial>) -> Answer {
+fn refused<'s>(state: &'s State, subject: Option<&Subject<'s>>, denials: Vec<Denial<'s>>) -> Answer<'s> {
     Answer {
         denials,
         principal: subject.map(|subject| subject.view(state)),
         hold: None,
-        budgets: Vec::new(),
+        budgets: Budgets::new(),
         warnings: Vec::new(),
         key: subject.and_then(|subject| subject.key).map(|key| KeyFacts {
             expires: (key.expires != i64::MAX).then(|| Timestamp::from_micros(key.expires)),
             state: key.state,
         }),
         revision: state.revision,
-        decision_id: String::new(),
+        id: DecisionId::default(),
     }
 }
 
@@ -170,25 +182,25 @@ struct Deciding<'s, J> {
     caller: Principal,
     asked: &'s Question<'s>,
     subject: Subject<'s>,
-    applying: &'s [u32],
+    applying: Applying,
     now: Timestamp,
 }
 
 impl<'s, J> Deciding<'s, J> {
     /// Refuses, and adds what the budgets would have said, as far as it is known in memory.
-    fn refuse(&self, mut denials: Vec<Denial>, cost: &Cost<'_>) -> Step {
-        let mut locked = Locked::lock(self.state, self.applying);
-        let mut budgets = Vec::new();
+    fn refuse(&self, mut denials: Vec<Denial<'s>>, cost: &Cost<'_>) -> Step<'s> {
+        let mut locked = Locked::lock(self.state, &self.applying);
+        let mut budgets = Budgets::new();
         locked.each(self.now, |_, row, account| {
             if account.slice != 0 {
                 let amount = amount_of(row.budget.unit, &cost.usage, cost.nanos);
                 if self.room(row, account, amount) == Room::Short {
                     denials.push(shortage(row, account, amount));
                 }
-                budgets.push(view(row, account));
+                budgets.push(view(row, account, AsRef::as_ref));
             }
         });
-        Step::Done(Box::new(Answer { budgets, ..refused(self.state, Some(&self.subject), denials) }))
+        Step::Done(Answer { budgets, ..refused(self.state, Some(&self.subject), denials) })
     }
 
     fn seconds(&self) -> i64 {
@@ -201,7 +213,7 @@ impl<'s, J> Deciding<'s, J> {
     }
 
     /// Holds on all budgets, or refuses, or says what the database must be asked for.
-    fn hold(&self, cost: Cost<'s>) -> Result<Step, GateError> {
+    fn hold(&self, cost: Cost<'s>) -> Result<Step<'s>, GateError> {
         let (spread, request) = self.request_fingerprints();
         // Held from the look for an earlier hold of the request until this one is in: the same request twice at once
         // makes one hold.
@@ -212,9 +224,9 @@ impl<'s, J> Deciding<'s, J> {
             }
             let (at, known) = (at, known.clone());
             drop(shard);
-            return Ok(Step::Done(Box::new(self.again(at, &known))));
+            return Ok(Step::Done(self.again(at, &known)));
         }
-        let mut locked = Locked::lock(self.state, self.applying);
+        let mut locked = Locked::lock(self.state, &self.applying);
         let mut warnings = Vec::new();
         let mut cost = cost;
         let mut short = self.shortages(&mut locked, &cost)?;
@@ -229,10 +241,7 @@ impl<'s, J> Deciding<'s, J> {
         }
         if !short.denials.is_empty() {
             let budgets = self.views(&mut locked);
-            return Ok(Step::Done(Box::new(Answer {
-                budgets,
-                ..refused(self.state, Some(&self.subject), short.denials)
-            })));
+            return Ok(Step::Done(Answer { budgets, ..refused(self.state, Some(&self.subject), short.denials) }));
         }
         if !short.wants.is_empty() {
             return Ok(Step::Cold(short.wants));
@@ -240,10 +249,10 @@ impl<'s, J> Deciding<'s, J> {
         if shard.as_ref().is_some_and(|shard| shard.is_full()) {
             return Err(GateError::Overloaded);
         }
-        Ok(Step::Done(Box::new(self.admit(shard.as_deref_mut(), locked, request, &cost, warnings))))
+        Ok(Step::Done(self.admit(shard.as_deref_mut(), locked, request, &cost, warnings)))
     }
 
-    fn shortages(&self, locked: &mut Locked<'_>, cost: &Cost<'_>) -> Result<Shortages, GateError> {
+    fn shortages(&self, locked: &mut Locked<'s>, cost: &Cost<'_>) -> Result<Shortages<'s>, GateError> {
         let mut found = Shortages::default();
         let mut overflow = false;
         locked.each(self.now, |at, row, account| {
@@ -271,7 +280,7 @@ impl<'s, J> Deciding<'s, J> {
     }
 
     /// The most output tokens that every hard budget has room for, if that is fewer than asked for and at least one.
-    fn clamp(&self, locked: &mut Locked<'_>, cost: &Cost<'_>) -> Option<i64> {
+    fn clamp(&self, locked: &mut Locked<'s>, cost: &Cost<'_>) -> Option<i64> {
         if self.asked.mode != Mode::Clamp {
             return None;
         }
@@ -294,13 +303,13 @@ impl<'s, J> Deciding<'s, J> {
     fn admit(
         &self,
         shard: Option<&mut Shard>,
-        mut locked: Locked<'_>,
+        mut locked: Locked<'s>,
         request: u128,
         cost: &Cost<'_>,
-        mut warnings: Vec<Warning>,
-    ) -> Answer {
+        mut warnings: Vec<Warning<'s>>,
+    ) -> Answer<'s> {
         let mut lines = Lines::new();
-        let mut budgets = Vec::with_capacity(self.applying.len());
+        let mut budgets = Budgets::new();
         let holds = shard.is_some();
         locked.each(self.now, |at, row, account| {
             let amount = amount_of(row.budget.unit, &cost.usage, cost.nanos);
@@ -312,9 +321,9 @@ impl<'s, J> Deciding<'s, J> {
                     self.gate.grants.top_up(at, row.budget.id, account, self.now);
                 }
             }
-            let shown = view(row, account);
+            let shown = view(row, account, AsRef::as_ref);
             if !shown.hard && shown.spent.saturating_add(shown.held) > shown.limit {
-                warnings.push(Warning::SoftLimitExceeded(Arc::clone(&shown.name)));
+                warnings.push(Warning::SoftLimitExceeded(shown.name));
             }
             budgets.push(shown);
         });
@@ -341,20 +350,20 @@ impl<'s, J> Deciding<'s, J> {
     }
 
     /// Where every budget stands.
-    fn views(&self, locked: &mut Locked<'_>) -> Vec<BudgetView> {
-        let mut budgets = Vec::with_capacity(self.applying.len());
-        locked.each(self.now, |_, row, account| budgets.push(view(row, account)));
+    fn views(&self, locked: &mut Locked<'s>) -> Budgets<'s> {
+        let mut budgets = Budgets::new();
+        locked.each(self.now, |_, row, account| budgets.push(view(row, account, AsRef::as_ref)));
         budgets
     }
 
     /// The answer to a request that was answered before and whose hold lives.
-    fn again(&self, at: HoldRef, known: &Hold) -> Answer {
-        let budgets = self.views(&mut Locked::lock(self.state, self.applying));
+    fn again(&self, at: HoldRef, known: &Hold) -> Answer<'s> {
+        let budgets = self.views(&mut Locked::lock(self.state, &self.applying));
         let hold = Some(self.hold_view(at, known));
         Answer { hold, budgets, ..refused(self.state, Some(&self.subject), Vec::new()) }
     }
 
-    fn hold_view(&self, at: HoldRef, hold: &Hold) -> HoldView {
+    fn hold_view(&self, at: HoldRef, hold: &Hold) -> HoldView<'s> {
         let row = |line: &Line| self.state.budgets.at(line.budget);
         let usd = hold.lines.iter().filter(|line| row(line).budget.unit == Unit::Usd).map(|line| line.amount).max();
         let claims = HoldClaims {
@@ -376,11 +385,7 @@ impl<'s, J> Deciding<'s, J> {
         };
         HoldView {
             token: self.gate.hold_key.sign(&claims),
-            amounts: hold
-                .lines
-                .iter()
-                .map(|line| (Arc::clone(&row(line).name), row(line).budget.unit, line.amount))
-                .collect(),
+            amounts: hold.lines.iter().map(|line| (&*row(line).name, row(line).budget.unit, line.amount)).collect(),
             expires: hold.expires,
             granted_output: hold.granted_output,
         }
@@ -411,17 +416,17 @@ impl<'s, J> Deciding<'s, J> {
 
 /// What stands in a decision's way.
 #[derive(Default)]
-struct Shortages {
-    denials: Vec<Denial>,
+struct Shortages<'s> {
+    denials: Vec<Denial<'s>>,
     wants: Vec<Want>,
 }
 
-fn shortage(row: &BudgetRow, account: &Account, amount: i64) -> Denial {
+fn shortage<'s>(row: &'s BudgetRow, account: &Account, amount: i64) -> Denial<'s> {
     let code = match (row.budget.credit, row.budget.unit) {
         (true, _) => DenialCode::CreditExhausted,
         (false, Unit::Requests) => DenialCode::QuotaExhausted,
         (false, _) => DenialCode::BudgetExhausted,
     };
-    let scope = Arc::clone(&row.scope_name);
-    Denial { code, scope, budget: Some((view(row, account), amount)), detail: String::new() }
+    let scope = Cow::Borrowed(&*row.scope_name);
+    Denial { code, scope, budget: Some((view(row, account, AsRef::as_ref), amount)), detail: String::new() }
 }

@@ -101,7 +101,7 @@ pub struct ChargeAnswer {
     /// What passed a limit, in nanos.
     pub overrun: i64,
     /// Where the budgets stand now.
-    pub balances: Vec<BudgetView>,
+    pub balances: Vec<BudgetView<std::sync::Arc<str>>>,
     /// Budget and percentage of each threshold that it crossed.
     pub crossings: Vec<(std::sync::Arc<str>, i64)>,
     /// Its position in the ledger.

@@ -48,7 +48,7 @@ use grants::{GrantQueue, Grants};
 use hold_token::HoldKey;
 use holds::Holds;
 use journal::Journal;
-use question::{Answer, Question};
+use question::{Answer, DecisionId, Question};
 use state::State;
 use writer::{ChargeQueue, Charges};
 
@@ -66,8 +66,6 @@ pub struct Gate<J> {
     hold_key: HoldKey,
     boot: BootId,
     clock: Arc<dyn Clock>,
-    /// What the names of this run's decisions begin with.
-    run: String,
     decisions: AtomicU64,
 }
 
@@ -123,27 +121,31 @@ impl<J: Journal> Gate<J> {
             hold_key: parts.hold_key,
             boot: parts.boot,
             clock: parts.clock,
-            run: format!("dec_{:016x}", parts.boot.bits() & 0xffff_ffff_ffff_ffff),
             decisions: AtomicU64::new(0),
         };
         (Arc::new(gate), GateQueues { grants: grant_queue, charges: charge_queue })
     }
 
-    /// Decides a model call, and holds its cost.
+    /// Decides a model call, and holds its cost; gives what `tell` makes of the answer.
     ///
     /// # Errors
     /// [`GateError`] when no decision could be made; nothing is held then.
-    pub async fn authorize(
+    pub async fn authorize<R: Send>(
         &self,
         caller: Principal,
         asked: &Question<'_>,
         now: Timestamp,
-    ) -> Result<Box<Answer>, GateError> {
+        tell: impl FnOnce(&Answer<'_>) -> R + Send,
+    ) -> Result<R, GateError> {
         for _ in 0..TRIES {
-            match self.decide(caller, asked, now)? {
-                Step::Done(answer) => return Ok(self.named(answer)),
-                Step::Cold(wants) => self.grants.obtain(wants).await?,
-            }
+            let wants = {
+                let state = self.read();
+                match self.decide(&state, caller, asked, now)? {
+                    Step::Done(answer) => return Ok(tell(&self.named(answer))),
+                    Step::Cold(wants) => wants,
+                }
+            };
+            self.grants.obtain(wants).await?;
         }
         Err(GateError::Overloaded)
     }
@@ -152,28 +154,24 @@ impl<J: Journal> Gate<J> {
     ///
     /// # Errors
     /// As [`Gate::authorize`].
-    pub fn authorize_warm(
+    pub fn authorize_warm<R>(
         &self,
         caller: Principal,
         asked: &Question<'_>,
         now: Timestamp,
-    ) -> Result<Option<Box<Answer>>, GateError> {
-        match self.decide(caller, asked, now)? {
-            Step::Done(answer) => Ok(Some(self.named(answer))),
+        tell: impl FnOnce(&Answer<'_>) -> R,
+    ) -> Result<Option<R>, GateError> {
+        let state = self.read();
+        match self.decide(&state, caller, asked, now)? {
+            Step::Done(answer) => Ok(Some(tell(&self.named(answer)))),
             Step::Cold(_) => Ok(None),
         }
     }
 
-    /// Gives a decision its name: the run of the server and a count.
-    fn named(&self, mut answer: Box<Answer>) -> Box<Answer> {
-        let count = self.decisions.fetch_add(1, Ordering::Relaxed);
-        let mut name = String::with_capacity(self.run.len() + 8);
-        name.push_str(&self.run);
-        // 32 bits at least, as everybody who reads names by eye expects them to be of one length.
-        let digits = (64 - count.leading_zeros()).div_ceil(4).max(8);
-        name.extend((0..digits).rev().map(|at| char::from(b"0123456789abcdef"[(count >> (4 * at) & 15) as usize])));
-        answer.decision_id = name;
-        answer
+    /// Gives a decision its name.
+    fn named<'s>(&self, answer: Answer<'s>) -> Answer<'s> {
+        let run = u64::try_from(self.boot.bits() & 0xffff_ffff_ffff_ffff).unwrap_or_default();
+        Answer { id: DecisionId { run, count: self.decisions.fetch_add(1, Ordering::Relaxed) }, ..answer }
     }
 
     /// Where a budget stands, from memory, or from the ledger when memory has not needed it yet.

@@ -1,9 +1,12 @@
 //! What Authorize asks and answers, in the engine's own words.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
+
+use smallvec::SmallVec;
 
 use crate::domain::{
     bindings::Principal,
+    id::KeyId,
     keys::KeyState,
     money::{Nanos, Unit},
     permission::Permission,
@@ -119,47 +122,47 @@ pub enum DenialCode {
 
 /// One reason for a refusal.
 #[derive(Clone, Debug)]
-pub struct Denial {
+pub struct Denial<'s> {
     /// The reason.
     pub code: DenialCode,
     /// What it is about: a resource name, or empty.
-    pub scope: Arc<str>,
+    pub scope: Cow<'s, str>,
     /// The budget that refuses, as it stands, and what was asked of it.
-    pub budget: Option<(BudgetView, i64)>,
+    pub budget: Option<(BudgetView<&'s str>, i64)>,
     /// A detail for the message: the model, address, permission at fault.
     pub detail: String,
 }
 
 /// Who the credential belongs to.
 #[derive(Clone, Debug)]
-pub struct PrincipalView {
+pub struct PrincipalView<'s> {
     /// Resource name of the tenant.
-    pub tenant: Arc<str>,
+    pub tenant: &'s str,
     /// Resource name of the workspace, if there is one.
-    pub workspace: Option<Arc<str>>,
+    pub workspace: Option<&'s str>,
     /// Resource name of the project, if there is one.
-    pub project: Option<Arc<str>>,
+    pub project: Option<&'s str>,
     /// Resource names of the owner's teams.
-    pub teams: Vec<Arc<str>>,
+    pub teams: SmallVec<[&'s str; 4]>,
     /// Who owns the credential.
     pub owner: Principal,
     /// Resource name of the owner.
-    pub owner_name: Arc<str>,
-    /// Resource name of the key; empty for an access token.
-    pub key: String,
+    pub owner_name: &'s str,
+    /// The key, in the workspace; none with an access token.
+    pub key: Option<KeyId>,
     /// The workspace's environment.
-    pub environment: Option<Arc<str>>,
+    pub environment: Option<&'s str>,
     /// Roles that the owner holds here.
-    pub roles: Vec<Role>,
+    pub roles: SmallVec<[Role; 4]>,
 }
 
-/// Where a budget stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BudgetView {
+/// Where a budget stands. With names that are borrowed, or kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetView<Name> {
     /// Resource name.
-    pub name: Arc<str>,
+    pub name: Name,
     /// Resource name of what it limits.
-    pub scope: Arc<str>,
+    pub scope: Name,
     /// Its unit.
     pub unit: Unit,
     /// Its limit.
@@ -174,7 +177,7 @@ pub struct BudgetView {
     pub hard: bool,
 }
 
-impl BudgetView {
+impl<Name> BudgetView<Name> {
     /// What is left; never negative.
     #[must_use]
     pub fn remaining(&self) -> i64 {
@@ -184,11 +187,11 @@ impl BudgetView {
 
 /// What was held.
 #[derive(Clone, Debug)]
-pub struct HoldView {
+pub struct HoldView<'s> {
     /// The authenticated token.
     pub token: Vec<u8>,
     /// Budget, unit, amount.
-    pub amounts: Vec<(Arc<str>, Unit, i64)>,
+    pub amounts: SmallVec<[(&'s str, Unit, i64); 6]>,
     /// When it ends.
     pub expires: Timestamp,
     /// Output tokens that it covers.
@@ -196,10 +199,10 @@ pub struct HoldView {
 }
 
 /// Something the caller should know although the call is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warning<'s> {
     /// A soft budget is over its limit.
-    SoftLimitExceeded(Arc<str>),
+    SoftLimitExceeded(&'s str),
     /// The price list does not know the model.
     PriceUnknown,
     /// The estimate was clamped.
@@ -215,23 +218,38 @@ pub struct KeyFacts {
     pub state: KeyState,
 }
 
-/// The answer.
+/// Names a decision: the run of the server, and a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecisionId {
+    /// Bits of the run.
+    pub run: u64,
+    /// The count.
+    pub count: u64,
+}
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dec_{:016x}{:08x}", self.run, self.count)
+    }
+}
+
+/// The answer. Names are borrowed from the state that decided: nothing is copied before it is written out.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Answer<'s> {
     /// Every reason against it; none for an allowed call.
-    pub denials: Vec<Denial>,
+    pub denials: Vec<Denial<'s>>,
     /// Whose the credential is, when the caller may know.
-    pub principal: Option<PrincipalView>,
+    pub principal: Option<PrincipalView<'s>>,
     /// What was held.
-    pub hold: Option<HoldView>,
+    pub hold: Option<HoldView<'s>>,
     /// The budgets that applied, widest first.
-    pub budgets: Vec<BudgetView>,
+    pub budgets: SmallVec<[BudgetView<&'s str>; 6]>,
     /// What else to know.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<Warning<'s>>,
     /// Facts about the key.
     pub key: Option<KeyFacts>,
     /// Revision of the state that decided.
     pub revision: i64,
     /// Names the decision in logs.
-    pub decision_id: String,
+    pub id: DecisionId,
 }

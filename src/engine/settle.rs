@@ -1,5 +1,7 @@
 //! What becomes of a charge's hold: given back when nothing was recorded, ended or extended when it is durable.
 
+use std::sync::Arc;
+
 use super::{Gate, authorize::view, charge::Prepared, question::BudgetView};
 use crate::domain::time::Timestamp;
 
@@ -47,12 +49,12 @@ impl<J> Gate<J> {
     }
 
     /// Where the budgets of a charge stand.
-    pub(super) fn balances(&self, prepared: &Prepared) -> Vec<BudgetView> {
+    pub(super) fn balances(&self, prepared: &Prepared) -> Vec<BudgetView<Arc<str>>> {
         let state = self.read();
         let shown = prepared.taken.iter().filter_map(|taken| {
             let row = state.budgets.at(taken.budget);
             let mut accounts = row.accounts.lock();
-            accounts.find(taken.period).filter(|_| !row.deleted).map(|account| view(row, account))
+            accounts.find(taken.period).filter(|_| !row.deleted).map(|account| view(row, account, Arc::clone))
         });
         shown.collect()
     }

@@ -1,6 +1,6 @@
 //! Whose call it is, and every reason but money why it may not be made.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
@@ -150,28 +150,28 @@ impl<'s> Subject<'s> {
 
     /// For the caller to see.
     #[must_use]
-    pub fn view(&self, state: &State) -> PrincipalView {
-        let mut roles: Vec<Role> = state.roles_on(self.owner, self.scope()).collect();
+    pub fn view(&self, state: &'s State) -> PrincipalView<'s> {
+        let mut roles: SmallVec<[Role; 4]> = state.roles_on(self.owner, self.scope()).collect();
         roles.sort_unstable();
         roles.dedup();
         PrincipalView {
-            tenant: Arc::clone(&self.tenant.name),
-            workspace: self.workspace.map(|workspace| Arc::clone(&workspace.name)),
-            project: self.project.map(|project| Arc::clone(&project.name)),
-            teams: self.owner.teams.iter().map(|team| Arc::clone(&state.teams.at(*team).name)).collect(),
+            tenant: &self.tenant.name,
+            workspace: self.workspace.map(|workspace| &*workspace.name),
+            project: self.project.map(|project| &*project.name),
+            teams: self.owner.teams.iter().map(|team| &*state.teams.at(*team).name).collect(),
             owner: self.owner.principal,
-            owner_name: Arc::clone(&self.owner.name),
-            key: self.key_name(),
-            environment: self.workspace.map(|workspace| Arc::clone(&workspace.environment)),
+            owner_name: &self.owner.name,
+            key: self.key.map(KeyRow::id),
+            environment: self.workspace.map(|workspace| &*workspace.environment),
             roles,
         }
     }
 
     /// Every reason but money why the call may not be made.
     #[must_use]
-    pub fn denials(&self, state: &State, asked: &Question<'_>, now: Timestamp) -> Vec<Denial> {
+    pub fn denials(&self, state: &State, asked: &Question<'_>, now: Timestamp) -> Vec<Denial<'s>> {
         let mut denials = Vec::new();
-        let key_name = || Arc::<str>::from(self.key_name());
+        let key_name = || self.key_name();
         if let Some(key) = self.key {
             match key.state {
                 KeyState::Revoked => denials.push(denial(DenialCode::KeyRevoked, key_name(), "")),
@@ -183,13 +183,13 @@ impl<'s> Subject<'s> {
             }
         }
         if self.tenant.suspended {
-            denials.push(denial(DenialCode::TenantSuspended, Arc::clone(&self.tenant.name), ""));
+            denials.push(denial(DenialCode::TenantSuspended, &*self.tenant.name, ""));
         }
         if let Some(workspace) = self.workspace.filter(|workspace| workspace.suspended) {
-            denials.push(denial(DenialCode::WorkspaceSuspended, Arc::clone(&workspace.name), ""));
+            denials.push(denial(DenialCode::WorkspaceSuspended, &*workspace.name, ""));
         }
         if !self.owner.active {
-            denials.push(denial(DenialCode::UserSuspended, Arc::clone(&self.owner.name), ""));
+            denials.push(denial(DenialCode::UserSuspended, &*self.owner.name, ""));
         }
         if let Some(rules) = self.key.and_then(|key| state.keys.rules(key)) {
             if !rules.admits_ip(asked.client_ip) {
@@ -213,11 +213,11 @@ impl<'s> Subject<'s> {
             && !asked.environment.is_empty()
             && *workspace.environment != *asked.environment
         {
-            denials.push(denial(DenialCode::EnvironmentMismatch, Arc::clone(&workspace.name), &workspace.environment));
+            denials.push(denial(DenialCode::EnvironmentMismatch, &*workspace.name, &workspace.environment));
         }
         let held = state.permissions_on(self.owner, self.scope());
         if !held.has(asked.permission) {
-            denials.push(denial(DenialCode::PermissionDenied, Arc::clone(&self.owner.name), asked.permission.as_str()));
+            denials.push(denial(DenialCode::PermissionDenied, &*self.owner.name, asked.permission.as_str()));
         }
         denials
     }
@@ -225,8 +225,8 @@ impl<'s> Subject<'s> {
 
 /// A reason that is not about money.
 #[must_use]
-pub fn denial(code: DenialCode, scope: Arc<str>, detail: &str) -> Denial {
-    Denial { code, scope, budget: None, detail: detail.to_owned() }
+pub fn denial<'s>(code: DenialCode, scope: impl Into<Cow<'s, str>>, detail: &str) -> Denial<'s> {
+    Denial { code, scope: scope.into(), budget: None, detail: detail.to_owned() }
 }
 
 /// The text of somebody's id.

@@ -165,11 +165,7 @@ fn own(prepared: &[Prepared], batch: &mut Batch) {
 /// What of a batch has not yet been counted as somebody's, account by account.
 type Rest = HashMap<(u32, Period), i64>;
 
-fn settle<J: Journal>(
-    gate: &Gate<J>,
-    prepared: &[Prepared],
-    batch: Batch,
-) -> Vec<Result<ChargeAnswer, GateError>> {
+fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Prepared], batch: Batch) -> Vec<Result<ChargeAnswer, GateError>> {
     let lines_of = |posted: &Posted| match posted {
         Posted::New { lines, .. } => lines.clone(),
         _ => Vec::new(),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{bindings::Principal, time::Clock},
-    engine::{Gate, charge::ChargeAnswer, error::GateError, journal::Journal, tokens::TokenKeys},
+    engine::{Gate, charge::ChargeAnswer, error::GateError, journal::Journal, question::Answer, tokens::TokenKeys},
     pb::tollreeve::v1::{self as pb, gate_service_server::GateService},
 };
 
@@ -91,12 +91,13 @@ impl<J: Journal> GateService for GateServer<J> {
         let now = self.clock.now();
         let message = request.into_inner();
         let asked = gate_questions::authorize(&message, &self.tokens, now)?;
-        let answer = match self.gate.authorize_warm(caller, &asked, now) {
-            Ok(Some(answer)) => answer,
-            Ok(None) => self.gate.authorize(caller, &asked, now).await.map_err(|error| status::of_gate(&error))?,
-            Err(error) => return Err(status::of_gate(&error)),
+        let tell = |answer: &Answer<'_>| gate_answers::authorize(answer, now);
+        let answer = match self.gate.authorize_warm(caller, &asked, now, tell) {
+            Ok(None) => self.gate.authorize(caller, &asked, now, tell).await,
+            Ok(Some(answer)) => Ok(answer),
+            Err(error) => Err(error),
         };
-        Ok(Response::new(gate_answers::authorize(*answer, now)))
+        answer.map(Response::new).map_err(|error| status::of_gate(&error))
     }
 
     async fn charge(&self, request: Request<pb::ChargeRequest>) -> Result<Response<pb::ChargeResponse>, Status> {

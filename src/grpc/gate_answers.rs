@@ -42,27 +42,27 @@ impl From<DenialCode> for pb::DenialCode {
 
 /// The answer to Authorize.
 #[must_use]
-pub fn authorize(answer: Answer, now: Timestamp) -> pb::AuthorizeResponse {
+pub fn authorize(answer: &Answer<'_>, now: Timestamp) -> pb::AuthorizeResponse {
     let decision = if answer.denials.is_empty() { pb::Decision::Allow } else { pb::Decision::Deny };
     pb::AuthorizeResponse {
         decision: decision.into(),
-        denials: answer.denials.into_iter().map(|denial| denial_message(denial, now)).collect(),
-        principal: answer.principal.map(principal),
-        hold: answer.hold.map(hold),
+        denials: answer.denials.iter().map(|denial| denial_message(denial, now)).collect(),
+        principal: answer.principal.as_ref().map(principal),
+        hold: answer.hold.as_ref().map(hold),
         budgets: answer.budgets.iter().map(budget_state).collect(),
-        warnings: answer.warnings.into_iter().map(warning).collect(),
+        warnings: answer.warnings.iter().copied().map(warning).collect(),
         key: answer.key.map(|facts| pb::KeyFacts {
             expires_at: facts.expires.map(to_wire),
             generation: 1,
             retires_at: None,
         }),
         revision: answer.revision,
-        decision_id: answer.decision_id,
+        decision_id: answer.id.to_string(),
     }
 }
 
-fn denial_message(denial: Denial, now: Timestamp) -> pb::Denial {
-    let message = sentence(&denial);
+fn denial_message(denial: &Denial<'_>, now: Timestamp) -> pb::Denial {
+    let message = sentence(denial);
     let mut wire = pb::Denial {
         code: pb::DenialCode::from(denial.code).into(),
         message,
@@ -84,14 +84,14 @@ fn denial_message(denial: Denial, now: Timestamp) -> pb::Denial {
 
 /// When it makes sense to ask again: soon, when calls under way may give back what is missing; otherwise when the
 /// period ends.
-fn retry_after(budget: &BudgetView, requested: i64, now: Timestamp) -> Option<Duration> {
+fn retry_after(budget: &BudgetView<&str>, requested: i64, now: Timestamp) -> Option<Duration> {
     if budget.spent.saturating_add(requested) <= budget.limit {
         return Some(Duration::from_secs(1));
     }
     budget.resets_at.map(|end| end.since(now)).filter(|_| requested <= budget.limit)
 }
 
-fn sentence(denial: &Denial) -> String {
+fn sentence(denial: &Denial<'_>) -> String {
     let Denial { code, scope, budget, detail } = denial;
     if let Some((budget, requested)) = budget {
         let show = |amount| budget.unit.show(amount);
@@ -134,32 +134,33 @@ fn sentence(denial: &Denial) -> String {
     }
 }
 
-fn principal(view: PrincipalView) -> pb::Principal {
-    let owner_name = view.owner_name.to_string();
+fn principal(view: &PrincipalView<'_>) -> pb::Principal {
+    let owner_name = view.owner_name.to_owned();
+    let key = |id| format!("{}/keys/{id}", view.workspace.unwrap_or_default());
     pb::Principal {
-        tenant: view.tenant.to_string(),
-        workspace: view.workspace.map(|name| name.to_string()).unwrap_or_default(),
-        project: view.project.map(|name| name.to_string()).unwrap_or_default(),
+        tenant: view.tenant.to_owned(),
+        workspace: view.workspace.unwrap_or_default().to_owned(),
+        project: view.project.unwrap_or_default().to_owned(),
         teams: view.teams.iter().map(ToString::to_string).collect(),
         owner: Some(match view.owner {
             Principal::User(_) => pb::principal::Owner::User(owner_name),
             Principal::ServiceAccount(_) => pb::principal::Owner::ServiceAccount(owner_name),
         }),
-        key: view.key,
-        environment: view.environment.map(|name| name.to_string()).unwrap_or_default(),
+        key: view.key.map(key).unwrap_or_default(),
+        environment: view.environment.unwrap_or_default().to_owned(),
         roles: view.roles.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn hold(view: HoldView) -> pb::Hold {
-    let amounts = view.amounts.into_iter().map(|(budget, unit, amount)| pb::HeldAmount {
-        budget: budget.to_string(),
-        unit: pb::Unit::from(unit).into(),
-        amount,
+fn hold(view: &HoldView<'_>) -> pb::Hold {
+    let amounts = view.amounts.iter().map(|(budget, unit, amount)| pb::HeldAmount {
+        budget: (*budget).to_owned(),
+        unit: pb::Unit::from(*unit).into(),
+        amount: *amount,
     });
     pb::Hold {
         amounts: amounts.collect(),
-        token: Bytes::from(view.token),
+        token: Bytes::copy_from_slice(&view.token),
         expires_at: Some(to_wire(view.expires)),
         granted_output_tokens: view.granted_output,
     }
@@ -167,11 +168,11 @@ fn hold(view: HoldView) -> pb::Hold {
 
 /// Where a budget stands, as a message.
 #[must_use]
-pub fn budget_state(view: &BudgetView) -> pb::BudgetState {
+pub fn budget_state(view: &BudgetView<impl AsRef<str>>) -> pb::BudgetState {
     pb::BudgetState {
         remaining: view.remaining(),
-        name: view.name.to_string(),
-        scope: view.scope.to_string(),
+        name: view.name.as_ref().to_owned(),
+        scope: view.scope.as_ref().to_owned(),
         unit: pb::Unit::from(view.unit).into(),
         limit: view.limit,
         spent: view.spent,
@@ -181,7 +182,7 @@ pub fn budget_state(view: &BudgetView) -> pb::BudgetState {
     }
 }
 
-fn warning(warning: Warning) -> pb::Warning {
+fn warning(warning: Warning<'_>) -> pb::Warning {
     let (code, message, resource) = match warning {
         Warning::SoftLimitExceeded(budget) => {
             (pb::WarningCode::SoftLimitExceeded, "a soft budget is over its limit", budget.to_string())

@@ -6,6 +6,7 @@
 #[macro_use]
 mod macros;
 
+pub mod codec;
 pub mod gate;
 pub mod layers;
 pub mod parse;

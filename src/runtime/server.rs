@@ -32,7 +32,11 @@ use crate::{
         budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
         identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
     },
-    store::{Db, StoreError, connect::{Exclusive, OpenError}, ledger::Ledger},
+    store::{
+        Db, StoreError,
+        connect::{Exclusive, OpenError},
+        ledger::Ledger,
+    },
 };
 
 /// Largest message, in bytes: a batch of 1000 charges or prices fits.
@@ -114,7 +118,8 @@ impl Server {
             failed("the ledger's writer", ())
         });
         tasks.spawn(async { format!("the feed cannot be followed: {}", follower.run().await) });
-        let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, Arc::clone(&exclusive));
+        let sweep =
+            sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, Arc::clone(&exclusive));
         tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
 
         let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });

@@ -22,10 +22,7 @@ use crate::harness::{
     world::{COST, World, on_hold, on_key, unique},
 };
 
-both!(
-    strange_texts_are_stored_nowhere_and_break_nothing,
-    a_client_that_goes_away_in_the_middle_of_charges_loses_none,
-);
+both!(strange_texts_are_stored_nowhere_and_break_nothing, a_client_that_goes_away_in_the_middle_of_charges_loses_none,);
 
 once!(
     a_caller_without_a_good_token_is_told_so_by_every_rpc,
@@ -220,7 +217,9 @@ fn budget(world: &World, change: impl FnOnce(&mut pb::Budget)) -> pb::CreateBudg
 async fn numbers_that_cannot_be_are_named(env: &mut Env) {
     let world = World::new(env).await;
     let mut budgets = env.operator.budgets();
-    let cases: [(&str, fn(&mut pb::Budget)); 10] = [
+    /// A field, and what is done to it.
+    type Case = (&'static str, fn(&mut pb::Budget));
+    let cases: [Case; 10] = [
         ("budget.limit", |b| b.limit = -1),
         ("budget.limit", |b| b.limit = i64::MAX),
         ("budget.limit", |b| b.limit = 4_000_000_000_000_000_001),
@@ -245,7 +244,12 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
         assert_invalid(budgets.grant_credit(request).await, "amount_nanos");
     }
     for input in [-1, i64::MAX] {
-        let price = pb::Price { provider: "p".into(), model: "m".into(), input_nanos_per_million: input, ..pb::Price::default() };
+        let price = pb::Price {
+            provider: "p".into(),
+            model: "m".into(),
+            input_nanos_per_million: input,
+            ..pb::Price::default()
+        };
         let request = pb::ImportPricesRequest { prices: vec![price] };
         assert_invalid(budgets.import_prices(request).await, "prices[0].input_nanos_per_million");
     }

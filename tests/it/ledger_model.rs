@@ -33,7 +33,7 @@ use tollreeve::{
         error::GateError,
         hold_token::HoldKey,
         journal::{self, Batch, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Outcome},
-        question::{Credential, DenialCode, Mode, Question},
+        question::{Answer, Credential, DenialCode, Mode, Question},
     },
     store::{self, Db, ledger::Ledger},
 };
@@ -177,7 +177,14 @@ fn people() -> Vec<Change> {
     let scope = Scope::Tenant(tenant);
     let member = Member::ServiceAccount(sidecar.id);
     let mut changes = vec![Change::ServiceAccount(sidecar)];
-    changes.push(Change::Binding(Binding { id: Id::from_bits(50), tenant, role: Role::Sidecar, member, scope, created }));
+    changes.push(Change::Binding(Binding {
+        id: Id::from_bits(50),
+        tenant,
+        role: Role::Sidecar,
+        member,
+        scope,
+        created,
+    }));
     for bits in USERS {
         let user = User {
             id: Id::from_bits(bits),
@@ -247,24 +254,27 @@ impl<J: Limited + Clone> Schedule<J> {
         let ttl = self.random.within(1, 120);
         let asked = question(user, cost, ttl);
         let now = self.clock.now();
-        let answer = match self.gate.authorize(CALLER, &asked, now).await {
-            Ok(answer) => answer,
+        let tell = |answer: &Answer<'_>| {
+            let hold = answer.hold.as_ref().map(|hold| (hold.token.clone(), hold.expires));
+            (hold, answer.denials.iter().map(|denial| denial.code).collect::<Vec<_>>())
+        };
+        let (hold, denials) = match self.gate.authorize(CALLER, &asked, now, tell).await {
+            Ok(told) => told,
             Err(GateError::Unavailable(_)) if self.failing => return,
             Err(error) => panic!("{error}"),
         };
-        let applying: Vec<&Budget> =
-            self.budgets.iter().filter(|b| [100, 100 + user].contains(&b.id.bits())).collect();
+        let applying: Vec<&Budget> = self.budgets.iter().filter(|b| [100, 100 + user].contains(&b.id.bits())).collect();
         let hard = || applying.iter().filter(|budget| budget.hard && cost > 0);
-        if let Some(hold) = answer.hold {
+        if let Some((token, expires)) = hold {
             for budget in hard() {
                 assert!(cost <= self.left(budget), "{cost} admitted with {} left of {budget:?}", self.left(budget));
             }
             let amounts = applying.iter().map(|budget| (budget.id, cost)).collect();
-            let gone = (hold.expires.micros().div_euclid(1_000_000)) + 1 + GRACE;
-            self.held.push(Held { token: hold.token, gone, amounts });
+            let gone = (expires.micros().div_euclid(1_000_000)) + 1 + GRACE;
+            self.held.push(Held { token, gone, amounts });
             self.admitted += 1;
         } else {
-            assert!(answer.denials.iter().all(|denial| denial.code == DenialCode::BudgetExhausted), "{answer:?}");
+            assert!(denials.iter().all(|code| *code == DenialCode::BudgetExhausted), "{denials:?}");
             let short = hard().any(|budget| cost > self.left(budget));
             let lefts: Vec<i64> = hard().map(|budget| self.left(budget)).collect();
             assert!(short, "{cost} refused with {lefts:?} left");
@@ -391,7 +401,8 @@ async fn random_schedules_agree_with_a_naive_ledger_in_memory() {
         let budgets = budgets(&mut random);
         budgets.iter().for_each(|budget| journal.set_cap(budget.id, budget.cap()));
         journal.fail_every(if failing { 7 } else { 0 });
-        let (yes, no) = Schedule::new(journal.clone(), budgets, random.fork(), failing).run(if failing { 30 } else { 100 }).await;
+        let (yes, no) =
+            Schedule::new(journal.clone(), budgets, random.fork(), failing).run(if failing { 30 } else { 100 }).await;
         journal.check();
         admitted += yes;
         refused += no;

@@ -1,6 +1,8 @@
 //! Tests of the whole: a real server, real callers, real databases. One file for each promise and for each service that
 //! has tests of its own; `harness` is what they stand on.
 
+#![expect(clippy::pedantic, reason = "what pedantry gains in a library it costs in a test's plainness")]
+
 mod harness;
 
 mod bad_input;

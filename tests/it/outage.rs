@@ -35,7 +35,11 @@ async fn an_outage_of_postgres_stops_charges_and_changes_but_no_warm_decision() 
         let end_user = unique("user");
         world.dollars(&format!("{}/endUsers/{end_user}", world.tenant), 1_000).await;
         let spent = world.state(&budget).await.spent;
-        if orderly { cluster.stop().await } else { cluster.crash().await }
+        if orderly {
+            cluster.stop().await
+        } else {
+            cluster.crash().await
+        }
         let mut refused = Vec::new();
         for hold in holds.drain(..4) {
             let asked = on_hold(&hold, 100);
@@ -50,7 +54,8 @@ async fn an_outage_of_postgres_stops_charges_and_changes_but_no_warm_decision() 
         assert_refused(world.try_authorize(cold.clone()).await, Code::Unavailable, "STORAGE_UNAVAILABLE");
         cluster.resume(&[]).await;
         for asked in refused {
-            let answer = eventually("charges are recorded again", async || world.try_charge(asked.clone()).await.ok()).await;
+            let answer =
+                eventually("charges are recorded again", async || world.try_charge(asked.clone()).await.ok()).await;
             let known = [ChargeStatus::Applied, ChargeStatus::Replayed].contains(&answer.status());
             assert!(known && answer.charged_nanos == 100, "{answer:?}");
         }

@@ -230,11 +230,8 @@ async fn a_credit_pool_gives_what_was_paid_in_and_no_more(env: &mut Env) {
     let world = World::new(env).await;
     world.hold(world.ask_for(1_000_000)).await;
     let credit = async |amount_nanos, reference: &str| {
-        let request = pb::GrantCreditRequest {
-            parent: world.workspace.clone(),
-            amount_nanos,
-            reference: reference.into(),
-        };
+        let request =
+            pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos, reference: reference.into() };
         env.operator.budgets().grant_credit(request).await.map(|answer| answer.into_inner().budget.expect("a pool"))
     };
     let pool = credit(1_000, "invoice 1").await.expect("credit");

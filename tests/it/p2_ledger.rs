@@ -360,10 +360,8 @@ async fn a_hold_token_that_is_not_whole_or_not_ones_own_is_refused(env: &mut Env
     let budget = world.dollars(&world.tenant, COST).await;
     let hold = world.hold(world.ask()).await;
     let whole = hold.token.to_vec();
-    let with = |token: Vec<u8>| pb::ChargeRequest {
-        subject: Some(Subject::HoldToken(token.into())),
-        ..on_hold(&hold, 1)
-    };
+    let with =
+        |token: Vec<u8>| pb::ChargeRequest { subject: Some(Subject::HoldToken(token.into())), ..on_hold(&hold, 1) };
     let mut bad: Vec<Vec<u8>> = (0..whole.len()).step_by(7).map(|cut| whole[..cut].to_vec()).collect();
     for at in (0..whole.len()).step_by(5) {
         let mut flipped = whole.clone();

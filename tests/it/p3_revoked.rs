@@ -61,7 +61,10 @@ async fn restricted(world: &World, off: impl AsyncFn(usize), on: impl AsyncFn(us
         })
         .collect();
     for round in 0..ROUNDS {
-        assert!(allowed(&world.try_authorize(check()).await), "round {round}: allowed as long as nothing is restricted");
+        assert!(
+            allowed(&world.try_authorize(check()).await),
+            "round {round}: allowed as long as nothing is restricted"
+        );
         off(round).await;
         closed.store(true, Ordering::SeqCst);
         for _ in 0..3 {
@@ -92,10 +95,7 @@ async fn a_disabled_key_is_refused_by_the_first_call_after_it(env: &mut Env) {
 
 async fn a_revoked_key_is_refused_by_the_first_call_after_it(env: &mut Env) {
     let world = World::new(env).await;
-    let asked = |secret: &str| pb::AuthorizeRequest {
-        mode: pb::HoldMode::CheckOnly.into(),
-        ..world.ask_with(secret)
-    };
+    let asked = |secret: &str| pb::AuthorizeRequest { mode: pb::HoldMode::CheckOnly.into(), ..world.ask_with(secret) };
     for round in 0..ROUNDS {
         let key = world.another_key(pb::Key::default()).await;
         let stop = Arc::new(AtomicBool::new(false));

@@ -129,7 +129,8 @@ async fn what_changes_nothing_leaves_no_event(env: &mut Env) {
     let books = env.books().await;
     let place = Place::of(&world).await;
     let before = events(&books).await;
-    let repeated = ["EnableKey", "ReactivateUser", "ReactivateServiceAccount", "ReactivateWorkspace", "ReactivateTenant"];
+    let repeated =
+        ["EnableKey", "ReactivateUser", "ReactivateServiceAccount", "ReactivateWorkspace", "ReactivateTenant"];
     for (path, body) in calls(&place) {
         let reads = rpcs().iter().any(|rpc| rpc.path == path && !rpc.changes());
         if reads || repeated.iter().any(|rpc| path.ends_with(rpc)) {
@@ -165,9 +166,12 @@ async fn no_secret_is_in_the_log(env: &mut Env) {
     let signature = token.rsplit('.').next().unwrap_or_default().to_owned();
     // The tail of a key is the secret; what comes before it is shown in lists.
     let tail = secret[secret.len() - 38..].to_owned();
-    let secrets: Vec<String> = [tail, secret, token, signature].into_iter().chain(hashes.into_iter().map(|h| h.0)).collect();
+    let secrets: Vec<String> =
+        [tail, secret, token, signature].into_iter().chain(hashes.into_iter().map(|h| h.0)).collect();
     let log = events(&books).await;
-    assert!(log.iter().any(|event| event.2 == "keys.create") && log.iter().any(|event| event.2.contains("createToken")));
+    assert!(
+        log.iter().any(|event| event.2 == "keys.create") && log.iter().any(|event| event.2.contains("createToken"))
+    );
     for (_, seq, action, text) in log {
         for secret in &secrets {
             assert!(!text.contains(secret.as_str()), "event {seq}, {action}: {text}");
@@ -178,7 +182,8 @@ async fn no_secret_is_in_the_log(env: &mut Env) {
 async fn an_event_says_who_did_what_when_and_why(env: &mut Env) {
     let world = World::new(env).await;
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
-    let mut request = tonic::Request::new(pb::RevokeKeyRequest { name: world.key.name.clone(), reason: "leaked".into() });
+    let mut request =
+        tonic::Request::new(pb::RevokeKeyRequest { name: world.key.name.clone(), reason: "leaked".into() });
     request.metadata_mut().insert("x-request-id", "call-17".parse().expect("a header"));
     let revision = owner.keys().revoke_key(request).await.expect("revoked").into_inner().revision;
     let list = pb::ListAuditEventsRequest { parent: world.tenant.clone(), page_size: 1, page_token: String::new() };

@@ -224,10 +224,8 @@ async fn a_key_of_another_tenant_is_not_found(env: &mut Env) {
     let missing = world.authorize(world.ask_with(&nobodys_key())).await;
     assert_eq!(answer.denials, missing.denials, "word by word as for a key that nobody has");
     let theirs = world.try_charge(on_key(&other.key, 5)).await.expect_err("not found");
-    let by_name = |name: &str| pb::ChargeRequest {
-        subject: Some(Subject::Key(name.to_owned())),
-        ..on_key(&other.key, 5)
-    };
+    let by_name =
+        |name: &str| pb::ChargeRequest { subject: Some(Subject::Key(name.to_owned())), ..on_key(&other.key, 5) };
     let named = world.try_charge(by_name(&other.key.name)).await.expect_err("not found");
     assert_eq!((theirs.code(), named.code()), (Code::NotFound, Code::NotFound));
     let nowhere = other.key.name.replace("globex", "nobody");

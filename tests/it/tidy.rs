@@ -56,7 +56,8 @@ fn root() -> &'static Path {
 
 fn sources(folders: &[&str]) -> Vec<Source> {
     let mut found = Vec::new();
-    let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).filter(|path| path.exists()).collect();
+    let mut left: Vec<PathBuf> =
+        folders.iter().map(|folder| root().join(folder)).filter(|path| path.exists()).collect();
     while let Some(path) = left.pop() {
         if path.is_dir() {
             left.extend(fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()));
@@ -177,7 +178,9 @@ fn functions(code: &str) -> Vec<(String, usize)> {
             continue;
         }
         let name: String = code[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        let Some(open) = code[at..].find(['{', ';']).filter(|open| code[at + open..].starts_with('{')) else { continue };
+        let Some(open) = code[at..].find(['{', ';']).filter(|open| code[at + open..].starts_with('{')) else {
+            continue;
+        };
         let mut depth = 0;
         let body = &code[at + open..];
         let end = body.char_indices().find(|(_, c)| {

@@ -10,15 +10,16 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::future::Either;
 use http::{HeaderMap, Request, Response};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::body::Body;
 use tower::{Layer, Service};
-use tracing::Instrument;
+use tracing::{Instrument, instrument::Instrumented};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{BoxFuture, is_public};
+use super::is_public;
 
 /// Traces calls.
 #[derive(Clone, Debug)]
@@ -81,12 +82,10 @@ pub struct Trace<S> {
 impl<B, S> Service<Request<B>> for Trace<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<Body>, S::Error>>;
+    type Future = Either<S::Future, Instrumented<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -95,13 +94,13 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let path = request.uri().path();
         if is_public(path) || !self.layer.is_traced(request.headers()) {
-            return Box::pin(self.inner.call(request));
+            return Either::Left(self.inner.call(request));
         }
         let name = path.trim_start_matches('/').to_owned();
         let span = tracing::info_span!("rpc", otel.name = name, otel.kind = "server", rpc.system = "grpc");
         // Fails only without a tracer, and then there is nothing to trace.
         let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(request.headers())));
-        Box::pin(self.inner.call(request).instrument(span))
+        Either::Right(self.inner.call(request).instrument(span))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A good call of every RPC that speaks of something by its name: what the tests that walk over all RPCs send.
 
-
 use tollreeve::pb::tollreeve::v1 as pb;
 
 use super::world::{World, bind, unique};
@@ -118,11 +117,11 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
 /// Calls that carry nothing but a name.
 macro_rules! named {
     ($($service:literal $request:ident $name:expr;)+) => {
-        vec![$(to(
-            $service,
-            stringify!($request).trim_end_matches("Request"),
-            &pb::$request { name: $name.clone(), ..pb::$request::default() },
-        )),+]
+        vec![$({
+            let mut request = pb::$request::default();
+            request.name.clone_from(&$name);
+            to($service, stringify!($request).trim_end_matches("Request"), &request)
+        }),+]
     };
 }
 

@@ -159,8 +159,14 @@ impl Tables {
             lines.push(line);
         }
         let seq = i64::try_from(self.charges.len()).expect("few") + 1;
-        let recorded =
-            Recorded { seq, at: entry.recorded, cost: entry.cost, released: entry.released, overrun: 0, lines: lines.clone() };
+        let recorded = Recorded {
+            seq,
+            at: entry.recorded,
+            cost: entry.cost,
+            released: entry.released,
+            overrun: 0,
+            lines: lines.clone(),
+        };
         self.charges.insert(id, (entry.body_hash.clone(), recorded));
         Posted::New { seq, lines }
     }

@@ -176,4 +176,3 @@ fn other_owner() -> Option<(u32, u32)> {
     };
     Some(find("postgres").or_else(|| find("nobody")).expect("a user that is not root"))
 }
-

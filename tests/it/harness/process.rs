@@ -100,7 +100,8 @@ impl Process {
 
     /// Waits for its end; gives its exit code and what it has logged.
     pub async fn ended(mut self) -> (Option<i32>, String) {
-        let ended = tokio::task::spawn_blocking(move || self.child.wait().map(|status| (status, self.log.lock().join("\n"))));
+        let ended =
+            tokio::task::spawn_blocking(move || self.child.wait().map(|status| (status, self.log.lock().join("\n"))));
         let ended = tokio::time::timeout(Duration::from_mins(1), ended).await.expect("it ends");
         let (status, log) = ended.expect("no panic").expect("it has run");
         (status.code(), log)

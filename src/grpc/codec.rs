@@ -1,0 +1,43 @@
+//! How messages are written and read: as tonic does it, with smaller buffers.
+//!
+//! tonic begins each message of each call with 8 KiB, twice a call. Ours are a fifth of that, and memory that was touched
+//! a moment ago is what makes a call cheap.
+
+use std::marker::PhantomData;
+
+use prost::Message;
+use tonic::codec::BufferSettings;
+use tonic_prost::ProstCodec;
+
+/// What a buffer begins with, and past which it is sent on: bytes.
+const BEGIN: usize = 2048;
+const SEND: usize = 32 * 1024;
+
+/// The codec of every service.
+#[derive(Debug, Clone, Copy)]
+pub struct Codec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for Codec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> tonic::codec::Codec for Codec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = <ProstCodec<T, U> as tonic::codec::Codec>::Encoder;
+    type Decoder = <ProstCodec<T, U> as tonic::codec::Codec>::Decoder;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BEGIN, SEND))
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BEGIN, SEND))
+    }
+}
