@@ -159,6 +159,7 @@ impl Customer {
             slug: slug("customer", n),
             display_name: named(),
             state,
+            deleted: None,
             created,
             version,
         }));
@@ -169,14 +170,23 @@ impl Customer {
             display_name: named(),
             environment: slug("production", 0),
             state,
+            deleted: None,
             created,
             version,
         }));
         for (n, project) in self.projects.iter().enumerate() {
             let slug = slug("project", n);
-            let project =
-                Project { id: *project, tenant: id, workspace, slug, display_name: named(), created, version };
-            all.push(Change::Project(project));
+            all.push(Change::Project(Project {
+                id: *project,
+                tenant: id,
+                workspace,
+                slug,
+                display_name: named(),
+                state,
+                deleted: None,
+                created,
+                version,
+            }));
         }
         for (n, team) in self.teams.iter().enumerate() {
             let (slug, description) = (slug("team", n), String::new());

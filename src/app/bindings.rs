@@ -129,11 +129,11 @@ async fn find_scope(work: &mut Work<'_>, asked: &AskedScope) -> Result<Scope, Ap
     Ok(match name {
         ScopeName::Tenant(_) => work.scope(),
         ScopeName::Workspace(name) => {
-            let workspace = work.workspace(&name.workspace, name).await?;
+            let workspace = work.open_workspace(&name.workspace, name).await?;
             work.workspace_scope(&workspace)
         }
         ScopeName::Project(name) => {
-            let project = projects::find(work, name).await?;
+            let project = projects::find_open(work, name).await?;
             Scope::Project(project.tenant, project.workspace, project.id)
         }
     })

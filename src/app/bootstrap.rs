@@ -41,6 +41,7 @@ pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, 
         slug: Tenant::SYSTEM.parse().map_err(corrupt)?,
         display_name: "System".to_owned(),
         state: Lifecycle::Active,
+        deleted: None,
         created: now,
         version: 1,
     };

@@ -17,4 +17,17 @@ pub struct Caller {
     pub user_agent: String,
     /// The request's id, for the audit log.
     pub request_id: String,
+    /// How the request is to be taken.
+    pub intent: Intent,
+}
+
+/// How a request is to be taken.
+#[derive(Clone, Debug, Default)]
+pub struct Intent {
+    /// The id under which it is carried out once; empty without one.
+    pub once: String,
+    /// Tells the request from others that are sent under the same id.
+    pub fingerprint: String,
+    /// Only look whether it could be carried out.
+    pub validate_only: bool,
 }

@@ -1,6 +1,6 @@
 //! What every use case stands on: the transaction, the caller's authority in it, and the record of what was done.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::{
         change::Change,
         id::{Id, Kind},
         key_secret::Pepper,
+        lifecycle::{Edit, IsDeleted, Living},
         names::Slug,
         permission::{Permission, PermissionSet},
         projects::Project,
@@ -18,7 +19,7 @@ use crate::{
         time::{Clock, Timestamp},
         workspaces::Workspace,
     },
-    engine::{Gate, tokens::TokenKeys},
+    engine::{Gate, error::GateError, tokens::TokenKeys},
     store::{self, Db, Page, Tx, audit::AuditEvent, ledger::Ledger},
 };
 
@@ -82,6 +83,7 @@ pub struct Work<'a> {
     authority: Authority,
     seq: i64,
     changes: Vec<Change>,
+    replayed: Option<i64>,
     /// The transaction.
     pub tx: Tx,
     /// The tenant.
@@ -108,8 +110,23 @@ impl App {
     /// Begins to change something in a tenant, and locks its audit log.
     ///
     /// # Errors
-    /// As [`App::read`].
+    /// As [`App::read`]; [`AppError::State`] when the tenant is deleted.
     pub async fn change<'a>(
+        &'a self,
+        caller: &'a Caller,
+        tenant: &Slug,
+        asked: &impl ToString,
+    ) -> Result<Work<'a>, AppError> {
+        let work = self.lock(caller, tenant, asked).await?;
+        undeleted(work.tenant.deleted, &work.tenant.name())?;
+        Ok(work)
+    }
+
+    /// Begins to change something in a tenant, be it deleted, and locks its audit log.
+    ///
+    /// # Errors
+    /// As [`App::read`]; [`GateError::IdempotencyConflict`].
+    pub async fn lock<'a>(
         &'a self,
         caller: &'a Caller,
         tenant: &Slug,
@@ -122,13 +139,15 @@ impl App {
         // Read again: the tenant may have changed while this waited for the lock.
         let mut work = self.work(caller, tx, tenant, asked).await?;
         work.seq = seq;
+        work.replayed = replayed(&mut work.tx, caller).await?;
         Ok(work)
     }
 
-    /// Begins to create a tenant: the caller's authority is that over the platform.
+    /// Begins to create a tenant: the caller's authority is that over the platform. When the request was carried out
+    /// before, the tenant at work is the one that it made.
     ///
     /// # Errors
-    /// [`AppError::Forbidden`] without the permission on the platform.
+    /// [`AppError::Forbidden`] without the permission on the platform; [`AppError::Exists`].
     pub async fn found<'a>(
         &'a self,
         caller: &'a Caller,
@@ -138,12 +157,21 @@ impl App {
         let mut tx = self.db.begin().await?;
         let authority = authority(&mut tx, caller).await?;
         require(&authority, permission, Scope::Platform)?;
-        if store::tenants::insert(&mut tx, &tenant).await? == store::Inserted::Exists {
-            return Err(AppError::Exists(tenant.name()));
-        }
-        let seq = store::audit::next_seq(&mut tx, tenant.id).await?;
         let now = tenant.created;
-        Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), tx, tenant, now })
+        let inserted = store::tenants::insert(&mut tx, &tenant).await?;
+        // After the insert, which waits for whoever creates the same tenant.
+        let replayed = replayed(&mut tx, caller).await?;
+        let tenant = match (inserted, replayed) {
+            (store::Inserted::New, None) => tenant,
+            (store::Inserted::New, Some(_)) => return Err(AppError::NotFound(tenant.name())),
+            (store::Inserted::Exists, None) => return Err(AppError::Exists(tenant.name())),
+            (store::Inserted::Exists, Some(_)) => {
+                let made = store::tenants::by_slug(&mut tx, tenant.slug.as_str()).await?;
+                made.ok_or_else(|| AppError::NotFound(tenant.name()))?
+            }
+        };
+        let seq = if replayed.is_some() { 0 } else { store::audit::next_seq(&mut tx, tenant.id).await? };
+        Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), replayed, tx, tenant, now })
     }
 
     /// The caller's authority, outside of any tenant.
@@ -178,7 +206,7 @@ impl App {
             return Err(unknown());
         }
         let now = self.clock.now();
-        Ok(Work { app: self, caller, authority, seq: 0, changes: Vec::new(), tx, tenant, now })
+        Ok(Work { app: self, caller, authority, seq: 0, changes: Vec::new(), replayed: None, tx, tenant, now })
     }
 }
 
@@ -198,6 +226,28 @@ async fn authority(tx: &mut Tx, caller: &Caller) -> Result<Authority, AppError> 
     } else {
         Ok(Authority::default())
     }
+}
+
+/// The revision of the request when it was carried out before under the caller's id for it.
+async fn replayed(tx: &mut Tx, caller: &Caller) -> Result<Option<i64>, AppError> {
+    let intent = &caller.intent;
+    if intent.once.is_empty() {
+        return Ok(None);
+    }
+    match store::requests::find(tx, caller.principal, &intent.once).await? {
+        Some((fingerprint, _)) if fingerprint != intent.fingerprint => {
+            Err(GateError::IdempotencyConflict("request_id").into())
+        }
+        known => Ok(known.map(|(_, revision)| revision)),
+    }
+}
+
+/// Insists that a record is not deleted: nothing is made in what is, nor changed of it.
+///
+/// # Errors
+/// [`AppError::State`].
+pub fn undeleted(deleted: Option<Timestamp>, name: &impl Display) -> Result<(), AppError> {
+    if deleted.is_none() { Ok(()) } else { Err(AppError::State(format!("{name} {IsDeleted}"))) }
 }
 
 fn require(authority: &Authority, permission: Permission, scope: Scope) -> Result<(), AppError> {
@@ -271,6 +321,16 @@ impl<'a> Work<'a> {
         found.ok_or_else(|| AppError::NotFound(asked.to_string()))
     }
 
+    /// The tenant's workspace with this slug, for something to be made in it.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] with the name `asked`; [`AppError::State`] when it is deleted.
+    pub async fn open_workspace(&mut self, slug: &Slug, asked: &impl ToString) -> Result<Workspace, AppError> {
+        let workspace = self.workspace(slug, asked).await?;
+        undeleted(workspace.deleted, &format_args!("{}/workspaces/{slug}", self.tenant.name()))?;
+        Ok(workspace)
+    }
+
     /// The workspace's project with this slug.
     ///
     /// # Errors
@@ -285,22 +345,55 @@ impl<'a> Work<'a> {
         found.ok_or_else(|| AppError::NotFound(asked.to_string()))
     }
 
+    /// The record after an edit; `None` when nothing is left to do: it is so already, or this was done before under the
+    /// same request id.
+    ///
+    /// # Errors
+    /// [`AppError::Etag`] when it is not of the version `asked`; [`AppError::State`] when it is deleted.
+    pub fn edited<T: Living>(
+        &self,
+        name: &impl Display,
+        before: &T,
+        asked: Option<i64>,
+        edit: &Edit,
+    ) -> Result<Option<T>, AppError> {
+        if self.replayed.is_some() {
+            return Ok(None);
+        }
+        if asked.is_some_and(|version| version != *before.clone().parts().3) {
+            return Err(AppError::Etag);
+        }
+        let after = before.edited(edit, self.now).map_err(|deleted| AppError::State(format!("{name} {deleted}")))?;
+        Ok((after != *before).then_some(after))
+    }
+
+    /// Whether the same was done before under the same request id.
+    #[must_use]
+    pub const fn is_replay(&self) -> bool {
+        self.replayed.is_some()
+    }
+
     /// Puts a change on the feed; it takes effect with the commit.
     pub fn emit(&mut self, change: Change) {
         self.changes.push(change);
     }
 
-    /// Writes the audit event and the feed event, commits, and waits until decisions see the change.
+    /// Writes the audit event and the feed event, commits, and waits until decisions see the change. When the caller
+    /// only wanted to know whether it could be done, it is undone instead.
     ///
     /// # Errors
     /// Of the database; [`AppError::NotYetInForce`].
     pub async fn commit(mut self, audit: Audit) -> Result<i64, AppError> {
+        let intent = &self.caller.intent;
+        if intent.validate_only {
+            return Ok(self.unchanged());
+        }
         let revision = store::feed::append(&mut self.tx, &self.changes).await?;
         let event = AuditEvent {
             seq: self.seq,
             at: self.now,
             actor: self.caller.name.clone(),
-            action: audit.action.to_owned(),
+            action: audit.action,
             resource: audit.resource,
             before: audit.before,
             after: audit.after,
@@ -311,6 +404,12 @@ impl<'a> Work<'a> {
             revision,
         };
         store::audit::insert(&mut self.tx, self.tenant.id, &event).await?;
+        if !intent.once.is_empty() {
+            let (who, id, what) = (self.caller.principal, &intent.once, &intent.fingerprint);
+            if store::requests::insert(&mut self.tx, who, id, what, revision).await? == store::Inserted::Exists {
+                return Err(GateError::IdempotencyConflict("request_id").into());
+            }
+        }
         self.tx.commit().await?;
         self.app.feed.applied(revision).await?;
         Ok(revision)
@@ -319,13 +418,13 @@ impl<'a> Work<'a> {
     /// Ends without a change: what was asked for is so already. Gives the revision that decisions see.
     #[must_use]
     pub fn unchanged(self) -> i64 {
-        self.app.feed.revision()
+        self.replayed.unwrap_or_else(|| self.app.feed.revision())
     }
 }
 
 /// What goes on record for a change.
 pub struct Audit {
-    action: &'static str,
+    action: String,
     resource: String,
     before: String,
     after: String,
@@ -335,14 +434,20 @@ pub struct Audit {
 impl Audit {
     /// Something was done to a resource: `keys.revoke`, with the record before and after. Records never hold a secret.
     pub fn new<T: Serialize>(
-        action: &'static str,
+        action: impl Into<String>,
         resource: &(impl ToString + ?Sized),
         before: Option<&T>,
         after: Option<&T>,
     ) -> Self {
         let json =
             |record: Option<&T>| record.map(|r| serde_json::to_string(r).unwrap_or_default()).unwrap_or_default();
-        Self { action, resource: resource.to_string(), before: json(before), after: json(after), reason: String::new() }
+        Self {
+            action: action.into(),
+            resource: resource.to_string(),
+            before: json(before),
+            after: json(after),
+            reason: String::new(),
+        }
     }
 
     /// With the caller's reason.

@@ -42,7 +42,7 @@ struct CreditRecord<'a> {
 /// [`AppError`].
 pub async fn grant(app: Arc<App>, caller: Caller, asked: GrantCredit) -> Result<Changed<NamedBudget>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
-    let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
+    let workspace = work.open_workspace(&asked.parent.workspace, &asked.parent).await?;
     work.require(Permission::CreditsWrite, work.workspace_scope(&workspace))?;
     let before = store::budgets::credit_pool(&mut work.tx, workspace.id).await?;
     let known = store::credits::amount(&mut work.tx, workspace.id, &asked.reference).await?;

@@ -172,7 +172,7 @@ fn draw(workspace: &Workspace) -> Result<KeySecret, AppError> {
 /// [`AppError`]; so for every function of this module.
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<KeyCreated, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
-    let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
+    let workspace = work.open_workspace(&asked.parent.workspace, &asked.parent).await?;
     let scope = work.workspace_scope(&workspace);
     let owner = match find_owner(&mut work, &asked.owner).await {
         Ok(owner) if owner == caller.principal => {
@@ -187,7 +187,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
     };
     let project = match &asked.project {
         Some(name) if name.workspace != asked.parent.workspace => return Err(AppError::NotFound(name.to_string())),
-        Some(name) => Some(projects::find(&mut work, name).await?.id),
+        Some(name) => Some(projects::find_open(&mut work, name).await?.id),
         None => None,
     };
     if asked.expires.is_some_and(|expires| expires <= work.now) {

@@ -11,6 +11,7 @@ pub mod credits;
 pub mod error;
 pub mod feed;
 pub mod keys;
+pub mod listing;
 pub mod prices;
 pub mod projects;
 pub mod service_accounts;

@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{App, AppError, Changed, Listed, Work, caller::Caller, context::Audit};
+use super::{
+    App, AppError, Changed, Listed, Work,
+    caller::Caller,
+    context::{Audit, undeleted},
+    listing::Paging,
+};
 use crate::{
     domain::{
         bindings::Scope,
         change::Change,
+        lifecycle::Edit,
         names::{ProjectName, Slug, WorkspaceName},
         permission::Permission,
         projects::Project,
+        tenants::Lifecycle,
     },
-    store::{self, Inserted, Page},
+    store::{self, Inserted, listing::Listing},
 };
 
 /// Asks for a new project.
@@ -37,8 +44,19 @@ pub struct GetProject {
 pub struct ListProjects {
     /// Of which workspace.
     pub parent: WorkspaceName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
+}
+
+/// Asks for a project to be changed as a whole.
+#[derive(Debug)]
+pub struct EditProject {
+    /// Which.
+    pub name: ProjectName,
+    /// The version that it must have; `None` for any.
+    pub version: Option<i64>,
+    /// What is to be done.
+    pub edit: Edit,
 }
 
 /// A project under its name.
@@ -68,20 +86,35 @@ pub(super) async fn find(work: &mut Work<'_>, name: &ProjectName) -> Result<Proj
     work.project(&workspace, &name.project, name).await
 }
 
+/// The project with this name, for something to be made for it.
+pub(super) async fn find_open(work: &mut Work<'_>, name: &ProjectName) -> Result<Project, AppError> {
+    work.own(&name.tenant, name)?;
+    let workspace = work.open_workspace(&name.workspace, name).await?;
+    let project = work.project(&workspace, &name.project, name).await?;
+    undeleted(project.deleted, name)?;
+    Ok(project)
+}
+
 /// Creates a project.
 ///
 /// # Errors
 /// [`AppError`]; so for every function of this module.
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateProject) -> Result<Changed<NamedProject>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
-    let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
+    let workspace = work.open_workspace(&asked.parent.workspace, &asked.parent).await?;
     work.require(Permission::ProjectsWrite, work.workspace_scope(&workspace))?;
+    if work.is_replay() {
+        let project = work.project(&workspace, &asked.slug, &asked.slug).await?;
+        return Ok(Changed { record: NamedProject::new(&asked.parent, project), revision: work.unchanged() });
+    }
     let project = Project {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
         workspace: workspace.id,
         slug: asked.slug,
         display_name: asked.display_name,
+        state: Lifecycle::Active,
+        deleted: None,
         created: work.now,
         version: 1,
     };
@@ -107,7 +140,23 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListProjects) -> Result<
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
     work.require(Permission::ProjectsRead, work.workspace_scope(&workspace))?;
-    let rows = store::projects::list(&mut work.tx, workspace.id, &asked.page).await?;
-    let listed = Listed::new(rows, &asked.page, |project| project.id.to_string());
-    Ok(listed.map(|project| NamedProject::new(&asked.parent, project)))
+    let paging = Paging::begin(&app, &format!("projects of {}", workspace.id), &asked.listing)?;
+    let rows = store::projects::list(&mut work.tx, workspace.id, &asked.listing, paging.after()).await?;
+    Ok(paging.end(rows).map(|project| NamedProject::new(&asked.parent, project)))
+}
+
+/// Changes a project as a whole: its name for people, whether it is in use, whether it is there.
+pub async fn edit(app: Arc<App>, caller: Caller, asked: EditProject) -> Result<Changed<NamedProject>, AppError> {
+    let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
+    let workspace = work.open_workspace(&asked.name.workspace, &asked.name).await?;
+    let before = work.project(&workspace, &asked.name.project, &asked.name).await?;
+    work.require(Permission::ProjectsWrite, Scope::Project(before.tenant, before.workspace, before.id))?;
+    let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
+        return Ok(Changed { record: NamedProject { name: asked.name, project: before }, revision: work.unchanged() });
+    };
+    store::projects::update(&mut work.tx, &after).await?;
+    work.emit(Change::Project(after.clone()));
+    let action = format!("projects.{}", asked.edit.verb());
+    let revision = work.commit(Audit::new(action, &asked.name, Some(&before), Some(&after))).await?;
+    Ok(Changed { record: NamedProject { name: asked.name, project: after }, revision })
 }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{App, AppError, Changed, Listed, caller::Caller, context::Audit};
+use super::{App, AppError, Changed, Listed, caller::Caller, context::Audit, listing::Paging};
 use crate::{
     domain::{
         bindings::Scope,
         change::Change,
-        names::{Slug, TenantName},
+        lifecycle::Edit,
+        names::{Slug, SlugError, TenantName},
         permission::Permission,
         tenants::{Lifecycle, Tenant},
     },
-    store::{self, Page},
+    store::{self, listing::Listing},
 };
 
 /// Asks for a new tenant.
@@ -33,18 +34,33 @@ pub struct GetTenant {
 /// Asks for the tenants that the caller may see.
 #[derive(Debug)]
 pub struct ListTenants {
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
-/// Asks for a tenant to be suspended or reactivated.
+/// Asks for a tenant to be changed as a whole.
 #[derive(Debug)]
-pub struct SetTenantState {
+pub struct EditTenant {
     /// Which.
     pub name: TenantName,
-    /// The state it is to be in.
-    pub state: Lifecycle,
+    /// The version that it must have; `None` for any.
+    pub version: Option<i64>,
+    /// What is to be done.
+    pub edit: Edit,
 }
+
+/// Asks for a deleted tenant to be ended for good.
+#[derive(Debug)]
+pub struct PurgeTenant {
+    /// Which.
+    pub name: TenantName,
+    /// The version that it must have; `None` for any.
+    pub version: Option<i64>,
+}
+
+/// A tenant is gone; the revision at which decisions see it.
+#[derive(Debug)]
+pub struct TenantPurged(pub i64);
 
 /// Creates a tenant.
 ///
@@ -57,10 +73,15 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateTenant) -> Resul
         slug: asked.slug,
         display_name: asked.display_name,
         state: Lifecycle::Active,
+        deleted: None,
         created: now,
         version: 1,
     };
-    let mut work = app.found(&caller, tenant.clone(), Permission::TenantsCreate).await?;
+    let mut work = app.found(&caller, tenant, Permission::TenantsCreate).await?;
+    let tenant = work.tenant.clone();
+    if work.is_replay() {
+        return Ok(Changed { record: tenant, revision: work.unchanged() });
+    }
     work.emit(Change::Tenant(tenant.clone()));
     let revision = work.commit(Audit::new("tenants.create", &tenant.name(), None, Some(&tenant))).await?;
     Ok(Changed { record: tenant, revision })
@@ -76,33 +97,55 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetTenant) -> Result<Tena
 /// Lists the tenants that the caller may read: all of them for the platform, their own for everybody else.
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListTenants) -> Result<Listed<Tenant>, AppError> {
     let (mut tx, authority) = app.authority(&caller).await?;
-    if authority.on(Scope::Platform).has(Permission::TenantsRead) {
-        return Ok(Listed::new(store::tenants::list(&mut tx, &asked.page).await?, &asked.page, |t| t.id.to_string()));
+    let reads = |scope| authority.on(scope).has(Permission::TenantsRead);
+    let only = (!reads(Scope::Platform)).then_some(caller.tenant);
+    let list = only.map_or_else(|| "tenants".to_owned(), |id| format!("tenants of {id}"));
+    let paging = Paging::begin(&app, &list, &asked.listing)?;
+    if only.is_some_and(|id| !reads(Scope::Tenant(id))) {
+        return Ok(paging.end(Vec::new()));
     }
-    let own = store::tenants::by_id(&mut tx, caller.tenant).await?;
-    let readable = own.filter(|tenant| authority.on(Scope::Tenant(tenant.id)).has(Permission::TenantsRead));
-    let records = readable.into_iter().filter(|tenant| tenant.id.to_string() > asked.page.after).collect();
-    Ok(Listed::new(records, &asked.page, |tenant: &Tenant| tenant.id.to_string()))
+    Ok(paging.end(store::tenants::list(&mut tx, only, &asked.listing, paging.after()).await?))
 }
 
-/// Suspends or reactivates a tenant.
-pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetTenantState) -> Result<Changed<Tenant>, AppError> {
-    let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
-    work.require(Permission::TenantsSuspend, work.scope())?;
+/// Changes a tenant as a whole: its name for people, whether it is in use, whether it is there.
+pub async fn edit(app: Arc<App>, caller: Caller, asked: EditTenant) -> Result<Changed<Tenant>, AppError> {
+    let mut work = app.lock(&caller, &asked.name.tenant, &asked.name).await?;
+    let permission = match asked.edit {
+        Edit::Update(_) => Permission::SettingsWrite,
+        Edit::Suspend | Edit::Reactivate => Permission::TenantsSuspend,
+        Edit::Delete | Edit::Undelete => Permission::TenantsDelete,
+    };
+    work.require(permission, work.scope())?;
     let before = work.tenant.clone();
-    if before.state == asked.state {
+    let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
         return Ok(Changed { record: before, revision: work.unchanged() });
+    };
+    if before.slug.as_str() == Tenant::SYSTEM && !after.in_use() {
+        return Err(AppError::State("the system tenant stays in use: nobody could bring it back".to_owned()));
     }
-    if before.slug.as_str() == Tenant::SYSTEM {
-        return Err(AppError::State("the system tenant cannot be suspended: nobody could reactivate it".to_owned()));
-    }
-    let after = Tenant { state: asked.state, version: before.version + 1, ..before.clone() };
     store::tenants::update(&mut work.tx, &after).await?;
     work.emit(Change::Tenant(after.clone()));
-    let action = match asked.state {
-        Lifecycle::Suspended => "tenants.suspend",
-        Lifecycle::Active => "tenants.reactivate",
-    };
+    let action = format!("tenants.{}", asked.edit.verb());
     let revision = work.commit(Audit::new(action, &asked.name, Some(&before), Some(&after))).await?;
     Ok(Changed { record: after, revision })
+}
+
+/// Ends a deleted tenant for good. What is left of it is what charges and the audit log refer to.
+pub async fn purge(app: Arc<App>, caller: Caller, asked: PurgeTenant) -> Result<TenantPurged, AppError> {
+    let mut work = app.lock(&caller, &asked.name.tenant, &asked.name).await?;
+    work.require(Permission::TenantsDelete, work.scope())?;
+    let before = work.tenant.clone();
+    if asked.version.is_some_and(|version| version != before.version) {
+        return Err(AppError::Etag);
+    }
+    if before.deleted.is_none() {
+        return Err(AppError::State(format!("{} is not deleted: only what is can be purged", asked.name)));
+    }
+    let slug: Slug = format!("purged-{}", before.id.to_string().trim_start_matches("ten_"))
+        .parse()
+        .map_err(|error: SlugError| AppError::State(error.to_string()))?;
+    let after = Tenant { display_name: slug.to_string(), slug, version: before.version + 1, ..before.clone() };
+    store::tenants::purge(&mut work.tx, &after).await?;
+    work.emit(Change::Tenant(after));
+    Ok(TenantPurged(work.commit(Audit::new("tenants.purge", &asked.name, Some(&before), None)).await?))
 }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{App, AppError, Changed, Listed, caller::Caller, context::Audit};
+use super::{App, AppError, Changed, Listed, caller::Caller, context::Audit, listing::Paging};
 use crate::{
     domain::{
         change::Change,
+        lifecycle::Edit,
         names::{Slug, TenantName, WorkspaceName},
         permission::Permission,
         tenants::{Lifecycle, Tenant},
         workspaces::Workspace,
     },
-    store::{self, Inserted, Page},
+    store::{self, Inserted, listing::Listing},
 };
 
 /// Asks for a new workspace.
@@ -39,17 +40,19 @@ pub struct GetWorkspace {
 pub struct ListWorkspaces {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
-/// Asks for a workspace to be suspended or reactivated.
+/// Asks for a workspace to be changed as a whole.
 #[derive(Debug)]
-pub struct SetWorkspaceState {
+pub struct EditWorkspace {
     /// Which.
     pub name: WorkspaceName,
-    /// The state it is to be in.
-    pub state: Lifecycle,
+    /// The version that it must have; `None` for any.
+    pub version: Option<i64>,
+    /// What is to be done.
+    pub edit: Edit,
 }
 
 /// A workspace and the tenant that its name begins with.
@@ -80,6 +83,14 @@ pub async fn create(
 ) -> Result<Changed<NamedWorkspace>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::WorkspacesWrite, work.scope())?;
+    if work.is_replay() {
+        let name = WorkspaceName { tenant: asked.parent.tenant, workspace: asked.slug };
+        let workspace = work.workspace(&name.workspace, &name).await?;
+        return Ok(Changed {
+            record: NamedWorkspace { tenant: work.tenant.clone(), workspace },
+            revision: work.unchanged(),
+        });
+    }
     let workspace = Workspace {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
@@ -87,6 +98,7 @@ pub async fn create(
         display_name: asked.display_name,
         environment: asked.environment,
         state: Lifecycle::Active,
+        deleted: None,
         created: work.now,
         version: 1,
     };
@@ -112,31 +124,23 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetWorkspace) -> Result<N
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListWorkspaces) -> Result<Listed<NamedWorkspace>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::WorkspacesRead, work.scope())?;
-    let rows = store::workspaces::list(&mut work.tx, work.tenant.id, &asked.page).await?;
-    let listed = Listed::new(rows, &asked.page, |workspace| workspace.id.to_string());
-    Ok(listed.map(|workspace| NamedWorkspace { tenant: work.tenant.clone(), workspace }))
+    let paging = Paging::begin(&app, &format!("workspaces of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::workspaces::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
+    Ok(paging.end(rows).map(|workspace| NamedWorkspace { tenant: work.tenant.clone(), workspace }))
 }
 
-/// Suspends or reactivates a workspace.
-pub async fn set_state(
-    app: Arc<App>,
-    caller: Caller,
-    asked: SetWorkspaceState,
-) -> Result<Changed<NamedWorkspace>, AppError> {
+/// Changes a workspace as a whole: its name for people, whether it is in use, whether it is there.
+pub async fn edit(app: Arc<App>, caller: Caller, asked: EditWorkspace) -> Result<Changed<NamedWorkspace>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let before = work.workspace(&asked.name.workspace, &asked.name).await?;
     work.require(Permission::WorkspacesWrite, work.workspace_scope(&before))?;
     let tenant = work.tenant.clone();
-    if before.state == asked.state {
+    let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
         return Ok(Changed { record: NamedWorkspace { tenant, workspace: before }, revision: work.unchanged() });
-    }
-    let after = Workspace { state: asked.state, version: before.version + 1, ..before.clone() };
+    };
     store::workspaces::update(&mut work.tx, &after).await?;
     work.emit(Change::Workspace(after.clone()));
-    let action = match asked.state {
-        Lifecycle::Suspended => "workspaces.suspend",
-        Lifecycle::Active => "workspaces.reactivate",
-    };
+    let action = format!("workspaces.{}", asked.edit.verb());
     let revision = work.commit(Audit::new(action, &asked.name, Some(&before), Some(&after))).await?;
     Ok(Changed { record: NamedWorkspace { tenant, workspace: after }, revision })
 }

@@ -148,18 +148,31 @@ pub async fn seed(connection: &Connection) -> anyhow::Result<Option<Demo>> {
 async fn create_places(connection: &Connection) -> anyhow::Result<()> {
     let mut identity = connection.identity();
     let tenant = pb::Tenant { display_name: "Demo Inc.".into(), ..pb::Tenant::default() };
-    let request = pb::CreateTenantRequest { tenant_id: "demo".into(), tenant: Some(tenant) };
+    let request = pb::CreateTenantRequest {
+        tenant_id: "demo".into(),
+        tenant: Some(tenant),
+        ..pb::CreateTenantRequest::default()
+    };
     identity.create_tenant(request).await.map_err(failed("cannot create the demo tenant"))?;
     for (id, name) in [("production", "Production"), ("development", "Development")] {
         let workspace = pb::Workspace { display_name: name.into(), environment: id.into(), ..pb::Workspace::default() };
-        let request =
-            pb::CreateWorkspaceRequest { parent: TENANT.into(), workspace_id: id.into(), workspace: Some(workspace) };
+        let request = pb::CreateWorkspaceRequest {
+            parent: TENANT.into(),
+            workspace_id: id.into(),
+            workspace: Some(workspace),
+            ..pb::CreateWorkspaceRequest::default()
+        };
         identity.create_workspace(request).await.map_err(failed(format!("cannot create the workspace `{id}`")))?;
     }
     let projects = TEAMS.iter().map(|team| (PRODUCTION, team.project));
     for (parent, id) in projects.chain([(PRODUCTION, STRICT_PROJECT), (DEVELOPMENT, "sandbox")]) {
         let project = pb::Project { display_name: id.replace('-', " "), ..pb::Project::default() };
-        let request = pb::CreateProjectRequest { parent: parent.into(), project_id: id.into(), project: Some(project) };
+        let request = pb::CreateProjectRequest {
+            parent: parent.into(),
+            project_id: id.into(),
+            project: Some(project),
+            ..pb::CreateProjectRequest::default()
+        };
         identity.create_project(request).await.map_err(failed(format!("cannot create the project `{id}`")))?;
     }
     Ok(())

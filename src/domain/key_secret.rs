@@ -191,6 +191,15 @@ impl Pepper {
         Self(Hmac::new(&block.into()))
     }
 
+    /// A key for another purpose than hashing secrets: nothing that is hashed has a zero byte in it.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(b"\0");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
     /// Hashes the secret of a presented key.
     #[must_use]
     pub fn hash(&self, key: &Presented<'_>) -> KeyHash {

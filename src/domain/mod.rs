@@ -6,6 +6,8 @@ pub mod change;
 pub mod id;
 pub mod key_secret;
 pub mod keys;
+pub mod lifecycle;
+pub mod listing;
 pub mod money;
 pub mod names;
 pub mod permission;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     id::{ProjectId, TenantId, WorkspaceId},
     names::Slug,
+    tenants::Lifecycle,
     time::Timestamp,
 };
 
@@ -21,8 +22,22 @@ pub struct Project {
     pub slug: Slug,
     /// Name for people.
     pub display_name: String,
+    /// Suspended: calls that are tagged with it are refused.
+    #[serde(default)]
+    pub state: Lifecycle,
+    /// When it was deleted; `state` is what it comes back in.
+    #[serde(default)]
+    pub deleted: Option<Timestamp>,
     /// When it was created.
     pub created: Timestamp,
     /// Grows with every change; the etag.
     pub version: i64,
+}
+
+impl Project {
+    /// Whether it is neither suspended nor deleted.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        self.state == Lifecycle::Active && self.deleted.is_none()
+    }
 }

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{id::TenantId, names::Slug, time::Timestamp};
 
 /// Whether a record is in use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
     /// In use.
+    #[default]
     Active,
     /// Out of use until reactivated.
     Suspended,
@@ -25,6 +26,9 @@ pub struct Tenant {
     pub display_name: String,
     /// Suspended: every key and caller of the tenant is refused.
     pub state: Lifecycle,
+    /// When it was deleted; `state` is what it comes back in.
+    #[serde(default)]
+    pub deleted: Option<Timestamp>,
     /// When it was created.
     pub created: Timestamp,
     /// Grows with every change; the etag.
@@ -39,5 +43,11 @@ impl Tenant {
     #[must_use]
     pub fn name(&self) -> String {
         format!("tenants/{}", self.slug)
+    }
+
+    /// Whether it is neither suspended nor deleted.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        self.state == Lifecycle::Active && self.deleted.is_none()
     }
 }

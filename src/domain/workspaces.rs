@@ -25,6 +25,9 @@ pub struct Workspace {
     pub environment: Slug,
     /// Suspended: its keys are refused.
     pub state: Lifecycle,
+    /// When it was deleted; `state` is what it comes back in.
+    #[serde(default)]
+    pub deleted: Option<Timestamp>,
     /// When it was created.
     pub created: Timestamp,
     /// Grows with every change; the etag.
@@ -41,5 +44,11 @@ impl Workspace {
             "production" => "prod".to_owned(),
             custom => custom.chars().filter(char::is_ascii_alphanumeric).take(MAX_PREFIX_LEN).collect(),
         }
+    }
+
+    /// Whether it is neither suspended nor deleted.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        self.state == Lifecycle::Active && self.deleted.is_none()
     }
 }

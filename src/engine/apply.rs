@@ -61,7 +61,7 @@ impl State {
     }
 
     fn put_tenant(&mut self, tenant: &Tenant) {
-        let suspended = tenant.state == Lifecycle::Suspended;
+        let suspended = !tenant.in_use();
         let new = || TenantRow {
             id: tenant.id,
             name: tenant.name().into(),
@@ -74,7 +74,7 @@ impl State {
 
     fn put_workspace(&mut self, workspace: &Workspace) -> Result<()> {
         let tenant = known(self.tenants.find(workspace.tenant.bits()), &workspace.tenant)?;
-        let suspended = workspace.state == Lifecycle::Suspended;
+        let suspended = !workspace.in_use();
         let name = format!("{}/workspaces/{}", self.tenants.at(tenant).name, workspace.slug);
         let new = || WorkspaceRow {
             id: workspace.id,
@@ -92,8 +92,9 @@ impl State {
     fn put_project(&mut self, project: &Project) -> Result<()> {
         let workspace = known(self.workspaces.find(project.workspace.bits()), &project.workspace)?;
         let name = format!("{}/projects/{}", self.workspaces.at(workspace).name, project.slug);
-        let new = || ProjectRow { id: project.id, workspace, name: name.into(), budgets: BudgetList::new() };
-        let at = self.projects.put(project.id.bits(), |_| (), new);
+        let suspended = !project.in_use();
+        let new = || ProjectRow { id: project.id, workspace, name: name.into(), suspended, budgets: BudgetList::new() };
+        let at = self.projects.put(project.id.bits(), |row| row.suspended = suspended, new);
         self.workspaces.at_mut(workspace).projects.insert(project.slug.as_str().into(), at);
         Ok(())
     }

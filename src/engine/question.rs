@@ -94,6 +94,8 @@ pub enum DenialCode {
     TenantSuspended,
     /// The workspace is suspended.
     WorkspaceSuspended,
+    /// The project is suspended.
+    ProjectSuspended,
     /// The owner may not act.
     UserSuspended,
     /// The address is not on the key's list.

@@ -118,6 +118,8 @@ pub struct ProjectRow {
     pub workspace: u32,
     /// Resource name.
     pub name: Arc<str>,
+    /// Calls that are tagged with it are refused.
+    pub suspended: bool,
     /// Budgets on it.
     pub budgets: BudgetList,
 }

@@ -188,6 +188,9 @@ impl<'s> Subject<'s> {
         if let Some(workspace) = self.workspace.filter(|workspace| workspace.suspended) {
             denials.push(denial(DenialCode::WorkspaceSuspended, &*workspace.name, ""));
         }
+        if let Some(project) = self.project.filter(|project| project.suspended) {
+            denials.push(denial(DenialCode::ProjectSuspended, &*project.name, ""));
+        }
         if !self.owner.active {
             denials.push(denial(DenialCode::UserSuspended, &*self.owner.name, ""));
         }

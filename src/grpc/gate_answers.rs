@@ -24,6 +24,7 @@ impl From<DenialCode> for pb::DenialCode {
             DenialCode::KeyRevoked => Self::KeyRevoked,
             DenialCode::TenantSuspended => Self::TenantSuspended,
             DenialCode::WorkspaceSuspended => Self::WorkspaceSuspended,
+            DenialCode::ProjectSuspended => Self::ProjectSuspended,
             DenialCode::UserSuspended => Self::UserSuspended,
             DenialCode::IpBlocked => Self::IpBlocked,
             DenialCode::OriginBlocked => Self::OriginBlocked,
@@ -115,7 +116,9 @@ fn sentence(denial: &Denial<'_>) -> String {
         DenialCode::KeyDisabled => format!("{scope} is switched off"),
         DenialCode::KeyExpired => format!("{scope} has expired"),
         DenialCode::KeyRevoked => format!("{scope} was revoked"),
-        DenialCode::TenantSuspended | DenialCode::WorkspaceSuspended => format!("{scope} is suspended"),
+        DenialCode::TenantSuspended | DenialCode::WorkspaceSuspended | DenialCode::ProjectSuspended => {
+            format!("{scope} is suspended or deleted")
+        }
         DenialCode::UserSuspended => format!("{scope} is not active"),
         DenialCode::IpBlocked if detail.is_empty() => format!("{scope} is bound to addresses, and none was given"),
         DenialCode::OriginBlocked if detail.is_empty() => format!("{scope} is bound to origins, and none was given"),

@@ -11,7 +11,7 @@ use crate::{
 #[tonic::async_trait]
 impl IdentityService for Management {
     async fn create_tenant(&self, request: Request<CreateTenantRequest>) -> Answer<CreateTenantResponse> {
-        self.run(request, tenants::create).await
+        self.run_intended(request, tenants::create).await
     }
 
     async fn get_tenant(&self, request: Request<GetTenantRequest>) -> Answer<GetTenantResponse> {
@@ -22,16 +22,32 @@ impl IdentityService for Management {
         self.run(request, tenants::list).await
     }
 
+    async fn update_tenant(&self, request: Request<UpdateTenantRequest>) -> Answer<UpdateTenantResponse> {
+        self.run_intended(request, tenants::edit).await
+    }
+
+    async fn delete_tenant(&self, request: Request<DeleteTenantRequest>) -> Answer<DeleteTenantResponse> {
+        self.run_intended(request, tenants::edit).await
+    }
+
+    async fn undelete_tenant(&self, request: Request<UndeleteTenantRequest>) -> Answer<UndeleteTenantResponse> {
+        self.run_intended(request, tenants::edit).await
+    }
+
+    async fn purge_tenant(&self, request: Request<PurgeTenantRequest>) -> Answer<PurgeTenantResponse> {
+        self.run_intended(request, tenants::purge).await
+    }
+
     async fn suspend_tenant(&self, request: Request<SuspendTenantRequest>) -> Answer<SuspendTenantResponse> {
-        self.run(request, tenants::set_state).await
+        self.run(request, tenants::edit).await
     }
 
     async fn reactivate_tenant(&self, request: Request<ReactivateTenantRequest>) -> Answer<ReactivateTenantResponse> {
-        self.run(request, tenants::set_state).await
+        self.run(request, tenants::edit).await
     }
 
     async fn create_workspace(&self, request: Request<CreateWorkspaceRequest>) -> Answer<CreateWorkspaceResponse> {
-        self.run(request, workspaces::create).await
+        self.run_intended(request, workspaces::create).await
     }
 
     async fn get_workspace(&self, request: Request<GetWorkspaceRequest>) -> Answer<GetWorkspaceResponse> {
@@ -42,19 +58,34 @@ impl IdentityService for Management {
         self.run(request, workspaces::list).await
     }
 
+    async fn update_workspace(&self, request: Request<UpdateWorkspaceRequest>) -> Answer<UpdateWorkspaceResponse> {
+        self.run_intended(request, workspaces::edit).await
+    }
+
+    async fn delete_workspace(&self, request: Request<DeleteWorkspaceRequest>) -> Answer<DeleteWorkspaceResponse> {
+        self.run_intended(request, workspaces::edit).await
+    }
+
+    async fn undelete_workspace(
+        &self,
+        request: Request<UndeleteWorkspaceRequest>,
+    ) -> Answer<UndeleteWorkspaceResponse> {
+        self.run_intended(request, workspaces::edit).await
+    }
+
     async fn suspend_workspace(&self, request: Request<SuspendWorkspaceRequest>) -> Answer<SuspendWorkspaceResponse> {
-        self.run(request, workspaces::set_state).await
+        self.run(request, workspaces::edit).await
     }
 
     async fn reactivate_workspace(
         &self,
         request: Request<ReactivateWorkspaceRequest>,
     ) -> Answer<ReactivateWorkspaceResponse> {
-        self.run(request, workspaces::set_state).await
+        self.run(request, workspaces::edit).await
     }
 
     async fn create_project(&self, request: Request<CreateProjectRequest>) -> Answer<CreateProjectResponse> {
-        self.run(request, projects::create).await
+        self.run_intended(request, projects::create).await
     }
 
     async fn get_project(&self, request: Request<GetProjectRequest>) -> Answer<GetProjectResponse> {
@@ -63,6 +94,29 @@ impl IdentityService for Management {
 
     async fn list_projects(&self, request: Request<ListProjectsRequest>) -> Answer<ListProjectsResponse> {
         self.run(request, projects::list).await
+    }
+
+    async fn update_project(&self, request: Request<UpdateProjectRequest>) -> Answer<UpdateProjectResponse> {
+        self.run_intended(request, projects::edit).await
+    }
+
+    async fn suspend_project(&self, request: Request<SuspendProjectRequest>) -> Answer<SuspendProjectResponse> {
+        self.run(request, projects::edit).await
+    }
+
+    async fn reactivate_project(
+        &self,
+        request: Request<ReactivateProjectRequest>,
+    ) -> Answer<ReactivateProjectResponse> {
+        self.run(request, projects::edit).await
+    }
+
+    async fn delete_project(&self, request: Request<DeleteProjectRequest>) -> Answer<DeleteProjectResponse> {
+        self.run_intended(request, projects::edit).await
+    }
+
+    async fn undelete_project(&self, request: Request<UndeleteProjectRequest>) -> Answer<UndeleteProjectResponse> {
+        self.run_intended(request, projects::edit).await
     }
 
     async fn create_team(&self, request: Request<CreateTeamRequest>) -> Answer<CreateTeamResponse> {

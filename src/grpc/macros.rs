@@ -15,6 +15,57 @@ macro_rules! asks_by_name {
     )+};
 }
 
+/// Messages that carry a name and perhaps an etag, and the edit that each asks for.
+macro_rules! asks_for_edit {
+    ($asked:ident { $($message:ident => $edit:expr;)+ } with etag { $($careful:ident => $what:expr;)+ }) => {
+        asks_by_name! { $($message => $asked { version: None, edit: $edit };)+ }
+        $(impl TryFrom<$crate::pb::tollreeve::v1::$careful> for $asked {
+            type Error = $crate::grpc::parse::FieldError;
+
+            fn try_from(
+                request: $crate::pb::tollreeve::v1::$careful,
+            ) -> Result<Self, $crate::grpc::parse::FieldError> {
+                let version = $crate::grpc::parse::version(&request.etag);
+                Ok(Self { name: $crate::grpc::parse::required("name", &request.name)?, version, edit: $what })
+            }
+        })+
+    };
+}
+
+/// Messages that say how they are to be taken.
+macro_rules! intended {
+    ($($message:ident),+) => {$(
+        impl $crate::grpc::services::Intended for $crate::pb::tollreeve::v1::$message {
+            fn request_id(&self) -> &str {
+                &self.request_id
+            }
+
+            fn validate_only(&self) -> bool {
+                self.validate_only
+            }
+        }
+    )+};
+}
+
+/// Messages that ask for a page of what a parent has, by a filter and in an order.
+macro_rules! asks_for_listing {
+    ($($message:ident => $asked:ident by $fields:expr;)+) => {$(
+        impl TryFrom<$crate::pb::tollreeve::v1::$message> for $asked {
+            type Error = $crate::grpc::parse::FieldError;
+
+            fn try_from(
+                request: $crate::pb::tollreeve::v1::$message,
+            ) -> Result<Self, $crate::grpc::parse::FieldError> {
+                let parent = $crate::grpc::parse::required("parent", &request.parent)?;
+                let page = $crate::grpc::parse::page(request.page_size, &request.page_token)?;
+                let (filter, order) = (&request.filter, &request.order_by);
+                let listing = $crate::grpc::parse::listing(page, filter, order, request.show_deleted, $fields)?;
+                Ok(Self { parent, listing })
+            }
+        }
+    )+};
+}
+
 /// Messages that ask for a page of what a parent has.
 macro_rules! asks_for_page {
     ($($message:ident => $asked:ident;)+) => {$(

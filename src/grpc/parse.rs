@@ -4,7 +4,13 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{domain::time::Timestamp, store::Page};
+use crate::{
+    domain::{
+        listing::{self, Field},
+        time::Timestamp,
+    },
+    store::{Page, listing::Listing},
+};
 
 /// Rows of a page when the caller does not say.
 const DEFAULT_PAGE: i32 = 50;
@@ -85,6 +91,43 @@ pub fn page(page_size: i32, page_token: &str) -> Result<Page, FieldError> {
         Some(after) => Ok(Page { after, limit: i64::from(size) + 1 }),
         None => Err(invalid("page_token", "is not one that this server gave")),
     }
+}
+
+/// A list with a filter and an order.
+pub fn listing(
+    page: Page,
+    filter: &str,
+    order_by: &str,
+    show_deleted: bool,
+    fields: &'static [Field],
+) -> Result<Listing, FieldError> {
+    let filter = bounded("filter", filter.to_owned(), usize::MAX)?;
+    let terms = listing::filter(&filter, fields).map_err(|error| invalid("filter", error))?;
+    let order = listing::order(order_by, fields).map_err(|error| invalid("order_by", error))?;
+    let asked = format!("{terms:?} {order:?} {show_deleted}");
+    Ok(Listing { page, terms, order, show_deleted, asked })
+}
+
+/// Whether each of the fields that an update can change is to be changed. Without a mask: those that are set.
+pub fn masked<const N: usize>(
+    mask: Option<prost_types::FieldMask>,
+    fields: [(&str, bool); N],
+    fixed: &[&str],
+) -> Result<[bool; N], FieldError> {
+    let paths = mask.unwrap_or_default().paths;
+    if paths.is_empty() {
+        return Ok(fields.map(|(_, set)| set));
+    }
+    let every = paths == ["*"];
+    for path in paths.iter().filter(|_| !every) {
+        if fixed.contains(&path.as_str()) {
+            return Err(invalid("update_mask", format!("`{path}` cannot be changed")));
+        }
+        if !fields.iter().any(|(name, _)| name == path) {
+            return Err(invalid("update_mask", format!("`{path:.64}` is not a field")));
+        }
+    }
+    Ok(fields.map(|(name, _)| every || paths.iter().any(|path| path == name)))
 }
 
 /// The token that asks for the page after `cursor`.

@@ -1,10 +1,28 @@
 //! What messages of projects mean.
 
-use super::parse::{self, FieldError};
+use super::{
+    parse::{self, FieldError},
+    tenants::{STATES, standing},
+};
 use crate::{
-    app::projects::{CreateProject, GetProject, ListProjects, NamedProject},
+    app::projects::{CreateProject, EditProject, GetProject, ListProjects, NamedProject},
+    domain::{
+        lifecycle::Edit,
+        listing::{Field, Kind},
+        names::ProjectName,
+    },
     pb::tollreeve::v1 as pb,
 };
+
+/// What lists of projects can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "name", kind: Kind::Order, sorts: true },
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+];
+/// Fields of a project that never change, or only by other calls.
+const FIXED: &[&str] = &["name", "state", "create_time", "etag", "delete_time"];
 
 impl From<NamedProject> for pb::Project {
     fn from(named: NamedProject) -> Self {
@@ -13,6 +31,8 @@ impl From<NamedProject> for pb::Project {
             display_name: named.project.display_name,
             create_time: Some(parse::to_wire(named.project.created)),
             etag: parse::etag(named.project.version),
+            state: standing(named.project.state, named.project.deleted),
+            delete_time: named.project.deleted.map(parse::to_wire),
         }
     }
 }
@@ -31,17 +51,45 @@ impl TryFrom<pb::CreateProjectRequest> for CreateProject {
     }
 }
 
+impl TryFrom<pb::UpdateProjectRequest> for EditProject {
+    type Error = FieldError;
+
+    fn try_from(request: pb::UpdateProjectRequest) -> Result<Self, FieldError> {
+        let project = parse::present("project", request.project)?;
+        let name: ProjectName = parse::required("project.name", &project.name)?;
+        let set = [("display_name", !project.display_name.is_empty())];
+        let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
+        let display_name = parse::display_name("project.display_name", project.display_name, &name.project)?;
+        let edit = Edit::Update(renamed.then_some(display_name));
+        Ok(Self { version: parse::version(&project.etag), edit, name })
+    }
+}
+
 asks_by_name! {
     GetProjectRequest => GetProject;
 }
 
-asks_for_page! {
-    ListProjectsRequest => ListProjects;
+asks_for_edit! {
+    EditProject {
+        SuspendProjectRequest => Edit::Suspend;
+        ReactivateProjectRequest => Edit::Reactivate;
+    }
+    with etag {
+        DeleteProjectRequest => Edit::Delete;
+        UndeleteProjectRequest => Edit::Undelete;
+    }
+}
+
+intended!(CreateProjectRequest, UpdateProjectRequest, DeleteProjectRequest, UndeleteProjectRequest);
+
+asks_for_listing! {
+    ListProjectsRequest => ListProjects by FIELDS;
 }
 
 answers_one! {
     NamedProject as project: read GetProjectResponse;
-    changed CreateProjectResponse;
+    changed CreateProjectResponse, UpdateProjectResponse, SuspendProjectResponse, ReactivateProjectResponse,
+        DeleteProjectResponse, UndeleteProjectResponse;
 }
 
 answers_page!(NamedProject as projects: ListProjectsResponse);

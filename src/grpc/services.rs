@@ -2,17 +2,40 @@
 
 use std::{future::Future, sync::Arc};
 
+use prost::Message;
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
-use super::{layers::authn::Authenticated, parse::FieldError, status};
-use crate::app::{App, AppError, caller::Caller};
+use super::{
+    layers::authn::Authenticated,
+    parse::{FieldError, invalid},
+    status,
+};
+use crate::{
+    app::{
+        App, AppError,
+        caller::{Caller, Intent},
+    },
+    domain::key_secret::KeyHash,
+};
 
 /// What a handler answers.
 pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 /// Most characters of a header that are kept in the audit log.
 const MAX_HEADER: usize = 256;
+
+/// Longest id of a request, in characters.
+const MAX_REQUEST_ID: usize = 64;
+
+/// A message that says how it is to be taken.
+pub(super) trait Intended {
+    /// Id under which it is to be carried out once; empty without one.
+    fn request_id(&self) -> &str;
+    /// Only look whether it could be carried out.
+    fn validate_only(&self) -> bool;
+}
 
 /// A service of the management plane.
 #[derive(Clone)]
@@ -41,7 +64,34 @@ impl Management {
         R: From<O>,
     {
         let caller = caller_of(&request)?;
-        let asked = C::try_from(request.into_inner())?;
+        self.run_as(caller, request.into_inner(), use_case).await
+    }
+
+    /// Runs a use case for a call that says how it is to be taken.
+    pub(super) async fn run_intended<M, C, O, R, F, Fut>(&self, request: Request<M>, use_case: F) -> Answer<R>
+    where
+        M: Intended + Message,
+        C: TryFrom<M, Error = FieldError>,
+        F: FnOnce(Arc<App>, Caller, C) -> Fut,
+        Fut: Future<Output = Result<O, AppError>> + Send + 'static,
+        O: Send + 'static,
+        R: From<O>,
+    {
+        let caller = caller_of(&request)?;
+        let message = request.into_inner();
+        let intent = intent(&message)?;
+        self.run_as(Caller { intent, ..caller }, message, use_case).await
+    }
+
+    async fn run_as<M, C, O, R, F, Fut>(&self, caller: Caller, message: M, use_case: F) -> Answer<R>
+    where
+        C: TryFrom<M, Error = FieldError>,
+        F: FnOnce(Arc<App>, Caller, C) -> Fut,
+        Fut: Future<Output = Result<O, AppError>> + Send + 'static,
+        O: Send + 'static,
+        R: From<O>,
+    {
+        let asked = C::try_from(message)?;
         let work = use_case(Arc::clone(&self.app), caller, asked);
         match self.runtime.spawn(work).await {
             Ok(Ok(answer)) => Ok(Response::new(R::from(answer))),
@@ -49,6 +99,18 @@ impl Management {
             Err(panicked) => Err(status::internal(&panicked)),
         }
     }
+}
+
+/// How a message is to be taken. Its fingerprint is of its kind and of the whole of it.
+fn intent<M: Intended + Message>(message: &M) -> Result<Intent, FieldError> {
+    let once = message.request_id().to_owned();
+    if once.len() > MAX_REQUEST_ID || !once.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(invalid("request_id", format!("must be at most {MAX_REQUEST_ID} visible ASCII characters")));
+    }
+    let mut hash = Sha256::new_with_prefix(std::any::type_name::<M>());
+    hash.update(message.encode_to_vec());
+    let fingerprint = KeyHash(hash.finalize().into()).to_hex();
+    Ok(Intent { once, fingerprint, validate_only: message.validate_only() })
 }
 
 /// The caller that the authentication layer found, and where the call came from.
@@ -65,5 +127,6 @@ fn caller_of<M>(request: &Request<M>) -> Result<Caller, Status> {
         source: request.remote_addr().map(|addr| addr.to_string()).unwrap_or_default(),
         user_agent: header("user-agent"),
         request_id: header("x-request-id"),
+        intent: Intent::default(),
     })
 }

@@ -1,11 +1,33 @@
 //! What messages of tenants mean.
 
-use super::parse::{self, FieldError};
+use super::{
+    parse::{self, FieldError},
+    services::Intended,
+};
 use crate::{
-    app::tenants::{CreateTenant, GetTenant, ListTenants, SetTenantState},
-    domain::tenants::{Lifecycle, Tenant},
+    app::tenants::{CreateTenant, EditTenant, GetTenant, ListTenants, PurgeTenant, TenantPurged},
+    domain::{
+        lifecycle::Edit,
+        listing::{Field, Kind},
+        names::TenantName,
+        tenants::{Lifecycle, Tenant},
+        time::Timestamp,
+    },
     pb::tollreeve::v1 as pb,
 };
+
+/// The states that lists can be filtered by.
+pub(super) const STATES: [&str; 3] = ["ACTIVE", "SUSPENDED", "DELETED"];
+
+/// What lists of tenants can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "name", kind: Kind::Order, sorts: true },
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+];
+/// Fields of a tenant that never change, or only by other calls.
+const FIXED: &[&str] = &["name", "state", "create_time", "etag", "delete_time"];
 
 impl From<Lifecycle> for pb::Lifecycle {
     fn from(state: Lifecycle) -> Self {
@@ -16,14 +38,20 @@ impl From<Lifecycle> for pb::Lifecycle {
     }
 }
 
+/// The state of a record that can be deleted.
+pub(super) fn standing(state: Lifecycle, deleted: Option<Timestamp>) -> i32 {
+    if deleted.is_some() { pb::Lifecycle::Deleted } else { state.into() }.into()
+}
+
 impl From<Tenant> for pb::Tenant {
     fn from(tenant: Tenant) -> Self {
         Self {
             name: tenant.name(),
             display_name: tenant.display_name,
-            state: pb::Lifecycle::from(tenant.state).into(),
+            state: standing(tenant.state, tenant.deleted),
             create_time: Some(parse::to_wire(tenant.created)),
             etag: parse::etag(tenant.version),
+            delete_time: tenant.deleted.map(parse::to_wire),
         }
     }
 }
@@ -43,19 +71,71 @@ impl TryFrom<pb::ListTenantsRequest> for ListTenants {
     type Error = FieldError;
 
     fn try_from(request: pb::ListTenantsRequest) -> Result<Self, FieldError> {
-        Ok(Self { page: parse::page(request.page_size, &request.page_token)? })
+        let page = parse::page(request.page_size, &request.page_token)?;
+        let listing = parse::listing(page, &request.filter, &request.order_by, request.show_deleted, FIELDS)?;
+        Ok(Self { listing })
+    }
+}
+
+impl TryFrom<pb::UpdateTenantRequest> for EditTenant {
+    type Error = FieldError;
+
+    fn try_from(request: pb::UpdateTenantRequest) -> Result<Self, FieldError> {
+        let tenant = parse::present("tenant", request.tenant)?;
+        let name: TenantName = parse::required("tenant.name", &tenant.name)?;
+        let set = [("display_name", !tenant.display_name.is_empty())];
+        let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
+        let display_name = parse::display_name("tenant.display_name", tenant.display_name, &name.tenant)?;
+        let edit = Edit::Update(renamed.then_some(display_name));
+        Ok(Self { version: parse::version(&tenant.etag), edit, name })
+    }
+}
+
+impl TryFrom<pb::PurgeTenantRequest> for PurgeTenant {
+    type Error = FieldError;
+
+    fn try_from(request: pb::PurgeTenantRequest) -> Result<Self, FieldError> {
+        Ok(Self { name: parse::required("name", &request.name)?, version: parse::version(&request.etag) })
+    }
+}
+
+impl Intended for pb::PurgeTenantRequest {
+    fn request_id(&self) -> &str {
+        ""
+    }
+
+    fn validate_only(&self) -> bool {
+        self.validate_only
+    }
+}
+
+impl From<TenantPurged> for pb::PurgeTenantResponse {
+    fn from(TenantPurged(revision): TenantPurged) -> Self {
+        Self { revision }
     }
 }
 
 asks_by_name! {
     GetTenantRequest => GetTenant;
-    SuspendTenantRequest => SetTenantState { state: Lifecycle::Suspended };
-    ReactivateTenantRequest => SetTenantState { state: Lifecycle::Active };
 }
+
+asks_for_edit! {
+    EditTenant {
+        SuspendTenantRequest => Edit::Suspend;
+        ReactivateTenantRequest => Edit::Reactivate;
+    }
+    with etag {
+        DeleteTenantRequest => Edit::Delete;
+        UndeleteTenantRequest => Edit::Undelete;
+    }
+}
+
+intended!(CreateTenantRequest, UpdateTenantRequest, DeleteTenantRequest, UndeleteTenantRequest);
 
 answers_one! {
     Tenant as tenant: read GetTenantResponse;
-    changed CreateTenantResponse, SuspendTenantResponse, ReactivateTenantResponse;
+    changed CreateTenantResponse, UpdateTenantResponse, SuspendTenantResponse, ReactivateTenantResponse,
+        DeleteTenantResponse, UndeleteTenantResponse;
 }
 
 answers_page!(Tenant as tenants: ListTenantsResponse);

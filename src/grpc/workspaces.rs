@@ -1,11 +1,29 @@
 //! What messages of workspaces mean.
 
-use super::parse::{self, FieldError};
+use super::{
+    parse::{self, FieldError},
+    tenants::{STATES, standing},
+};
 use crate::{
-    app::workspaces::{CreateWorkspace, GetWorkspace, ListWorkspaces, NamedWorkspace, SetWorkspaceState},
-    domain::tenants::Lifecycle,
+    app::workspaces::{CreateWorkspace, EditWorkspace, GetWorkspace, ListWorkspaces, NamedWorkspace},
+    domain::{
+        lifecycle::Edit,
+        listing::{Field, Kind},
+        names::WorkspaceName,
+    },
     pb::tollreeve::v1 as pb,
 };
+
+/// What lists of workspaces can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "name", kind: Kind::Order, sorts: true },
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    Field { name: "environment", kind: Kind::Text, sorts: false },
+];
+/// Fields of a workspace that never change, or only by other calls.
+const FIXED: &[&str] = &["name", "environment", "key_prefix", "state", "create_time", "etag", "delete_time"];
 
 impl From<NamedWorkspace> for pb::Workspace {
     fn from(named: NamedWorkspace) -> Self {
@@ -14,9 +32,10 @@ impl From<NamedWorkspace> for pb::Workspace {
             key_prefix: named.workspace.key_prefix(),
             display_name: named.workspace.display_name,
             environment: named.workspace.environment.to_string(),
-            state: pb::Lifecycle::from(named.workspace.state).into(),
+            state: standing(named.workspace.state, named.workspace.deleted),
             create_time: Some(parse::to_wire(named.workspace.created)),
             etag: parse::etag(named.workspace.version),
+            delete_time: named.workspace.deleted.map(parse::to_wire),
         }
     }
 }
@@ -36,19 +55,45 @@ impl TryFrom<pb::CreateWorkspaceRequest> for CreateWorkspace {
     }
 }
 
-asks_by_name! {
-    GetWorkspaceRequest => GetWorkspace;
-    SuspendWorkspaceRequest => SetWorkspaceState { state: Lifecycle::Suspended };
-    ReactivateWorkspaceRequest => SetWorkspaceState { state: Lifecycle::Active };
+impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
+    type Error = FieldError;
+
+    fn try_from(request: pb::UpdateWorkspaceRequest) -> Result<Self, FieldError> {
+        let workspace = parse::present("workspace", request.workspace)?;
+        let name: WorkspaceName = parse::required("workspace.name", &workspace.name)?;
+        let set = [("display_name", !workspace.display_name.is_empty())];
+        let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
+        let display_name = parse::display_name("workspace.display_name", workspace.display_name, &name.workspace)?;
+        let edit = Edit::Update(renamed.then_some(display_name));
+        Ok(Self { version: parse::version(&workspace.etag), edit, name })
+    }
 }
 
-asks_for_page! {
-    ListWorkspacesRequest => ListWorkspaces;
+asks_by_name! {
+    GetWorkspaceRequest => GetWorkspace;
+}
+
+asks_for_edit! {
+    EditWorkspace {
+        SuspendWorkspaceRequest => Edit::Suspend;
+        ReactivateWorkspaceRequest => Edit::Reactivate;
+    }
+    with etag {
+        DeleteWorkspaceRequest => Edit::Delete;
+        UndeleteWorkspaceRequest => Edit::Undelete;
+    }
+}
+
+intended!(CreateWorkspaceRequest, UpdateWorkspaceRequest, DeleteWorkspaceRequest, UndeleteWorkspaceRequest);
+
+asks_for_listing! {
+    ListWorkspacesRequest => ListWorkspaces by FIELDS;
 }
 
 answers_one! {
     NamedWorkspace as workspace: read GetWorkspaceResponse;
-    changed CreateWorkspaceResponse, SuspendWorkspaceResponse, ReactivateWorkspaceResponse;
+    changed CreateWorkspaceResponse, UpdateWorkspaceResponse, SuspendWorkspaceResponse, ReactivateWorkspaceResponse,
+        DeleteWorkspaceResponse, UndeleteWorkspaceResponse;
 }
 
 answers_page!(NamedWorkspace as workspaces: ListWorkspacesResponse);

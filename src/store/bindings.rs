@@ -157,14 +157,15 @@ pub async fn is_active(tx: &mut Tx, principal: Principal) -> Result<bool> {
             tx,
             (String,),
             "SELECT users.id FROM users JOIN tenants ON tenants.id = users.tenant_id
-             WHERE users.id = $1 AND users.state = 'active' AND tenants.state = 'active'",
+             WHERE users.id = $1 AND users.state = 'active' AND tenants.state = 'active' AND tenants.deleted IS NULL",
             id.to_string()
         )?,
         Principal::ServiceAccount(id) => fetch_optional!(
             tx,
             (String,),
             "SELECT service_accounts.id FROM service_accounts JOIN tenants ON tenants.id = service_accounts.tenant_id
-             WHERE service_accounts.id = $1 AND service_accounts.state = 'active' AND tenants.state = 'active'",
+             WHERE service_accounts.id = $1 AND service_accounts.state = 'active'
+               AND tenants.state = 'active' AND tenants.deleted IS NULL",
             id.to_string()
         )?,
     };

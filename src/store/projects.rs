@@ -1,17 +1,33 @@
 //! Rows of projects.
 
-use super::{Inserted, Page, Result, Tx, parse};
+use super::{
+    Inserted, Result, Tx,
+    listing::{List, Listing, Position, words},
+    parse, text_of, value_of,
+};
 use crate::domain::{id::WorkspaceId, projects::Project, time::Timestamp};
 
-type Row = (String, String, String, String, String, i64, i64);
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant_id, workspace_id, slug, display_name, state, deleted, created, version FROM projects ",
+            $rest
+        )
+    };
+}
 
-fn project((id, tenant, workspace, slug, display_name, created, version): Row) -> Result<Project> {
+type Row = (String, String, String, String, String, String, Option<i64>, i64, i64);
+
+fn project(row: Row) -> Result<Project> {
+    let (id, tenant, workspace, slug, display_name, state, deleted, created, version) = row;
     Ok(Project {
         id: parse(&id, "project id")?,
         tenant: parse(&tenant, "project's tenant")?,
         workspace: parse(&workspace, "project's workspace")?,
         slug: parse(&slug, "project slug")?,
         display_name,
+        state: value_of(state, "project state")?,
+        deleted: deleted.map(Timestamp::from_micros),
         created: Timestamp::from_micros(created),
         version,
     })
@@ -24,55 +40,56 @@ fn project((id, tenant, workspace, slug, display_name, created, version): Row) -
 pub async fn insert(tx: &mut Tx, project: &Project) -> Result<Inserted> {
     let rows = execute!(
         tx,
-        "INSERT INTO projects (id, tenant_id, workspace_id, slug, display_name, created, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (workspace_id, slug) DO NOTHING",
+        "INSERT INTO projects (id, tenant_id, workspace_id, slug, display_name, words, state, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (workspace_id, slug) DO NOTHING",
         project.id.to_string(),
         project.tenant.to_string(),
         project.workspace.to_string(),
         project.slug.as_str(),
         &project.display_name,
+        words(project.slug.as_str(), &project.display_name),
+        text_of(&project.state),
         project.created.micros(),
         project.version,
     )?;
     Ok(rows.into())
 }
 
+/// Writes what can change of a project.
+pub async fn update(tx: &mut Tx, project: &Project) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE projects SET display_name = $2, words = $3, state = $4, deleted = $5, version = $6 WHERE id = $1",
+        project.id.to_string(),
+        &project.display_name,
+        words(project.slug.as_str(), &project.display_name),
+        text_of(&project.state),
+        project.deleted.map(Timestamp::micros),
+        project.version,
+    )?;
+    Ok(())
+}
+
 /// The project with this slug in the workspace.
 pub async fn by_slug(tx: &mut Tx, workspace: WorkspaceId, slug: &str) -> Result<Option<Project>> {
-    let row = fetch_optional!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, workspace_id, slug, display_name, created, version FROM projects
-         WHERE workspace_id = $1 AND slug = $2",
-        workspace.to_string(),
-        slug
-    )?;
+    let row = fetch_optional!(tx, Row, select!("WHERE workspace_id = $1 AND slug = $2"), workspace.to_string(), slug)?;
     row.map(project).transpose()
 }
 
-/// The projects of a workspace, page by page, by id.
-pub async fn list(tx: &mut Tx, workspace: WorkspaceId, page: &Page) -> Result<Vec<Project>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, workspace_id, slug, display_name, created, version FROM projects
-         WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        workspace.to_string(),
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(project).collect()
+/// A page of the projects of a workspace.
+pub async fn list(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    listing: &Listing,
+    after: Option<&Position>,
+) -> Result<Vec<Project>> {
+    let within = Some(("workspace_id", workspace.to_string()));
+    let list = List { select: select!("WHERE TRUE"), within, listing, after };
+    fetch_listed!(tx, Row, list)?.into_iter().map(project).collect()
 }
 
 /// Every project after the id `after`, by id, at most `limit`.
 pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Project>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, workspace_id, slug, display_name, created, version FROM projects
-         WHERE id > $1 ORDER BY id LIMIT $2",
-        after,
-        limit
-    )?;
+    let rows = fetch_all!(tx, Row, select!("WHERE id > $1 ORDER BY id LIMIT $2"), after, limit)?;
     rows.into_iter().map(project).collect()
 }

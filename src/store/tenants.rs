@@ -1,16 +1,27 @@
-//! Rows of tenants.
+//! Rows of tenants. One that is purged is a tombstone, which nobody finds.
 
-use super::{Inserted, Page, Result, Tx, parse, text_of, value_of};
+use super::{
+    Inserted, Result, Tx,
+    listing::{List, Listing, Position, words},
+    parse, text_of, value_of,
+};
 use crate::domain::{id::TenantId, tenants::Tenant, time::Timestamp};
 
-type Row = (String, String, String, String, i64, i64);
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, slug, display_name, state, deleted, created, version FROM tenants ", $rest)
+    };
+}
 
-fn tenant((id, slug, display_name, state, created, version): Row) -> Result<Tenant> {
+type Row = (String, String, String, String, Option<i64>, i64, i64);
+
+fn tenant((id, slug, display_name, state, deleted, created, version): Row) -> Result<Tenant> {
     Ok(Tenant {
         id: parse(&id, "tenant id")?,
         slug: parse(&slug, "tenant slug")?,
         display_name,
         state: value_of(state, "tenant state")?,
+        deleted: deleted.map(Timestamp::from_micros),
         created: Timestamp::from_micros(created),
         version,
     })
@@ -23,11 +34,12 @@ fn tenant((id, slug, display_name, state, created, version): Row) -> Result<Tena
 pub async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<Inserted> {
     let rows = execute!(
         tx,
-        "INSERT INTO tenants (id, slug, display_name, state, created, version) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (slug) DO NOTHING",
+        "INSERT INTO tenants (id, slug, display_name, words, state, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (slug) DO NOTHING",
         tenant.id.to_string(),
         tenant.slug.as_str(),
         &tenant.display_name,
+        words(tenant.slug.as_str(), &tenant.display_name),
         text_of(&tenant.state),
         tenant.created.micros(),
         tenant.version,
@@ -39,58 +51,60 @@ pub async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<Inserted> {
 pub async fn update(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     execute!(
         tx,
-        "UPDATE tenants SET display_name = $2, state = $3, version = $4 WHERE id = $1",
+        "UPDATE tenants SET display_name = $2, words = $3, state = $4, deleted = $5, version = $6 WHERE id = $1",
         tenant.id.to_string(),
         &tenant.display_name,
+        words(tenant.slug.as_str(), &tenant.display_name),
         text_of(&tenant.state),
+        tenant.deleted.map(Timestamp::micros),
         tenant.version,
     )?;
     Ok(())
 }
 
+/// Erases the people and credentials of a tenant, ends its budgets, and leaves of the tenant itself what is given: its
+/// id, and names that mean nothing. Charges and the audit log stay.
+pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
+    let id = tombstone.id.to_string();
+    // Each refers only to those after it.
+    for statement in [
+        "DELETE FROM bindings WHERE tenant_id = $1",
+        "DELETE FROM api_keys WHERE tenant_id = $1",
+        "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
+        "DELETE FROM teams WHERE tenant_id = $1",
+        "DELETE FROM users WHERE tenant_id = $1",
+        "DELETE FROM service_accounts WHERE tenant_id = $1",
+        "UPDATE budgets SET deleted = TRUE, display_name = '' WHERE tenant_id = $1",
+        "UPDATE projects SET display_name = slug, words = '' WHERE tenant_id = $1",
+        "UPDATE workspaces SET display_name = slug, words = '' WHERE tenant_id = $1",
+        "UPDATE tenants SET purged = TRUE WHERE id = $1",
+    ] {
+        execute!(tx, statement, &id)?;
+    }
+    execute!(tx, "UPDATE tenants SET slug = $2 WHERE id = $1", &id, tombstone.slug.as_str())?;
+    update(tx, tombstone).await
+}
+
 /// The tenant with this slug.
 pub async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>> {
-    let row = fetch_optional!(
-        tx,
-        Row,
-        "SELECT id, slug, display_name, state, created, version FROM tenants WHERE slug = $1",
-        slug
-    )?;
+    let row = fetch_optional!(tx, Row, select!("WHERE slug = $1 AND NOT purged"), slug)?;
     row.map(tenant).transpose()
 }
 
-/// The tenant with this id.
-pub async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
-    let row = fetch_optional!(
-        tx,
-        Row,
-        "SELECT id, slug, display_name, state, created, version FROM tenants WHERE id = $1",
-        id.to_string()
-    )?;
-    row.map(tenant).transpose()
+/// A page of the tenants; of one of them when `only` says which.
+pub async fn list(
+    tx: &mut Tx,
+    only: Option<TenantId>,
+    listing: &Listing,
+    after: Option<&Position>,
+) -> Result<Vec<Tenant>> {
+    let within = only.map(|id| ("id", id.to_string()));
+    let list = List { select: select!("WHERE NOT purged"), within, listing, after };
+    fetch_listed!(tx, Row, list)?.into_iter().map(tenant).collect()
 }
 
-/// Every tenant, page by page, by id.
-pub async fn list(tx: &mut Tx, page: &Page) -> Result<Vec<Tenant>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, slug, display_name, state, created, version FROM tenants WHERE id > $1 ORDER BY id LIMIT $2",
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(tenant).collect()
-}
-
-/// Every tenant after the id `after`, by id, at most `limit`.
+/// Every tenant after the id `after`, by id, at most `limit`; those that are purged among them, since others refer to them.
 pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Tenant>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, slug, display_name, state, created, version FROM tenants
-         WHERE id > $1 ORDER BY id LIMIT $2",
-        after,
-        limit
-    )?;
+    let rows = fetch_all!(tx, Row, select!("WHERE id > $1 ORDER BY id LIMIT $2"), after, limit)?;
     rows.into_iter().map(tenant).collect()
 }

@@ -135,6 +135,7 @@ fn tenant() -> Tenant {
         slug: "acme".parse().expect("a slug"),
         display_name: "Acme".into(),
         state: Lifecycle::Active,
+        deleted: None,
         created: START,
         version: 1,
     }

@@ -17,7 +17,12 @@ use crate::harness::{
 
 async fn project(world: &World) -> Result<(), Status> {
     let project = Some(pb::Project::default());
-    let request = pb::CreateProjectRequest { parent: world.workspace.clone(), project_id: unique("project"), project };
+    let request = pb::CreateProjectRequest {
+        parent: world.workspace.clone(),
+        project_id: unique("project"),
+        project,
+        ..pb::CreateProjectRequest::default()
+    };
     world.operator.identity().create_project(request).await.map(drop)
 }
 

@@ -320,14 +320,7 @@ async fn a_clamped_call_gets_what_is_left_of_the_narrowest_budget(env: &mut Env)
 
 async fn a_restart_keeps_what_is_spent_and_forgets_no_hold(env: &mut Env) {
     // A server of its own: this test stops it.
-    let url = match &env.config.database {
-        tollreeve::store::connect::Settings::Postgres { .. } => {
-            let cluster = crate::harness::postgres::shared().await.expect("it runs");
-            Some(cluster.database().await)
-        }
-        tollreeve::store::connect::Settings::Sqlite { .. } => None,
-    };
-    let own = Env::start(url.as_deref()).await;
+    let own = env.another().await;
     let world = World::new(&own).await;
     let budget = world.dollars(&world.tenant, 1_000).await;
     let spent = world.hold(world.ask_for(300)).await;

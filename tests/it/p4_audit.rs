@@ -46,7 +46,11 @@ fn assert_dense(events: &[(String, i64, String, String)]) {
 
 /// Calls of RPCs that change something, but have no name to be called by.
 fn nameless() -> Vec<(String, Vec<u8>)> {
-    let tenant = pb::CreateTenantRequest { tenant_id: unique("tenant"), tenant: Some(pb::Tenant::default()) };
+    let tenant = pb::CreateTenantRequest {
+        tenant_id: unique("tenant"),
+        tenant: Some(pb::Tenant::default()),
+        ..pb::CreateTenantRequest::default()
+    };
     let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
     let prices = pb::ImportPricesRequest { prices: vec![price] };
     vec![
@@ -106,13 +110,16 @@ async fn what_is_refused_leaves_no_event(env: &mut Env) {
     for (caller, expected) in callers {
         for (path, body) in &changes {
             let refused = call(caller, path, body.clone()).await.expect_err(path);
-            assert!(expected.contains(&refused.code()), "{path}: {refused:?}");
+            // What is purged is another tenant, which none of them can see.
+            let unseen = path.ends_with("PurgeTenant") && refused.code() == Code::NotFound;
+            assert!(expected.contains(&refused.code()) || unseen, "{path}: {refused:?}");
         }
     }
     for (path, _) in &changes {
         let refused = call(&env.operator, path, Vec::new()).await.expect_err(path);
         assert_eq!(refused.code(), Code::InvalidArgument, "{path}");
     }
+    assert_eq!(events(&books).await, before);
     let nowhere = Place::of(&world).await.moved_to("tenants/nowhere");
     let before_that = events(&books).await;
     for (path, body) in calls(&nowhere) {
@@ -120,8 +127,6 @@ async fn what_is_refused_leaves_no_event(env: &mut Env) {
         assert_eq!(refused.code(), Code::NotFound, "{path}");
     }
     assert_eq!(events(&books).await, before_that);
-    // To make the place of the last part took one change.
-    assert_eq!(before_that.len(), before.len() + 1);
 }
 
 async fn what_changes_nothing_leaves_no_event(env: &mut Env) {
@@ -131,6 +136,8 @@ async fn what_changes_nothing_leaves_no_event(env: &mut Env) {
     let before = events(&books).await;
     let repeated =
         ["EnableKey", "ReactivateUser", "ReactivateServiceAccount", "ReactivateWorkspace", "ReactivateTenant"];
+    let repeated =
+        [&repeated[..], &["ReactivateProject", "UndeleteTenant", "UndeleteWorkspace", "UndeleteProject"]].concat();
     for (path, body) in calls(&place) {
         let reads = rpcs().iter().any(|rpc| rpc.path == path && !rpc.changes());
         if reads || repeated.iter().any(|rpc| path.ends_with(rpc)) {
@@ -143,7 +150,11 @@ async fn what_changes_nothing_leaves_no_event(env: &mut Env) {
     let stale = pb::UpdateBudgetRequest { name: place.budget, limit: 5, etag: "v0".into() };
     assert_eq!(budgets.update_budget(stale).await.expect_err("stale").code(), Code::Aborted);
     assert_eq!(events(&books).await, before);
-    let exists = pb::CreateTenantRequest { tenant_id: "acme".into(), tenant: Some(pb::Tenant::default()) };
+    let exists = pb::CreateTenantRequest {
+        tenant_id: "acme".into(),
+        tenant: Some(pb::Tenant::default()),
+        ..pb::CreateTenantRequest::default()
+    };
     let refused = env.operator.identity().create_tenant(exists).await.expect_err("exists");
     assert_eq!(refused.code(), Code::AlreadyExists);
     let long = pb::RevokeKeyRequest { name: world.key.name.clone(), reason: "x".repeat(1025) };
@@ -218,7 +229,12 @@ async fn changes_made_at_once_are_numbered_without_a_gap(env: &mut Env) {
                 let project = Some(pb::Project::default());
                 // Every fourth is there already and changes nothing.
                 let project_id = if n % 8 < 2 { "search".to_owned() } else { unique("project") };
-                let request = pb::CreateProjectRequest { parent: world.workspace.clone(), project_id, project };
+                let request = pb::CreateProjectRequest {
+                    parent: world.workspace.clone(),
+                    project_id,
+                    project,
+                    ..pb::CreateProjectRequest::default()
+                };
                 world.operator.identity().create_project(request).await.is_ok()
             })
         })

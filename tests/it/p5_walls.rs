@@ -39,6 +39,7 @@ fn seen(status: &Status, sent: &Place) -> (Code, String, String) {
         (&sent.binding, "BINDING"),
         (&sent.budget, "BUDGET"),
         (&sent.event, "EVENT"),
+        (&sent.doomed, "DOOMED"),
         (&sent.tenant, "TENANT"),
     ];
     for (name, kind) in names {
@@ -200,6 +201,7 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         key: String::new(),
         budget: String::new(),
         event: String::new(),
+        doomed: "tenants/acme".into(),
     };
     let good = calls(&place).into_iter().find(|(path, _)| path.ends_with(&format!("/{rpc}"))).expect("a case").1;
     // Of a field that is given twice, the last counts. An empty one is not written, so it is taken out of the good one.
@@ -248,7 +250,7 @@ async fn a_list_shows_nothing_of_others(env: &mut Env) {
     let world = World::new(env).await;
     World::named(env, "globex").await;
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
-    let request = pb::ListTenantsRequest { page_size: 100, page_token: String::new() };
+    let request = pb::ListTenantsRequest { page_size: 100, ..pb::ListTenantsRequest::default() };
     let tenants = owner.identity().list_tenants(request.clone()).await.expect("a list").into_inner().tenants;
     let names: Vec<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
     assert_eq!(names, ["tenants/acme"]);

@@ -56,6 +56,7 @@ fn tenant() -> Tenant {
         slug: slug("acme"),
         display_name: "Acme".into(),
         state: Lifecycle::Active,
+        deleted: None,
         created: NOW,
         version: 1,
     }
@@ -69,6 +70,7 @@ fn workspace(tenant: TenantId) -> Workspace {
         display_name: "Production".into(),
         environment: slug("production"),
         state: Lifecycle::Active,
+        deleted: None,
         created: NOW,
         version: 1,
     }

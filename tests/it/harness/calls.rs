@@ -17,6 +17,8 @@ pub struct Place {
     pub key: String,
     pub budget: String,
     pub event: String,
+    /// Another tenant, deleted.
+    pub doomed: String,
 }
 
 impl Place {
@@ -34,6 +36,7 @@ impl Place {
             key: world.key.name.clone(),
             budget: world.dollars(&world.workspace, 1_000_000).await,
             event: format!("{tenant}/auditEvents/1"),
+            doomed: doomed(world).await,
         }
     }
 
@@ -51,8 +54,21 @@ impl Place {
             key: moved(&self.key),
             budget: moved(&self.budget),
             event: moved(&self.event),
+            doomed: moved(&self.doomed),
         }
     }
+}
+
+/// A tenant that is deleted, under a name that begins with the world's.
+async fn doomed(world: &World) -> String {
+    let tenant_id = unique(&format!("{}-doomed", world.tenant.trim_start_matches("tenants/")));
+    let name = format!("tenants/{tenant_id}");
+    let create = pb::CreateTenantRequest { tenant_id, ..pb::CreateTenantRequest::default() };
+    let mut identity = world.operator.identity();
+    identity.create_tenant(create).await.expect("a tenant");
+    let delete = pb::DeleteTenantRequest { name: name.clone(), ..pb::DeleteTenantRequest::default() };
+    identity.delete_tenant(delete).await.expect("it goes");
+    name
 }
 
 fn to<M: prost::Message>(service: &str, name: &str, request: &M) -> (String, Vec<u8>) {
@@ -90,10 +106,12 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     }
     vec![
         create!("IdentityService" CreateWorkspaceRequest {
-            parent: tenant(), workspace_id: unique("ws"), workspace: Some(workspace)
+            parent: tenant(), workspace_id: unique("ws"), workspace: Some(workspace),
+            request_id: String::new(), validate_only: false
         }),
         create!("IdentityService" CreateProjectRequest {
-            parent: workspace_name(), project_id: unique("project"), project: Some(pb::Project::default())
+            parent: workspace_name(), project_id: unique("project"), project: Some(pb::Project::default()),
+            request_id: String::new(), validate_only: false
         }),
         create!("IdentityService" CreateTeamRequest {
             parent: tenant(), team_id: unique("team"), team: Some(pb::Team::default())
@@ -165,7 +183,28 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
 
 fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
     let update = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: 7, etag: String::new() };
-    let mut calls = named! {
+    macro_rules! update {
+        ($request:ident { $field:ident: $record:ident $name:expr }) => {
+            to(
+                "IdentityService",
+                stringify!($request).trim_end_matches("Request"),
+                &pb::$request {
+                    $field: Some(pb::$record {
+                        name: $name.clone(),
+                        display_name: unique("Renamed"),
+                        ..pb::$record::default()
+                    }),
+                    ..pb::$request::default()
+                },
+            )
+        };
+    }
+    let mut calls = vec![
+        update!(UpdateTenantRequest { tenant: Tenant place.tenant }),
+        update!(UpdateWorkspaceRequest { workspace: Workspace place.workspace }),
+        update!(UpdateProjectRequest { project: Project place.project }),
+    ];
+    calls.extend(named! {
         "KeyService" DisableKeyRequest place.key;
         "KeyService" EnableKeyRequest place.key;
         "KeyService" RevokeKeyRequest place.key;
@@ -177,8 +216,17 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ReactivateWorkspaceRequest place.workspace;
         "IdentityService" SuspendTenantRequest place.tenant;
         "IdentityService" ReactivateTenantRequest place.tenant;
+        "IdentityService" SuspendProjectRequest place.project;
+        "IdentityService" ReactivateProjectRequest place.project;
+        "IdentityService" DeleteProjectRequest place.project;
+        "IdentityService" UndeleteProjectRequest place.project;
+        "IdentityService" DeleteWorkspaceRequest place.workspace;
+        "IdentityService" UndeleteWorkspaceRequest place.workspace;
+        "IdentityService" DeleteTenantRequest place.tenant;
+        "IdentityService" UndeleteTenantRequest place.tenant;
+        "IdentityService" PurgeTenantRequest place.doomed;
         "AccessService" DeleteBindingRequest place.binding;
-    };
+    });
     calls.push(to("BudgetService", "UpdateBudget", &update));
     calls.extend(named! { "BudgetService" DeleteBudgetRequest place.budget; });
     calls

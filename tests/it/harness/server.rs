@@ -7,6 +7,7 @@ use tollreeve::{
     config::{Config, Options},
     domain::{bindings::Principal, time::Clock as _},
     runtime::Server,
+    store::connect::Settings,
 };
 
 use super::{books::Books, client::Client, clock::MockClock, postgres};
@@ -66,6 +67,15 @@ impl Env {
         let token = server.operator_token(TOKEN).expect("a token");
         let operator = Client::new(server.addr(), Some(&token));
         Self { server, clock, config, operator, folder }
+    }
+
+    /// Another server, on a new database of the same kind.
+    pub async fn another(&self) -> Self {
+        let url = match &self.config.database {
+            Settings::Postgres { .. } => Some(postgres::shared().await.expect("it runs").database().await),
+            Settings::Sqlite { .. } => None,
+        };
+        Self::start(url.as_deref()).await
     }
 
     /// Stops the server in order and starts it again on the same database.

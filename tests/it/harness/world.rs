@@ -60,7 +60,11 @@ impl World {
     pub async fn made_by(operator: &Client, slug: &str) -> Self {
         let tenant = format!("tenants/{slug}");
         let mut identity = operator.identity();
-        let request = pb::CreateTenantRequest { tenant_id: slug.into(), tenant: Some(pb::Tenant::default()) };
+        let request = pb::CreateTenantRequest {
+            tenant_id: slug.into(),
+            tenant: Some(pb::Tenant::default()),
+            ..pb::CreateTenantRequest::default()
+        };
         identity.create_tenant(request).await.expect("a tenant");
         let workspace = create_workspace(operator, &tenant, "prod", "production").await;
         let project = create_project(operator, &workspace, "search").await;
@@ -204,15 +208,24 @@ pub async fn import_prices(operator: &Client) {
 
 pub async fn create_workspace(operator: &Client, tenant: &str, id: &str, environment: &str) -> String {
     let workspace = pb::Workspace { environment: environment.into(), ..pb::Workspace::default() };
-    let request =
-        pb::CreateWorkspaceRequest { parent: tenant.into(), workspace_id: id.into(), workspace: Some(workspace) };
+    let request = pb::CreateWorkspaceRequest {
+        parent: tenant.into(),
+        workspace_id: id.into(),
+        workspace: Some(workspace),
+        ..pb::CreateWorkspaceRequest::default()
+    };
     operator.identity().create_workspace(request).await.expect("a workspace");
     format!("{tenant}/workspaces/{id}")
 }
 
 pub async fn create_project(operator: &Client, workspace: &str, id: &str) -> String {
     let project = Some(pb::Project::default());
-    let request = pb::CreateProjectRequest { parent: workspace.into(), project_id: id.into(), project };
+    let request = pb::CreateProjectRequest {
+        parent: workspace.into(),
+        project_id: id.into(),
+        project,
+        ..pb::CreateProjectRequest::default()
+    };
     operator.identity().create_project(request).await.expect("a project");
     format!("{workspace}/projects/{id}")
 }
