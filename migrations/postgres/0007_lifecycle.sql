@@ -24,6 +24,9 @@ CREATE INDEX projects_by_workspace ON projects (workspace_id, id);
 CREATE INDEX projects_by_display_name ON projects (workspace_id, display_name, id);
 CREATE INDEX projects_by_state ON projects (workspace_id, (CASE WHEN deleted IS NULL THEN state ELSE 'deleted' END), id);
 
+-- Who could give a role: those who hold certain roles in the tenant.
+CREATE INDEX bindings_by_role ON bindings (tenant_id, role, id);
+
 -- Requests that were carried out under an id of the caller's, so that they are carried out once. Never removed: there
 -- are at most as many as audit events.
 CREATE TABLE requests (

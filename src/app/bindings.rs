@@ -9,16 +9,13 @@ use crate::{
     domain::{
         bindings::{Binding, Member, Principal, Scope},
         change::Change,
-        names::{BindingName, MemberName, ScopeName, Slug, TenantName},
+        names::{BindingName, MemberName, PLATFORM, ScopeName, Slug, TenantName},
         permission::Permission,
         role::Role,
         tenants::Tenant,
     },
     store::{self, Inserted, Page, names::Names},
 };
-
-/// The name of the scope above every tenant.
-pub const PLATFORM: &str = "platform";
 
 /// Asks for the roles.
 #[derive(Debug)]
@@ -55,6 +52,13 @@ pub struct ListBindings {
     pub page: Page,
 }
 
+/// Asks for a binding that there is.
+#[derive(Debug)]
+pub struct GetBinding {
+    /// Which.
+    pub name: BindingName,
+}
+
 /// Asks for a binding to be deleted.
 #[derive(Debug)]
 pub struct DeleteBinding {
@@ -63,7 +67,7 @@ pub struct DeleteBinding {
 }
 
 /// A binding under its name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NamedBinding {
     /// The name.
     pub name: BindingName,
@@ -80,12 +84,11 @@ pub struct NamedBinding {
 pub struct BindingDeleted(pub i64);
 
 impl NamedBinding {
-    fn new(tenant: &Slug, names: &Names, binding: Binding) -> Self {
-        let scope = scope_id(binding.scope).map_or_else(|| PLATFORM.to_owned(), |id| names.of(id));
+    pub(super) fn new(tenant: &Slug, names: &Names, binding: Binding) -> Self {
         Self {
             name: BindingName { tenant: tenant.clone(), binding: binding.id },
             member: names.of(binding.member),
-            scope,
+            scope: scope_id(binding.scope).map_or_else(|| PLATFORM.to_owned(), |id| names.of(id)),
             binding,
         }
     }
@@ -101,7 +104,7 @@ fn scope_id(scope: Scope) -> Option<String> {
     }
 }
 
-async fn names(work: &mut Work<'_>, bindings: &[Binding]) -> Result<Names, AppError> {
+pub(super) async fn names(work: &mut Work<'_>, bindings: &[Binding]) -> Result<Names, AppError> {
     let ids = bindings.iter().flat_map(|b| [Some(b.member.to_string()), scope_id(b.scope)]).flatten().collect();
     Ok(store::names::names(&mut work.tx, ids).await?)
 }
@@ -137,6 +140,21 @@ async fn find_scope(work: &mut Work<'_>, asked: &AskedScope) -> Result<Scope, Ap
             Scope::Project(project.tenant, project.workspace, project.id)
         }
     })
+}
+
+/// The binding with this name, if its tenant is the one at work.
+async fn find(work: &mut Work<'_>, name: &BindingName) -> Result<Binding, AppError> {
+    let found = store::bindings::by_id(&mut work.tx, name.binding).await?;
+    found.filter(|binding| binding.tenant == work.tenant.id).ok_or_else(|| AppError::NotFound(name.to_string()))
+}
+
+/// Reads a binding.
+pub async fn get(app: Arc<App>, caller: Caller, asked: GetBinding) -> Result<NamedBinding, AppError> {
+    let mut work = app.read(&caller, &asked.name.tenant, &asked.name).await?;
+    work.require(Permission::BindingsRead, work.scope())?;
+    let binding = find(&mut work, &asked.name).await?;
+    let names = names(&mut work, &[binding]).await?;
+    Ok(NamedBinding::new(&asked.name.tenant, &names, binding))
 }
 
 /// Lists the roles: the same for everybody.
@@ -187,9 +205,7 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListBindings) -> Result<
 /// Takes a role away. The last owner of a tenant and the last operator of the platform keep theirs.
 pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Result<BindingDeleted, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
-    let found = store::bindings::by_id(&mut work.tx, asked.name.binding).await?;
-    let found = found.filter(|binding| binding.tenant == work.tenant.id);
-    let binding = found.ok_or_else(|| AppError::NotFound(asked.name.to_string()))?;
+    let binding = find(&mut work, &asked.name).await?;
     work.require(Permission::BindingsWrite, binding.scope)?;
     work.require_all(binding.role.permissions(), binding.scope)?;
     let member = match binding.member {

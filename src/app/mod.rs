@@ -1,6 +1,7 @@
 //! Use cases: one file per noun. Each checks the caller, makes one transaction of the change, its audit event and its
 //! feed event, and answers when every decision of this server sees the change.
 
+pub mod access;
 pub mod audit;
 pub mod bindings;
 pub mod bootstrap;

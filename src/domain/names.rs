@@ -128,6 +128,9 @@ resource_names! {
     AuditEventName "tenants/acme/auditEvents/42" { tenant: Slug = "tenants", seq: i64 = "auditEvents" }
 }
 
+/// The name of the scope above every tenant.
+pub const PLATFORM: &str = "platform";
+
 /// The longest name of an end user, in characters.
 pub const MAX_END_USER: usize = 128;
 

@@ -4,7 +4,7 @@ use tonic::Request;
 
 use super::services::{Answer, Management};
 use crate::{
-    app::bindings,
+    app::{access, bindings},
     pb::tollreeve::v1::{access_service_server::AccessService, *},
 };
 
@@ -24,5 +24,24 @@ impl AccessService for Management {
 
     async fn delete_binding(&self, request: Request<DeleteBindingRequest>) -> Answer<DeleteBindingResponse> {
         self.run(request, bindings::delete).await
+    }
+
+    async fn get_binding(&self, request: Request<GetBindingRequest>) -> Answer<GetBindingResponse> {
+        self.run(request, bindings::get).await
+    }
+
+    async fn check_access(&self, request: Request<CheckAccessRequest>) -> Answer<CheckAccessResponse> {
+        self.run(request, access::check).await
+    }
+
+    async fn batch_check_access(&self, request: Request<BatchCheckAccessRequest>) -> Answer<BatchCheckAccessResponse> {
+        self.run(request, access::check).await
+    }
+
+    async fn list_effective_permissions(
+        &self,
+        request: Request<ListEffectivePermissionsRequest>,
+    ) -> Answer<ListEffectivePermissionsResponse> {
+        self.run(request, access::list_permissions).await
     }
 }

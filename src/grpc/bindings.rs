@@ -3,9 +3,12 @@
 use super::parse::{self, FieldError, invalid};
 use crate::{
     app::bindings::{
-        AskedScope, BindingDeleted, CreateBinding, DeleteBinding, ListBindings, ListRoles, NamedBinding, PLATFORM,
+        AskedScope, BindingDeleted, CreateBinding, DeleteBinding, GetBinding, ListBindings, ListRoles, NamedBinding,
     },
-    domain::{names::ScopeName, role::Role},
+    domain::{
+        names::{PLATFORM, ScopeName},
+        role::Role,
+    },
     pb::tollreeve::v1 as pb,
 };
 
@@ -77,16 +80,16 @@ impl From<BindingDeleted> for pb::DeleteBindingResponse {
 
 asks_by_name! {
     DeleteBindingRequest => DeleteBinding;
+    GetBindingRequest => GetBinding;
 }
 
 asks_for_page! {
     ListBindingsRequest => ListBindings;
 }
 
-impl From<crate::app::Changed<NamedBinding>> for pb::CreateBindingResponse {
-    fn from(changed: crate::app::Changed<NamedBinding>) -> Self {
-        Self { binding: Some(changed.record.into()), revision: changed.revision }
-    }
+answers_one! {
+    NamedBinding as binding: read GetBindingResponse;
+    changed CreateBindingResponse;
 }
 
 answers_page!(NamedBinding as bindings: ListBindingsResponse);

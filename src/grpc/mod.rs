@@ -14,6 +14,7 @@ pub mod services;
 pub mod status;
 
 mod access;
+mod access_questions;
 mod allowlist;
 mod audit;
 mod bindings;

@@ -134,20 +134,35 @@ pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Binding>>
     rows.into_iter().map(binding).collect()
 }
 
-/// Everything that somebody may do: their own bindings and those of their teams.
-pub async fn authority(tx: &mut Tx, principal: Principal) -> Result<Authority> {
+/// The bindings of somebody and of their teams, by id.
+pub async fn held(tx: &mut Tx, principal: Principal) -> Result<Vec<Binding>> {
     let rows = fetch_all!(
         tx,
-        (String, Option<String>, Option<String>, Option<String>),
-        "SELECT role, scope_tenant, scope_workspace, scope_project FROM bindings
-         WHERE member = $1 OR member IN (SELECT team_id FROM team_members WHERE user_id = $1)",
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+         WHERE member = $1 OR member IN (SELECT team_id FROM team_members WHERE user_id = $1) ORDER BY id",
         principal.to_string()
     )?;
-    let held: Result<Vec<(Scope, Role)>> = rows
-        .into_iter()
-        .map(|(role, t, w, p)| Ok((scope_of(t.as_deref(), w.as_deref(), p.as_deref())?, value_of(role, "role")?)))
-        .collect();
-    Ok(Authority::new(held?))
+    rows.into_iter().map(binding).collect()
+}
+
+/// Everything that somebody may do: their own bindings and those of their teams.
+pub async fn authority(tx: &mut Tx, principal: Principal) -> Result<Authority> {
+    Ok(Authority::new(held(tx, principal).await?.into_iter().map(|held| (held.scope, held.role)).collect()))
+}
+
+/// The bindings of one role in a tenant, on the whole of it or below, oldest first, at most `limit`.
+pub async fn of_role(tx: &mut Tx, tenant: TenantId, role: Role, limit: i64) -> Result<Vec<Binding>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+         WHERE tenant_id = $1 AND role = $2 AND scope_tenant = $1 ORDER BY id LIMIT $3",
+        tenant.to_string(),
+        text_of(&role),
+        limit
+    )?;
+    rows.into_iter().map(binding).collect()
 }
 
 /// Whether somebody may act at all: they are active, and so is their tenant.

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod access;
 mod bad_input;
 mod gate;
 mod gate_allowlists;

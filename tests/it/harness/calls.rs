@@ -144,7 +144,20 @@ macro_rules! named {
 }
 
 fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
-    named! {
+    let question = pb::AccessQuestion {
+        resource: place.project.clone(),
+        permission: "keys:rotate".into(),
+        principal: place.user.clone(),
+    };
+    let batch = pb::BatchCheckAccessRequest { parent: place.tenant.clone(), questions: vec![question.clone()] };
+    let list =
+        pb::ListEffectivePermissionsRequest { resource: place.project.clone(), principal: place.account.clone() };
+    let mut calls = vec![
+        to("AccessService", "CheckAccess", &pb::CheckAccessRequest { question: Some(question) }),
+        to("AccessService", "BatchCheckAccess", &batch),
+        to("AccessService", "ListEffectivePermissions", &list),
+    ];
+    calls.extend(named! {
         "IdentityService" GetTenantRequest place.tenant;
         "IdentityService" GetWorkspaceRequest place.workspace;
         "IdentityService" GetProjectRequest place.project;
@@ -153,8 +166,10 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" GetServiceAccountRequest place.account;
         "KeyService" GetKeyRequest place.key;
         "BudgetService" GetBudgetRequest place.budget;
+        "AccessService" GetBindingRequest place.binding;
         "AuditService" GetAuditEventRequest place.event;
-    }
+    });
+    calls
 }
 
 fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
