@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{bindings::Principal, time::Clock},
-    engine::{Gate, charge::ChargeAnswer, error::GateError, journal::Journal, question::Answer, tokens::TokenKeys},
+    engine::{Gate, answer::Answer, charge::ChargeAnswer, error::GateError, journal::Journal, tokens::TokenKeys},
     pb::tollreeve::v1::{self as pb, gate_service_server::GateService},
 };
 

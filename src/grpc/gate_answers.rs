@@ -8,8 +8,8 @@ use super::parse::to_wire;
 use crate::{
     domain::{bindings::Principal, time::Timestamp},
     engine::{
+        answer::{Answer, BudgetView, Denial, DenialCode, HoldView, PrincipalView, Warning},
         charge::{ChargeAnswer, ChargeStatus},
-        question::{Answer, BudgetView, Denial, DenialCode, HoldView, PrincipalView, Warning},
     },
     pb::tollreeve::v1 as pb,
 };
@@ -135,32 +135,32 @@ fn sentence(denial: &Denial<'_>) -> String {
 }
 
 fn principal(view: &PrincipalView<'_>) -> pb::Principal {
-    let owner_name = view.owner_name.to_owned();
-    let key = |id| format!("{}/keys/{id}", view.workspace.unwrap_or_default());
+    let owner_name = view.owner_name().to_owned();
+    let workspace = view.workspace().unwrap_or_default();
     pb::Principal {
-        tenant: view.tenant.to_owned(),
-        workspace: view.workspace.unwrap_or_default().to_owned(),
-        project: view.project.unwrap_or_default().to_owned(),
-        teams: view.teams.iter().map(ToString::to_string).collect(),
-        owner: Some(match view.owner {
+        tenant: view.tenant().to_owned(),
+        workspace: workspace.to_owned(),
+        project: view.project().unwrap_or_default().to_owned(),
+        teams: view.teams().map(str::to_owned).collect(),
+        owner: Some(match view.owner() {
             Principal::User(_) => pb::principal::Owner::User(owner_name),
             Principal::ServiceAccount(_) => pb::principal::Owner::ServiceAccount(owner_name),
         }),
-        key: view.key.map(key).unwrap_or_default(),
-        environment: view.environment.unwrap_or_default().to_owned(),
-        roles: view.roles.iter().map(ToString::to_string).collect(),
+        key: view.key().map(|id| format!("{workspace}/keys/{id}")).unwrap_or_default(),
+        environment: view.environment().unwrap_or_default().to_owned(),
+        roles: view.roles().map(|role| role.to_string()).collect(),
     }
 }
 
 fn hold(view: &HoldView<'_>) -> pb::Hold {
-    let amounts = view.amounts.iter().map(|(budget, unit, amount)| pb::HeldAmount {
-        budget: (*budget).to_owned(),
-        unit: pb::Unit::from(*unit).into(),
-        amount: *amount,
+    let amounts = view.amounts().map(|(budget, unit, amount)| pb::HeldAmount {
+        budget: budget.to_owned(),
+        unit: pb::Unit::from(unit).into(),
+        amount,
     });
     pb::Hold {
         amounts: amounts.collect(),
-        token: Bytes::copy_from_slice(&view.token),
+        token: view.token().into(),
         expires_at: Some(to_wire(view.expires)),
         granted_output_tokens: view.granted_output,
     }

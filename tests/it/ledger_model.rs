@@ -29,11 +29,12 @@ use tollreeve::{
     engine::{
         Gate, GateParts,
         accounts::Granted,
+        answer::{Answer, DenialCode},
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         error::GateError,
         hold_token::HoldKey,
         journal::{self, Batch, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Outcome},
-        question::{Answer, Credential, DenialCode, Mode, Question},
+        question::{Credential, Mode, Question},
     },
     store::{self, Db, ledger::Ledger},
 };
@@ -255,7 +256,7 @@ impl<J: Limited + Clone> Schedule<J> {
         let asked = question(user, cost, ttl);
         let now = self.clock.now();
         let tell = |answer: &Answer<'_>| {
-            let hold = answer.hold.as_ref().map(|hold| (hold.token.clone(), hold.expires));
+            let hold = answer.hold.as_ref().map(|hold| (hold.token(), hold.expires));
             (hold, answer.denials.iter().map(|denial| denial.code).collect::<Vec<_>>())
         };
         let (hold, denials) = match self.gate.authorize(CALLER, &asked, now, tell).await {
