@@ -287,7 +287,8 @@ pub struct Answer<'s> {
 
 impl Answer<'_> {
     /// One that says nothing yet.
-    pub(super) fn new(revision: i64, id: DecisionId) -> Self {
+    #[must_use]
+    pub fn new(revision: i64, id: DecisionId) -> Self {
         Self {
             denials: Vec::new(),
             principal: None,
