@@ -1,11 +1,19 @@
 //! Compiles `proto/` into Rust without `protoc`, and keeps the descriptor set for reflection and tests.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+use prost_types::FileDescriptorSet;
+
+fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=migrations");
+    fs::create_dir_all(out.join("gate"))?;
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files([
@@ -20,12 +28,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ])?;
     // Not `FileDescriptorSet::encode`: that would drop custom options.
     fs::write(out.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
+    let descriptors = compiler.file_descriptor_set();
     tonic_prost_build::configure()
         .bytes(".tollreeve.v1")
         // Sorted: the same message is always the same bytes, which idempotency compares.
         .btree_map(".tollreeve.v1")
         .codec_path("crate::grpc::codec::Codec")
         .include_file("protos.rs")
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds(descriptors.clone())?;
+    gate_server(descriptors, &out)
+}
+
+/// The gate's service once more, with an answer to Authorize that is written without the message being built.
+fn gate_server(mut descriptors: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
+    for file in &mut descriptors.file {
+        file.service.retain(|service| service.name() == "GateService");
+    }
+    tonic_prost_build::configure()
+        .build_client(false)
+        .extern_path(".tollreeve.v1", "crate::pb::tollreeve::v1")
+        .extern_path(".tollreeve.v1.AuthorizeResponse", "crate::grpc::gate_reply::AuthorizeReply")
+        .codec_path("crate::grpc::codec::Codec")
+        .out_dir(out.join("gate"))
+        .compile_fds(descriptors)?;
     Ok(())
 }

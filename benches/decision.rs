@@ -32,9 +32,10 @@ use tollreeve::{
     engine::{
         Gate, GateParts,
         accounts::{Granted, SliceState},
+        answer::Answer,
         hold_token::HoldKey,
         journal::{Batch, Books, Entry, Folded, GrantAsk, Journal, JournalError, Orphan},
-        question::{Answer, Credential, Mode, Question},
+        question::{Credential, Mode, Question},
     },
 };
 
@@ -138,7 +139,7 @@ impl Bench {
         let request = format!("{:032x}", self.count);
         let caller = self.scene.caller;
         let asked = question(text, &request);
-        let held = |answer: &Answer<'_>| answer.hold.as_ref().map_or(0, |hold| hold.amounts.len());
+        let held = |answer: &Answer<'_>| answer.hold.as_ref().map_or(0, |hold| hold.amounts().count());
         let began = Instant::now();
         let answer = self.gate.authorize_warm(caller, &asked, now, held).expect("decides");
         let took = began.elapsed();

@@ -90,6 +90,7 @@ impl Scene {
             member: Member::ServiceAccount(self.sidecar.id),
             scope: Scope::Platform,
             created: CREATED,
+            expires: None,
         }));
         all.push(Change::Prices(vec![Price {
             id: 1,
@@ -211,6 +212,7 @@ impl Customer {
                 member: Member::User(*user),
                 scope: Scope::Tenant(id),
                 created,
+                expires: None,
             }));
         }
     }

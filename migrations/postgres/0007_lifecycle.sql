@@ -1,4 +1,4 @@
--- Soft deletion, what lists are searched and ordered by, and requests that may be repeated.
+-- Soft deletion, roles that end, what lists are searched and ordered by, and requests that may be repeated.
 ALTER TABLE tenants ADD COLUMN deleted BIGINT;
 -- Nothing is left of it but its id, which charges and the audit log refer to; its slug is free.
 ALTER TABLE tenants ADD COLUMN purged BOOLEAN NOT NULL DEFAULT FALSE;
@@ -23,6 +23,9 @@ CREATE INDEX workspaces_by_state ON workspaces (tenant_id, (CASE WHEN deleted IS
 CREATE INDEX projects_by_workspace ON projects (workspace_id, id);
 CREATE INDEX projects_by_display_name ON projects (workspace_id, display_name, id);
 CREATE INDEX projects_by_state ON projects (workspace_id, (CASE WHEN deleted IS NULL THEN state ELSE 'deleted' END), id);
+
+-- When a role ends; null: never. Whoever asks looks at it: nothing has to happen at that moment.
+ALTER TABLE bindings ADD COLUMN expires BIGINT;
 
 -- Who could give a role: those who hold certain roles in the tenant.
 CREATE INDEX bindings_by_role ON bindings (tenant_id, role, id);

@@ -160,7 +160,7 @@ async fn find(work: &mut Work<'_>, resource: &ScopeName, principal: Option<&Prin
         (true, false) => Some(Obstacle::PrincipalNotActive),
         (true, true) => None,
     };
-    let mut held = store::bindings::held(&mut work.tx, principal).await?;
+    let mut held = store::bindings::held(&mut work.tx, principal, work.now).await?;
     held.retain(|binding| binding.scope.covers(scope));
     let names = bindings::names(work, &held).await?;
     // Bindings lie in the tenant of their member, which for a caller from elsewhere is another than that at work.

@@ -9,12 +9,14 @@ use crate::{
     domain::{
         bindings::{Binding, Member, Principal, Scope},
         change::Change,
+        id::TeamId,
         names::{BindingName, MemberName, PLATFORM, ScopeName, Slug, TenantName},
         permission::Permission,
         role::Role,
         tenants::Tenant,
+        time::Timestamp,
     },
-    store::{self, Inserted, Page, names::Names},
+    store::{self, Page, names::Names},
 };
 
 /// Asks for the roles.
@@ -41,6 +43,8 @@ pub struct CreateBinding {
     pub member: MemberName,
     /// On what.
     pub scope: AskedScope,
+    /// When it ends; `None`: never.
+    pub expires: Option<Timestamp>,
 }
 
 /// Asks for the bindings of a tenant.
@@ -170,7 +174,10 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Resu
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     let scope = find_scope(&mut work, &asked.scope).await?;
     work.require(Permission::BindingsWrite, scope)?;
-    work.require_all(asked.role.permissions(), scope)?;
+    work.require_all(asked.role.permissions(), scope, asked.expires)?;
+    if asked.expires.is_some_and(|expires| expires <= work.now) {
+        return Err(AppError::invalid("binding.expire_time", "must be in the future"));
+    }
     let binding = Binding {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
@@ -178,14 +185,24 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Resu
         member: find_member(&mut work, &asked.member).await?,
         scope,
         created: work.now,
+        expires: asked.expires,
     };
     let names = names(&mut work, &[binding]).await?;
     let tenant = work.tenant.slug.clone();
-    if store::bindings::insert(&mut work.tx, &binding).await? == Inserted::Exists
-        && let Some(same) = store::bindings::same(&mut work.tx, &binding).await?
-    {
-        return Ok(Changed { record: NamedBinding::new(&tenant, &names, same), revision: work.unchanged() });
+    if let Some(same) = store::bindings::same(&mut work.tx, &binding).await? {
+        let record = NamedBinding::new(&tenant, &names, same);
+        if same.in_force(work.now) {
+            return if same.expires == binding.expires {
+                Ok(Changed { record, revision: work.unchanged() })
+            } else {
+                Err(AppError::Exists(format!("{}, which ends at another time,", record.name)))
+            };
+        }
+        store::bindings::delete(&mut work.tx, same.id).await?;
+        work.emit(Change::BindingDeleted(same.id));
     }
+    // The tenant's log is locked: nobody else binds the same in the meantime.
+    let _ = store::bindings::insert(&mut work.tx, &binding).await?;
     work.emit(Change::Binding(binding));
     let record = NamedBinding::new(&tenant, &names, binding);
     let revision = work.commit(Audit::new("bindings.create", &record.name, None, Some(&binding))).await?;
@@ -207,13 +224,15 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Resu
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let binding = find(&mut work, &asked.name).await?;
     work.require(Permission::BindingsWrite, binding.scope)?;
-    work.require_all(binding.role.permissions(), binding.scope)?;
+    work.require_all(binding.role.permissions(), binding.scope, Some(work.now))?;
     let member = match binding.member {
         Member::User(id) => Some(Principal::User(id)),
         Member::ServiceAccount(id) => Some(Principal::ServiceAccount(id)),
         Member::Team(_) => None,
     };
     match (binding.role, binding.scope, member) {
+        // What ends by itself keeps nobody in office.
+        _ if binding.expires.is_some() => {}
         (Role::Owner, Scope::Tenant(_), Some(member)) => keep_an_owner(&mut work, member).await?,
         (Role::Operator, Scope::Platform, Some(member)) => keep_an_operator(&mut work, member).await?,
         _ => {}
@@ -222,6 +241,16 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Resu
     work.emit(Change::BindingDeleted(binding.id));
     let revision = work.commit(Audit::new("bindings.delete", &asked.name, Some(&binding), None)).await?;
     Ok(BindingDeleted(revision))
+}
+
+/// Insists that the caller may give all that being in a team gives: to put somebody into it is to give them its roles.
+pub(super) async fn require_team(work: &mut Work<'_>, team: TeamId) -> Result<(), AppError> {
+    for held in store::bindings::of_team(&mut work.tx, team).await? {
+        if held.in_force(work.now) {
+            work.require_all(held.role.permissions(), held.scope, held.expires)?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to put somebody out of action who is the last to own the tenant or to run the platform.

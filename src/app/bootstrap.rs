@@ -64,6 +64,7 @@ pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, 
         member: Member::ServiceAccount(operator.id),
         scope: Scope::Platform,
         created: now,
+        expires: None,
     };
     let _ = store::service_accounts::insert(&mut tx, &operator).await?;
     let _ = store::bindings::insert(&mut tx, &binding).await?;

@@ -155,7 +155,7 @@ impl App {
         permission: Permission,
     ) -> Result<Work<'a>, AppError> {
         let mut tx = self.db.begin().await?;
-        let authority = authority(&mut tx, caller).await?;
+        let authority = authority(&mut tx, caller, tenant.created).await?;
         require(&authority, permission, Scope::Platform)?;
         let now = tenant.created;
         let inserted = store::tenants::insert(&mut tx, &tenant).await?;
@@ -180,7 +180,7 @@ impl App {
     /// Of the database.
     pub async fn authority(&self, caller: &Caller) -> Result<(Tx, Authority), AppError> {
         let mut tx = self.db.read().await?;
-        let authority = authority(&mut tx, caller).await?;
+        let authority = authority(&mut tx, caller, self.clock.now()).await?;
         Ok((tx, authority))
     }
 
@@ -201,11 +201,11 @@ impl App {
     ) -> Result<Work<'a>, AppError> {
         let unknown = || AppError::NotFound(asked.to_string());
         let tenant = store::tenants::by_slug(&mut tx, tenant.as_str()).await?.ok_or_else(unknown)?;
-        let authority = authority(&mut tx, caller).await?;
+        let now = self.clock.now();
+        let authority = authority(&mut tx, caller, now).await?;
         if !authority.touches(tenant.id) {
             return Err(unknown());
         }
-        let now = self.clock.now();
         Ok(Work { app: self, caller, authority, seq: 0, changes: Vec::new(), replayed: None, tx, tenant, now })
     }
 }
@@ -220,9 +220,9 @@ pub fn random<const N: usize>() -> Result<[u8; N], AppError> {
     Ok(bytes)
 }
 
-async fn authority(tx: &mut Tx, caller: &Caller) -> Result<Authority, AppError> {
+async fn authority(tx: &mut Tx, caller: &Caller, now: Timestamp) -> Result<Authority, AppError> {
     if store::bindings::is_active(tx, caller.principal).await? {
-        Ok(store::bindings::authority(tx, caller.principal).await?)
+        Ok(store::bindings::authority(tx, caller.principal, now).await?)
     } else {
         Ok(Authority::default())
     }
@@ -293,12 +293,18 @@ impl<'a> Work<'a> {
         require(&self.authority, permission, scope)
     }
 
-    /// Insists on every permission of a set: nobody gives away what they do not hold.
+    /// Insists on every permission of a set, until then or (`None`) for good: nobody gives away what they do not hold, nor
+    /// for longer than they hold it.
     ///
     /// # Errors
     /// [`AppError::Forbidden`] with the first that is missing.
-    pub fn require_all(&self, permissions: PermissionSet, scope: Scope) -> Result<(), AppError> {
-        match permissions.without(self.authority.on(scope)).iter().next() {
+    pub fn require_all(
+        &self,
+        permissions: PermissionSet,
+        scope: Scope,
+        until: Option<Timestamp>,
+    ) -> Result<(), AppError> {
+        match permissions.without(self.authority.lasting(scope, until)).iter().next() {
             Some(missing) => Err(AppError::Forbidden(missing)),
             None => Ok(()),
         }

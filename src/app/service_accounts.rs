@@ -176,8 +176,8 @@ pub async fn create_token(app: Arc<App>, caller: Caller, asked: CreateToken) -> 
     work.require(Permission::ServiceAccountsImpersonate, work.scope())?;
     let account = find(&mut work, &asked.name).await?;
     let principal = Principal::ServiceAccount(account.id);
-    let held = store::bindings::authority(&mut work.tx, principal).await?;
-    if let Some(missing) = held.beyond(work.authority()) {
+    let held = store::bindings::authority(&mut work.tx, principal, work.now).await?;
+    if let Some(missing) = held.beyond(work.authority(), work.now.after(asked.ttl)) {
         return Err(AppError::Forbidden(missing));
     }
     if account.state != Lifecycle::Active {

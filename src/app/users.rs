@@ -86,12 +86,13 @@ async fn named(work: &mut Work<'_>, user: User) -> Result<NamedUser, AppError> {
     Ok(NamedUser::new(&work.tenant.slug, &names, user))
 }
 
-/// The teams with these names, each once.
+/// The teams with these names, each once, for somebody to be put into.
 async fn team_ids(work: &mut Work<'_>, names: &[TeamName]) -> Result<Vec<TeamId>, AppError> {
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
         let team = teams::find(work, name).await?;
         if !ids.contains(&team.id) {
+            bindings::require_team(work, team.id).await?;
             ids.push(team.id);
         }
     }
@@ -105,7 +106,7 @@ async fn team_ids(work: &mut Work<'_>, names: &[TeamName]) -> Result<Vec<TeamId>
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateUser) -> Result<Changed<NamedUser>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::UsersWrite, work.scope())?;
-    work.require_all(asked.role.permissions(), work.scope())?;
+    work.require_all(asked.role.permissions(), work.scope(), None)?;
     let user = User {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
@@ -126,6 +127,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateUser) -> Result<
         member: Member::User(user.id),
         scope: work.scope(),
         created: work.now,
+        expires: None,
     };
     // The user is new, so nothing can be bound to them yet.
     let _ = store::bindings::insert(&mut work.tx, &binding).await?;

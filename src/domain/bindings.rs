@@ -115,41 +115,65 @@ pub struct Binding {
     pub scope: Scope,
     /// When it was created.
     pub created: Timestamp,
+    /// When it ends; `None`: never.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
 }
+
+impl Binding {
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|at| at > now)
+    }
+}
+
+/// A role on a scope, and when it ends.
+pub type Held = (Scope, Role, Option<Timestamp>);
 
 /// What somebody may do, everywhere: their bindings and those of their teams.
 #[derive(Clone, Default, Debug)]
-pub struct Authority(Vec<(Scope, Role)>);
+pub struct Authority(Vec<Held>);
 
 impl Authority {
     /// From bindings.
     #[must_use]
-    pub fn new(bindings: Vec<(Scope, Role)>) -> Self {
+    pub fn new(bindings: Vec<Held>) -> Self {
         Self(bindings)
     }
 
     /// Everything that may be done on `scope`.
     #[must_use]
     pub fn on(&self, scope: Scope) -> PermissionSet {
-        let mut set = PermissionSet::NONE;
-        for (at, role) in &self.0 {
-            if at.covers(scope) {
-                set = set.with(role.permissions());
-            }
-        }
-        set
+        self.all(|(at, ..)| at.covers(scope))
     }
 
-    /// A permission that this holds somewhere and `other` does not hold there; `None` when `other` may do all of it.
+    /// Everything that may be done on `scope` until then; `None`: for good. Nobody gives away what they hold for longer
+    /// than they hold it.
     #[must_use]
-    pub fn beyond(&self, other: &Self) -> Option<Permission> {
-        self.0.iter().find_map(|(at, role)| role.permissions().without(other.on(*at)).iter().next())
+    pub fn lasting(&self, scope: Scope, until: Option<Timestamp>) -> PermissionSet {
+        self.all(|(at, _, ends)| at.covers(scope) && ends.is_none_or(|ends| until.is_some_and(|until| until <= ends)))
+    }
+
+    fn all(&self, counts: impl Fn(&Held) -> bool) -> PermissionSet {
+        let counting = self.0.iter().filter(|held| counts(held));
+        counting.fold(PermissionSet::NONE, |set, (_, role, _)| set.with(role.permissions()))
+    }
+
+    /// A permission that this holds somewhere before `until`, and `other` does not hold there for as long; `None` when
+    /// `other` may do all of it.
+    #[must_use]
+    pub fn beyond(&self, other: &Self, until: Timestamp) -> Option<Permission> {
+        self.0.iter().find_map(|(at, role, ends)| {
+            let until = ends.map_or(until, |ends| ends.min(until));
+            role.permissions().without(other.lasting(*at, Some(until))).iter().next()
+        })
     }
 
     /// Whether there is any binding within the tenant, or one that reaches into it.
     #[must_use]
     pub fn touches(&self, tenant: TenantId) -> bool {
-        self.0.iter().any(|(at, _)| at.tenant().is_none_or(|id| id == tenant))
+        self.0.iter().any(|(at, ..)| at.tenant().is_none_or(|id| id == tenant))
     }
 }
 
@@ -161,7 +185,7 @@ mod tests {
     fn a_role_reaches_down_from_its_scope_and_nowhere_else() {
         let (tenant, other) = (TenantId::from_bits(1), TenantId::from_bits(2));
         let (workspace, sibling) = (WorkspaceId::from_bits(1), WorkspaceId::from_bits(2));
-        let held = Authority::new(vec![(Scope::Workspace(tenant, workspace), Role::Admin)]);
+        let held = Authority::new(vec![(Scope::Workspace(tenant, workspace), Role::Admin, None)]);
         let writes = |scope| held.on(scope).has(Permission::KeysWrite);
         assert!(writes(Scope::Workspace(tenant, workspace)));
         assert!(writes(Scope::Project(tenant, workspace, ProjectId::from_bits(9))));
@@ -172,9 +196,23 @@ mod tests {
     #[test]
     fn an_authority_is_beyond_another_when_it_holds_more_anywhere() {
         let tenant = Scope::Tenant(TenantId::from_bits(1));
-        let of = |scope, role| Authority::new(vec![(scope, role)]);
-        assert_eq!(of(tenant, Role::Developer).beyond(&of(tenant, Role::Admin)), None);
-        assert!(of(tenant, Role::Owner).beyond(&of(tenant, Role::Admin)).is_some());
-        assert!(of(Scope::Platform, Role::Sidecar).beyond(&of(tenant, Role::Owner)).is_some());
+        let of = |scope, role| Authority::new(vec![(scope, role, None)]);
+        let then = Timestamp::from_micros(9);
+        assert_eq!(of(tenant, Role::Developer).beyond(&of(tenant, Role::Admin), then), None);
+        assert!(of(tenant, Role::Owner).beyond(&of(tenant, Role::Admin), then).is_some());
+        assert!(of(Scope::Platform, Role::Sidecar).beyond(&of(tenant, Role::Owner), then).is_some());
+    }
+
+    #[test]
+    fn an_authority_that_ends_gives_nothing_that_lasts_longer() {
+        let tenant = Scope::Tenant(TenantId::from_bits(1));
+        let [sooner, then, later] = [1, 2, 3].map(Timestamp::from_micros);
+        let until = |ends| Authority::new(vec![(tenant, Role::Admin, ends)]);
+        let held = until(Some(then));
+        let gives = |until| held.lasting(tenant, until).has(Permission::KeysWrite);
+        assert!(gives(Some(sooner)) && gives(Some(then)) && !gives(Some(later)) && !gives(None));
+        assert_eq!(until(Some(then)).beyond(&held, later), None);
+        assert_eq!(until(None).beyond(&held, then), None);
+        assert!(until(None).beyond(&held, later).is_some());
     }
 }

@@ -46,7 +46,7 @@ impl PublicId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits: [u8; PUBLIC_ID_LEN] = text.as_bytes().try_into().ok()?;
-        digits.iter().all(u8::is_ascii_alphanumeric).then_some(Self(digits))
+        are_digits(&digits).then_some(Self(digits))
     }
 }
 
@@ -74,25 +74,31 @@ impl<'de> Deserialize<'de> for PublicId {
 pub struct Presented<'a> {
     /// What to look up.
     pub public_id: PublicId,
-    secret: &'a str,
+    secret: &'a [u8],
 }
 
 impl<'a> Presented<'a> {
     /// Reads a key's text. `None` when its shape or checksum is wrong.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
+        let text = text.as_bytes();
         let prefix_len = text.len().checked_sub(TAIL_LEN).filter(|len| (1..=MAX_PREFIX_LEN).contains(len))?;
-        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return None;
-        }
+        // Every part but the prefix has a length of its own, so its place is known.
         let (body, checksum) = text.split_at(text.len() - CHECKSUM_LEN);
-        let rest = body[prefix_len..].strip_prefix(MARK)?;
-        let (public_id, secret) = rest.split_once('_')?;
-        if secret.len() != SECRET_LEN || secret.contains('_') || checksum.as_bytes() != checksum_of(body) {
-            return None;
-        }
-        Some(Self { public_id: PublicId::parse(public_id)?, secret })
+        let (prefix, rest) = body.split_at(prefix_len);
+        let (public_id, rest) = rest.strip_prefix(MARK.as_bytes())?.split_first_chunk::<PUBLIC_ID_LEN>()?;
+        let secret = rest.strip_prefix(b"_")?;
+        let is_well_formed = prefix.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+            && are_digits(public_id)
+            && are_digits(secret)
+            && *checksum == checksum_of(body);
+        is_well_formed.then_some(Self { public_id: PublicId(*public_id), secret })
     }
+}
+
+/// Whether all are base62 digits. Looks at each, so that the processor can look at many at once.
+fn are_digits(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, b| all & b.is_ascii_alphanumeric())
 }
 
 /// A new key, whole; shown once and never stored.
@@ -112,7 +118,7 @@ impl KeySecret {
         let public_id = take(PUBLIC_ID_LEN)?;
         let secret = take(SECRET_LEN)?;
         let body = format!("{prefix}{MARK}{public_id}_{secret}");
-        let checksum = checksum_of(&body);
+        let checksum = checksum_of(body.as_bytes());
         let text = format!("{body}{}", std::str::from_utf8(&checksum).ok()?);
         Some(Self { public_id: PublicId::parse(&public_id)?, text: text.into() })
     }
@@ -125,8 +131,8 @@ impl KeySecret {
 }
 
 /// CRC-32 of `body` in six base62 digits, most significant first.
-fn checksum_of(body: &str) -> [u8; CHECKSUM_LEN] {
-    let mut rest = crc32fast::hash(body.as_bytes());
+fn checksum_of(body: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let mut rest = crc32fast::hash(body);
     let mut digits = [b'0'; CHECKSUM_LEN];
     for digit in digits.iter_mut().rev() {
         *digit = BASE62[(rest % 62) as usize];
@@ -204,7 +210,7 @@ impl Pepper {
     #[must_use]
     pub fn hash(&self, key: &Presented<'_>) -> KeyHash {
         let mut mac = self.0.clone();
-        mac.update(key.secret.as_bytes());
+        mac.update(key.secret);
         KeyHash(mac.finalize().into_bytes().into())
     }
 
@@ -212,7 +218,7 @@ impl Pepper {
     #[must_use]
     pub fn verify(&self, key: &Presented<'_>, stored: &KeyHash) -> bool {
         let mut mac = self.0.clone();
-        mac.update(key.secret.as_bytes());
+        mac.update(key.secret);
         mac.verify_slice(&stored.0).is_ok()
     }
 }

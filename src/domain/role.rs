@@ -126,17 +126,18 @@ impl Role {
     /// What the role may do.
     #[must_use]
     pub const fn permissions(self) -> PermissionSet {
-        let developer = PermissionSet::of(DEVELOPER);
-        let admin = developer.with(PermissionSet::of(ADMIN));
+        // Constants: every decision asks.
         match self {
-            Self::Owner => admin.with(PermissionSet::of(OWNER)),
-            Self::Admin => admin,
-            Self::Developer => developer,
-            Self::Member => PermissionSet::of(MEMBER),
-            Self::Analyst => PermissionSet::of(ANALYST),
-            Self::Reader => PermissionSet::of(READER),
-            Self::BillingManager => PermissionSet::of(BILLING),
-            Self::Sidecar => PermissionSet::of(SIDECAR),
+            Self::Owner => {
+                const { PermissionSet::of(DEVELOPER).with(PermissionSet::of(ADMIN)).with(PermissionSet::of(OWNER)) }
+            }
+            Self::Admin => const { PermissionSet::of(DEVELOPER).with(PermissionSet::of(ADMIN)) },
+            Self::Developer => const { PermissionSet::of(DEVELOPER) },
+            Self::Member => const { PermissionSet::of(MEMBER) },
+            Self::Analyst => const { PermissionSet::of(ANALYST) },
+            Self::Reader => const { PermissionSet::of(READER) },
+            Self::BillingManager => const { PermissionSet::of(BILLING) },
+            Self::Sidecar => const { PermissionSet::of(SIDECAR) },
             Self::Operator => PermissionSet::ALL,
         }
     }

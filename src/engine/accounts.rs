@@ -19,14 +19,18 @@ use crate::domain::{
 const AHEAD_MICROS: i128 = 6_000_000;
 /// How many holds of the same size the first grant is to cover.
 const FIRST_HOLDS: i64 = 16;
+/// The end of a period that has none.
+const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
+/// Stands for a headroom that is not known.
+const UNKNOWN: i64 = -1;
 
 /// This server's slice of one period of a budget, and what it knows of the rest.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// Which period.
     pub period: Period,
-    /// When it ends.
-    pub ends: Option<Timestamp>,
+    /// When it ends; [`NEVER`] for all time.
+    ends: Timestamp,
     /// Id of the slice; 0 before the first grant.
     pub slice: i64,
     /// What the database has set aside for this server.
@@ -41,8 +45,8 @@ pub struct Account {
     pub spent_elsewhere: i64,
     /// Set aside for others and not spent.
     pub held_elsewhere: i64,
-    /// What is left to be granted; `None` when that is not known.
-    pub headroom: Option<i64>,
+    /// What is left to be granted; negative when that is not known.
+    headroom: i64,
     ver: i64,
     wanted: i64,
     taken: i64,
@@ -101,7 +105,7 @@ impl Account {
     pub fn cold(window: Window, period: Period, now: Timestamp) -> Self {
         Self {
             period,
-            ends: window.end(period),
+            ends: window.end(period).unwrap_or(NEVER),
             slice: 0,
             granted: 0,
             spent: 0,
@@ -109,13 +113,29 @@ impl Account {
             promised: 0,
             spent_elsewhere: 0,
             held_elsewhere: 0,
-            headroom: None,
+            headroom: UNKNOWN,
             ver: 0,
             wanted: 0,
             taken: 0,
             since: now,
             topping_up: false,
         }
+    }
+
+    /// When it ends; `None` for all time.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        (self.ends != NEVER).then_some(self.ends)
+    }
+
+    /// What is left to be granted, if that is known.
+    fn headroom(&self) -> Option<i64> {
+        (self.headroom >= 0).then_some(self.headroom)
+    }
+
+    /// The limit has changed, and what is left to be granted with it: it is not known until the database is asked.
+    pub const fn limit_changed(&mut self) {
+        self.headroom = UNKNOWN;
     }
 
     /// Settled in the period, here and elsewhere.
@@ -140,7 +160,7 @@ impl Account {
     #[must_use]
     pub fn left(&self, limit: i64) -> i64 {
         let under_limit = limit.saturating_sub(self.total_spent()).saturating_sub(self.total_held());
-        under_limit.min(self.available().saturating_add(self.headroom.unwrap_or(0))).max(0)
+        under_limit.min(self.available().saturating_add(self.headroom().unwrap_or(0))).max(0)
     }
 
     /// Whether `amount` can be held for `seconds` under `limit` (`None` for a soft budget).
@@ -156,7 +176,7 @@ impl Account {
         if amount <= self.available() {
             return Room::Enough;
         }
-        match self.headroom {
+        match self.headroom() {
             Some(headroom) if amount - self.available() > headroom => Room::Short,
             _ => self.ask(amount, now),
         }
@@ -178,7 +198,7 @@ impl Account {
     /// Whether the slice runs low, so that more should be asked for before somebody has to wait.
     #[must_use]
     pub fn is_low(&self) -> bool {
-        !self.topping_up && self.available() < self.wanted / 2 && self.headroom.is_none_or(|headroom| headroom > 0)
+        !self.topping_up && self.available() < self.wanted / 2 && self.headroom().is_none_or(|headroom| headroom > 0)
     }
 
     /// Holds an amount that [`Account::room`] has allowed.
@@ -213,7 +233,7 @@ impl Account {
     pub fn granted(&mut self, answer: &Granted, wanted: i64, now: Timestamp) {
         self.adopt(answer.slice);
         self.promised = self.promised.max(answer.promised);
-        self.headroom = Some(answer.headroom);
+        self.headroom = answer.headroom.max(0);
         self.spent_elsewhere = answer.spent_elsewhere;
         self.held_elsewhere = answer.held_elsewhere;
         self.wanted = wanted;
@@ -225,7 +245,7 @@ impl Account {
     /// A charge was recorded outside the slice: within the limit, and beyond it.
     pub fn settled_elsewhere(&mut self, direct: i64, overrun: i64) {
         self.spent_elsewhere = self.spent_elsewhere.saturating_add(direct).saturating_add(overrun);
-        self.headroom = self.headroom.map(|headroom| (headroom - direct).max(0));
+        self.headroom = self.headroom().map_or(UNKNOWN, |headroom| (headroom - direct).max(0));
     }
 
     /// A charge was recorded against a slice of somebody else.
@@ -237,13 +257,13 @@ impl Account {
     /// Another slice was closed and gave back what it had not spent.
     pub fn folded(&mut self, freed: i64) {
         self.held_elsewhere = (self.held_elsewhere - freed).max(0);
-        self.headroom = self.headroom.map(|headroom| headroom.saturating_add(freed));
+        self.headroom = self.headroom().map_or(UNKNOWN, |headroom| headroom.saturating_add(freed));
     }
 
     /// Whether nothing more can happen to it here: its period is over and nothing is held.
     #[must_use]
     pub fn is_done(&self, now: Timestamp) -> bool {
-        self.held == 0 && !self.topping_up && self.ends.is_some_and(|end| end <= now)
+        self.held == 0 && !self.topping_up && self.ends <= now
     }
 }
 
@@ -257,7 +277,7 @@ impl Accounts {
     /// The account of the period that runs now, made cold when there is none.
     pub fn current(&mut self, window: Window, now: Timestamp) -> &mut Account {
         // The common case needs no calendar: the newest account's period has not ended.
-        let runs = |account: &Account| account.ends.is_none_or(|end| now < end);
+        let runs = |account: &Account| now < account.ends;
         let at = match self.0.last() {
             Some(last) if runs(last) => self.0.len() - 1,
             _ => {

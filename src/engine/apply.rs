@@ -5,9 +5,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{
-    accounts::Accounts,
+    accounts::{Account, Accounts},
     key_table::{KeyRow, NO_INDEX},
-    state::{ActorRow, BudgetList, BudgetRow, ProjectRow, Roles, State, TeamRow, TenantRow, WorkspaceRow},
+    state::{ActorRow, BudgetList, BudgetRow, ProjectRow, Roles, State, TeamRow, TenantRow, Terms, WorkspaceRow},
 };
 use crate::domain::{
     bindings::{Binding, Member, Principal},
@@ -21,6 +21,7 @@ use crate::domain::{
     service_accounts::ServiceAccount,
     teams::Team,
     tenants::{Lifecycle, Tenant},
+    time::Timestamp,
     users::{User, UserState},
     workspaces::Workspace,
 };
@@ -112,7 +113,7 @@ impl State {
         let name = format!("{}/users/{}", self.tenants.at(tenant).name, user.id);
         let teams = self.team_indexes(&user.teams);
         let active = user.state == UserState::Active;
-        let row = actor(Principal::User(user.id), tenant, name, active, teams);
+        let row = ActorRow::new(Principal::User(user.id), tenant, name.into(), active, teams);
         self.users.put(user.id.bits(), |old| (old.active, old.teams) = (row.active, row.teams.clone()), || row.clone());
         Ok(())
     }
@@ -121,7 +122,9 @@ impl State {
         let tenant = known(self.tenants.find(account.tenant.bits()), &account.tenant)?;
         let name = service_account_name(&self.tenants.at(tenant).name, &account.slug);
         let active = account.state == Lifecycle::Active;
-        let new = || actor(Principal::ServiceAccount(account.id), tenant, name, active, SmallVec::new());
+        let new = || {
+            ActorRow::new(Principal::ServiceAccount(account.id), tenant, name.as_str().into(), active, SmallVec::new())
+        };
         self.service_accounts.put(account.id.bits(), |old| old.active = active, new);
         Ok(())
     }
@@ -137,18 +140,39 @@ impl State {
     }
 
     fn put_binding(&mut self, binding: Binding) -> Result<()> {
-        let roles = self.roles_of(binding.member).ok_or_else(|| ApplyError(format!("{:?}", binding.member)))?;
-        if roles.iter().all(|(.., id)| *id != binding.id) {
-            roles.push((binding.scope, binding.role, binding.id));
+        let reach = self.reach(binding.scope).ok_or_else(|| ApplyError(format!("{:?}", binding.scope)))?;
+        if self.bindings.insert(binding.id, binding).is_none() {
+            let roles = self.roles_of(binding.member).ok_or_else(|| ApplyError(format!("{:?}", binding.member)))?;
+            roles.push((reach, binding.role));
         }
-        self.bindings.insert(binding.id, binding);
+        self.ends.extend(binding.expires.map(|at| (at, binding.id)));
         Ok(())
+    }
+
+    /// Whether a binding has ended that is still here.
+    #[must_use]
+    pub fn is_behind(&self, now: Timestamp) -> bool {
+        self.ends.first().is_some_and(|(at, _)| *at <= now)
+    }
+
+    /// Drops the bindings that have ended.
+    pub fn end_bindings(&mut self, now: Timestamp) {
+        while let Some((_, id)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
+            self.drop_binding(id);
+        }
     }
 
     fn drop_binding(&mut self, id: BindingId) {
         let Some(binding) = self.bindings.remove(&id) else { return };
-        if let Some(roles) = self.roles_of(binding.member) {
-            roles.retain(|(.., held)| *held != id);
+        if let Some(at) = binding.expires {
+            self.ends.remove(&(at, id));
+        }
+        let Some(reach) = self.reach(binding.scope) else { return };
+        if let Some(roles) = self.roles_of(binding.member)
+            && let Some(at) = roles.iter().position(|held| *held == (reach, binding.role))
+        {
+            // One entry of one binding: another binding of the same role to the same place has its own.
+            roles.swap_remove(at);
         }
     }
 
@@ -169,17 +193,23 @@ impl State {
         if let Some(at) = self.budgets.find(budget.id.bits()) {
             let row = self.budgets.at_mut(at);
             if row.budget.cap() != budget.cap() {
-                // What the database has left to grant has changed with the limit: ask it.
-                row.accounts.get_mut().iter_mut().for_each(|account| account.headroom = None);
+                row.accounts.get_mut().iter_mut().for_each(Account::limit_changed);
             }
-            row.budget = budget;
+            row.terms = Terms { deleted: row.terms.deleted, ..Terms::of(&budget) };
+            *row.budget = budget;
             return Ok(());
         }
         let tenant = known(self.tenants.find(budget.tenant.bits()), &budget.tenant)?;
         let name: Arc<str> = format!("{}/budgets/{}", self.tenants.at(tenant).name, budget.id).into();
         let scope_name = self.budget_scope_name(tenant, &budget.scope)?;
         let (id, scope) = (budget.id, budget.scope.clone());
-        let new = || BudgetRow { budget, name, scope_name, accounts: Accounts::default().into(), deleted: false };
+        let new = || BudgetRow {
+            accounts: Accounts::default().into(),
+            terms: Terms::of(&budget),
+            name,
+            scope_name,
+            budget: Box::new(budget),
+        };
         let at = self.budgets.put(id.bits(), |_| (), new);
         if let Some(list) = self.budget_list(tenant, &scope) {
             list.push(at);
@@ -193,7 +223,7 @@ impl State {
     fn drop_budget(&mut self, id: BudgetId) {
         let Some(at) = self.budgets.find(id.bits()) else { return };
         let row = self.budgets.at_mut(at);
-        row.deleted = true;
+        row.terms.deleted = true;
         let (tenant, scope) = (row.budget.tenant, row.budget.scope.clone());
         let Some(tenant) = self.tenants.find(tenant.bits()) else { return };
         if let Some(list) = self.budget_list(tenant, &scope) {
@@ -250,11 +280,6 @@ impl State {
         }
         self.prices.insert(price.id, price);
     }
-}
-
-fn actor(principal: Principal, tenant: u32, name: String, active: bool, teams: SmallVec<[u32; 4]>) -> ActorRow {
-    let name = name.into();
-    ActorRow { principal, tenant, name, active, teams, roles: Roles::new(), budgets: BudgetList::new() }
 }
 
 fn service_account_name(tenant: &str, slug: &Slug) -> String {

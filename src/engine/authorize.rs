@@ -8,18 +8,18 @@ use smallvec::SmallVec;
 use super::{
     Gate,
     accounts::{Account, Accounts, Room},
+    answer::{Answer, BudgetView, Denial, DenialCode, HoldView, KeyFacts, PrincipalView, Warning},
     error::GateError,
     grants::Want,
-    hold_token::HoldClaims,
     holds::{Hold, HoldRef, Line, Lines, Shard},
     journal::GrantAsk,
-    question::{Answer, BudgetView, DecisionId, Denial, DenialCode, HoldView, KeyFacts, Mode, Question, Warning},
+    key_table::KeyRow,
+    question::{Mode, Question},
     state::{BudgetRow, State},
     subject::{Applying, Subject, denial},
 };
 use crate::domain::{
     bindings::Principal,
-    id::{KeyId, ProjectId, WorkspaceId},
     money::{Nanos, Unit},
     permission::Permission,
     prices::{Price, Usage},
@@ -27,43 +27,48 @@ use crate::domain::{
 };
 
 /// What a look at the state came to.
-#[expect(clippy::large_enum_variant, reason = "one lives for a moment; a box would cost more than the room")]
-pub(super) enum Step<'s> {
-    /// The answer.
-    Done(Answer<'s>),
+pub(super) enum Step<R> {
+    /// What was made of the answer.
+    Done(R),
     /// The database has to be asked for room first.
     Cold(Vec<Want>),
 }
 
-/// The budgets of a decision, locked: position by position widest scope first, locked in the order of their indexes.
-struct Locked<'s> {
-    rows: SmallVec<[(u32, &'s BudgetRow); 8]>,
-    accounts: SmallVec<[Option<MutexGuard<'s, Accounts>>; 8]>,
+/// The budgets of a decision, locked, widest scope first.
+struct Locked<'s>(SmallVec<[Place<'s>; 6]>);
+
+struct Place<'s> {
+    at: u32,
+    row: &'s BudgetRow,
+    accounts: Option<MutexGuard<'s, Accounts>>,
 }
 
 impl<'s> Locked<'s> {
     fn lock(state: &'s State, applying: &[u32]) -> Self {
-        let rows: SmallVec<[(u32, &BudgetRow); 8]> = applying.iter().map(|at| (*at, state.budgets.at(*at))).collect();
-        let mut order: SmallVec<[usize; 8]> = (0..rows.len()).collect();
-        order.sort_unstable_by_key(|position| rows[*position].0);
-        let mut accounts: SmallVec<[Option<MutexGuard<'s, Accounts>>; 8]> = rows.iter().map(|_| None).collect();
-        for position in order {
-            accounts[position] = Some(rows[position].1.accounts.lock());
+        let mut places: SmallVec<[Place<'s>; 6]> =
+            applying.iter().map(|at| Place { at: *at, row: state.budgets.at(*at), accounts: None }).collect();
+        // In the order of their indexes, whoever locks; that is mostly the order that they are in.
+        if applying.is_sorted() {
+            places.iter_mut().for_each(|place| place.accounts = Some(place.row.accounts.lock()));
+        } else {
+            let mut order: SmallVec<[usize; 6]> = (0..places.len()).collect();
+            order.sort_unstable_by_key(|position| places[*position].at);
+            for position in order {
+                places[position].accounts = Some(places[position].row.accounts.lock());
+            }
         }
-        Self { rows, accounts }
+        Self(places)
     }
 
     /// Calls `each` with every budget and the account of its current period.
     fn each(&mut self, now: Timestamp, mut each: impl FnMut(u32, &'s BudgetRow, &mut Account)) {
-        for ((at, row), accounts) in self.rows.iter().zip(&mut self.accounts) {
+        for Place { at, row, accounts } in &mut self.0 {
             if let Some(accounts) = accounts {
-                each(*at, row, accounts.current(row.budget.window, now));
+                each(*at, row, accounts.current(row.terms.window, now));
             }
         }
     }
 }
-
-type Budgets<'s> = SmallVec<[BudgetView<&'s str>; 6]>;
 
 /// What a call takes of a budget.
 pub(super) fn amount_of(unit: Unit, usage: &Usage, cost: Nanos) -> i64 {
@@ -83,12 +88,12 @@ pub(super) fn view<'s, Name>(
     BudgetView {
         name: keep(&row.name),
         scope: keep(&row.scope_name),
-        unit: row.budget.unit,
-        limit: row.budget.limit,
+        unit: row.terms.unit,
+        limit: row.terms.limit,
         spent: account.total_spent(),
         held: account.total_held(),
-        resets_at: account.ends,
-        hard: row.budget.hard,
+        resets_at: account.ends(),
+        hard: row.terms.hard,
     }
 }
 
@@ -121,62 +126,51 @@ impl<'s> Cost<'s> {
 }
 
 impl<J> Gate<J> {
-    /// Decides from what is in memory.
-    pub(super) fn decide<'s>(
-        &'s self,
-        state: &'s State,
+    /// Decides from what is in memory; gives what `tell` makes of the answer, which is built once and never moved.
+    pub(super) fn decide<R>(
+        &self,
+        state: &State,
         caller: Principal,
-        asked: &'s Question<'s>,
+        asked: &Question<'_>,
         now: Timestamp,
-    ) -> Result<Step<'s>, GateError> {
+        tell: &impl Fn(&Answer<'_>) -> R,
+    ) -> Result<Step<R>, GateError> {
         if asked.min_revision > state.revision {
             return Err(GateError::RevisionAhead { have: state.revision, asked: asked.min_revision });
         }
         let caller_row = state.find_actor(caller).ok_or(GateError::Forbidden(Permission::GateAuthorize))?;
-        let untold = |code| Ok(Step::Done(refused(state, None, vec![denial(code, "", "")])));
         let found = match state.identify(caller_row, asked.credential, &self.pepper) {
             Ok(found) => found,
-            Err(code) => return untold(code),
+            Err(code) => {
+                let denials = vec![denial(code, "", "")];
+                return Ok(Step::Done(tell(&Answer { denials, ..Answer::new(state.revision, self.next_decision()) })));
+            }
         };
-        let scope = Subject { project: None, ..found }.scope();
-        if !state.may(caller_row, Permission::GateAuthorize, scope) {
-            return untold(DenialCode::KeyNotFound);
-        }
         let tagged = found.tagged(state, asked.project);
-        let subject = tagged.unwrap_or(Subject { project: None, ..found });
+        let subject = tagged.unwrap_or(found.without_project());
         let mut denials = subject.denials(state, asked, now);
         if tagged.is_none() {
             let workspace = found.workspace.map_or(&*found.tenant.name, |workspace| &*workspace.name);
             denials.push(denial(DenialCode::ProjectUnknown, workspace, asked.project));
         }
         let applying = state.applying(&subject, asked.end_user);
+        // Looks at every budget before the first is locked: memory then fetches them all at once.
+        let dollars = applying.iter().fold(false, |any, at| {
+            let row = state.budgets.at(*at);
+            row.touch();
+            any | (row.terms.unit == Unit::Usd)
+        });
         let cost = Cost::of(state, asked);
-        if cost.unknown && applying.iter().any(|at| state.budgets.at(*at).budget.unit == Unit::Usd) {
+        if cost.unknown && dollars {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }
-        let decision = Deciding { gate: self, state, caller, asked, subject, applying, now };
+        let decision = Deciding { gate: self, state, caller, asked, subject, applying, now, tell };
         if denials.is_empty() { decision.hold(cost) } else { Ok(decision.refuse(denials, &cost)) }
     }
 }
 
-fn refused<'s>(state: &'s State, subject: Option<&Subject<'s>>, denials: Vec<Denial<'s>>) -> Answer<'s> {
-    Answer {
-        denials,
-        principal: subject.map(|subject| subject.view(state)),
-        hold: None,
-        budgets: Budgets::new(),
-        warnings: Vec::new(),
-        key: subject.and_then(|subject| subject.key).map(|key| KeyFacts {
-            expires: (key.expires != i64::MAX).then(|| Timestamp::from_micros(key.expires)),
-            state: key.state,
-        }),
-        revision: state.revision,
-        id: DecisionId::default(),
-    }
-}
-
 /// One decision on its way, past the question whose call it is.
-struct Deciding<'s, J> {
+struct Deciding<'s, J, F> {
     gate: &'s Gate<J>,
     state: &'s State,
     caller: Principal,
@@ -184,23 +178,37 @@ struct Deciding<'s, J> {
     subject: Subject<'s>,
     applying: Applying,
     now: Timestamp,
+    tell: &'s F,
 }
 
-impl<'s, J> Deciding<'s, J> {
+impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
+    /// An answer about this subject, with nothing else in it yet.
+    fn answer(&self) -> Answer<'s> {
+        Answer {
+            principal: Some(PrincipalView { state: self.state, subject: self.subject }),
+            key: self.subject.key.map(KeyFacts::from),
+            ..Answer::new(self.state.revision, self.gate.next_decision())
+        }
+    }
+
+    fn tell(&self, answer: &Answer<'_>) -> Step<R> {
+        Step::Done((self.tell)(answer))
+    }
+
     /// Refuses, and adds what the budgets would have said, as far as it is known in memory.
-    fn refuse(&self, mut denials: Vec<Denial<'s>>, cost: &Cost<'_>) -> Step<'s> {
-        let mut locked = Locked::lock(self.state, &self.applying);
-        let mut budgets = Budgets::new();
-        locked.each(self.now, |_, row, account| {
+    fn refuse(&self, mut denials: Vec<Denial<'s>>, cost: &Cost<'_>) -> Step<R> {
+        let mut answer = self.answer();
+        Locked::lock(self.state, &self.applying).each(self.now, |_, row, account| {
             if account.slice != 0 {
-                let amount = amount_of(row.budget.unit, &cost.usage, cost.nanos);
+                let amount = amount_of(row.terms.unit, &cost.usage, cost.nanos);
                 if self.room(row, account, amount) == Room::Short {
                     denials.push(shortage(row, account, amount));
                 }
-                budgets.push(view(row, account, AsRef::as_ref));
+                answer.budgets.push(view(row, account, AsRef::as_ref));
             }
         });
-        Step::Done(Answer { budgets, ..refused(self.state, Some(&self.subject), denials) })
+        answer.denials = denials;
+        self.tell(&answer)
     }
 
     fn seconds(&self) -> i64 {
@@ -208,27 +216,26 @@ impl<'s, J> Deciding<'s, J> {
     }
 
     fn room(&self, row: &BudgetRow, account: &Account, amount: i64) -> Room {
-        let limit = row.budget.hard.then_some(row.budget.limit);
+        let limit = row.terms.hard.then_some(row.terms.limit);
         account.room(amount, self.seconds(), limit, self.now)
     }
 
     /// Holds on all budgets, or refuses, or says what the database must be asked for.
-    fn hold(&self, cost: Cost<'s>) -> Result<Step<'s>, GateError> {
+    fn hold(&self, mut cost: Cost<'s>) -> Result<Step<R>, GateError> {
         let (spread, request) = self.request_fingerprints();
         // Held from the look for an earlier hold of the request until this one is in: the same request twice at once
         // makes one hold.
-        let mut shard = (self.asked.mode != Mode::CheckOnly).then(|| self.gate.holds.shard_of_request(spread));
+        let shard = (self.asked.mode != Mode::CheckOnly).then(|| self.gate.holds.shard_of_request(spread));
         if let Some((at, known)) = shard.as_ref().and_then(|shard| shard.by_request(request)) {
             if known.body != self.body_fingerprint() {
                 return Err(GateError::IdempotencyConflict("request_id"));
             }
-            let (at, known) = (at, known.clone());
+            let known = known.clone();
             drop(shard);
-            return Ok(Step::Done(self.again(at, &known)));
+            return Ok(self.again(at, known));
         }
         let mut locked = Locked::lock(self.state, &self.applying);
         let mut warnings = Vec::new();
-        let mut cost = cost;
         let mut short = self.shortages(&mut locked, &cost)?;
         if self.asked.mode == Mode::Clamp && !short.wants.is_empty() {
             // What there is to clamp to is known only when the database has been asked.
@@ -240,8 +247,10 @@ impl<'s, J> Deciding<'s, J> {
             short = self.shortages(&mut locked, &cost)?;
         }
         if !short.denials.is_empty() {
-            let budgets = self.views(&mut locked);
-            return Ok(Step::Done(Answer { budgets, ..refused(self.state, Some(&self.subject), short.denials) }));
+            let mut answer = self.answer();
+            self.put_budgets(&mut answer, locked);
+            answer.denials = short.denials;
+            return Ok(self.tell(&answer));
         }
         if !short.wants.is_empty() {
             return Ok(Step::Cold(short.wants));
@@ -249,14 +258,14 @@ impl<'s, J> Deciding<'s, J> {
         if shard.as_ref().is_some_and(|shard| shard.is_full()) {
             return Err(GateError::Overloaded);
         }
-        Ok(Step::Done(self.admit(shard.as_deref_mut(), locked, request, &cost, warnings)))
+        Ok(self.admit(shard, locked, request, &cost, warnings))
     }
 
     fn shortages(&self, locked: &mut Locked<'s>, cost: &Cost<'_>) -> Result<Shortages<'s>, GateError> {
         let mut found = Shortages::default();
         let mut overflow = false;
         locked.each(self.now, |at, row, account| {
-            let amount = amount_of(row.budget.unit, &cost.usage, cost.nanos);
+            let amount = amount_of(row.terms.unit, &cost.usage, cost.nanos);
             overflow |= account.total_spent().checked_add(account.total_held()).is_none();
             match self.room(row, account, amount) {
                 Room::Enough => {}
@@ -286,11 +295,11 @@ impl<'s, J> Deciding<'s, J> {
         }
         let mut output = cost.usage.output;
         locked.each(self.now, |_, row, account| {
-            if !row.budget.hard {
+            if !row.terms.hard {
                 return;
             }
-            let left = account.left(row.budget.limit);
-            let affordable = match row.budget.unit {
+            let left = account.left(row.terms.limit);
+            let affordable = match row.terms.unit {
                 Unit::Usd => cost.price.and_then(|price| price.affordable_output(&cost.usage, Nanos(left))),
                 Unit::Tokens => Some(left - cost.usage.all_input()),
                 Unit::Requests => None,
@@ -302,18 +311,19 @@ impl<'s, J> Deciding<'s, J> {
 
     fn admit(
         &self,
-        shard: Option<&mut Shard>,
+        shard: Option<MutexGuard<'_, Shard>>,
         mut locked: Locked<'s>,
         request: u128,
         cost: &Cost<'_>,
-        mut warnings: Vec<Warning<'s>>,
-    ) -> Answer<'s> {
+        warnings: Vec<Warning<'s>>,
+    ) -> Step<R> {
+        let mut answer = self.answer();
+        answer.warnings = warnings;
         let mut lines = Lines::new();
-        let mut budgets = Budgets::new();
         let holds = shard.is_some();
         locked.each(self.now, |at, row, account| {
-            let amount = amount_of(row.budget.unit, &cost.usage, cost.nanos);
             if holds {
+                let amount = amount_of(row.terms.unit, &cost.usage, cost.nanos);
                 account.hold(amount);
                 lines.push(Line { budget: at, period: account.period, slice: account.slice, amount });
                 if account.is_low() {
@@ -323,15 +333,15 @@ impl<'s, J> Deciding<'s, J> {
             }
             let shown = view(row, account, AsRef::as_ref);
             if !shown.hard && shown.spent.saturating_add(shown.held) > shown.limit {
-                warnings.push(Warning::SoftLimitExceeded(shown.name));
+                answer.warnings.push(Warning::SoftLimitExceeded(shown.name));
             }
-            budgets.push(shown);
+            answer.budgets.push(shown);
         });
         drop(locked);
         if cost.unknown {
-            warnings.push(Warning::PriceUnknown);
+            answer.warnings.push(Warning::PriceUnknown);
         }
-        let hold = shard.map(|shard| {
+        if let Some(mut shard) = shard {
             let hold = Hold {
                 request,
                 body: self.body_fingerprint(),
@@ -344,50 +354,38 @@ impl<'s, J> Deciding<'s, J> {
                 ending: false,
             };
             let at = shard.insert(hold.clone());
-            self.hold_view(at, &hold)
-        });
-        Answer { hold, budgets, warnings, ..refused(self.state, Some(&self.subject), Vec::new()) }
+            drop(shard);
+            answer.hold = Some(self.hold_view(at, hold));
+        }
+        self.tell(&answer)
     }
 
-    /// Where every budget stands.
-    fn views(&self, locked: &mut Locked<'s>) -> Budgets<'s> {
-        let mut budgets = Budgets::new();
-        locked.each(self.now, |_, row, account| budgets.push(view(row, account, AsRef::as_ref)));
-        budgets
+    /// Adds where every budget stands.
+    fn put_budgets(&self, answer: &mut Answer<'s>, mut locked: Locked<'s>) {
+        locked.each(self.now, |_, row, account| answer.budgets.push(view(row, account, AsRef::as_ref)));
     }
 
     /// The answer to a request that was answered before and whose hold lives.
-    fn again(&self, at: HoldRef, known: &Hold) -> Answer<'s> {
-        let budgets = self.views(&mut Locked::lock(self.state, &self.applying));
-        let hold = Some(self.hold_view(at, known));
-        Answer { hold, budgets, ..refused(self.state, Some(&self.subject), Vec::new()) }
+    fn again(&self, at: HoldRef, known: Hold) -> Step<R> {
+        let mut answer = self.answer();
+        self.put_budgets(&mut answer, Locked::lock(self.state, &self.applying));
+        answer.hold = Some(self.hold_view(at, known));
+        self.tell(&answer)
     }
 
-    fn hold_view(&self, at: HoldRef, hold: &Hold) -> HoldView<'s> {
-        let row = |line: &Line| self.state.budgets.at(line.budget);
-        let usd = hold.lines.iter().filter(|line| row(line).budget.unit == Unit::Usd).map(|line| line.amount).max();
-        let claims = HoldClaims {
-            boot: self.gate.boot,
-            hold: at,
-            caller: self.caller,
-            owner: self.subject.owner.principal,
-            key: self.subject.key.map_or(KeyId::from_bits(0), super::key_table::KeyRow::id),
-            workspace: self.subject.workspace.map_or(WorkspaceId::from_bits(0), |workspace| workspace.id),
-            project: self.subject.project.map_or(ProjectId::from_bits(0), |project| project.id),
-            price: hold.price,
-            issued: hold.issued,
-            expires: hold.expires,
-            usd: usd.unwrap_or_default(),
-            provider: self.asked.provider.into(),
-            model: self.asked.model.into(),
-            end_user: self.asked.end_user.into(),
-            lines: hold.lines.iter().map(|line| (line.slice, line.amount)).collect(),
-        };
+    fn hold_view(&self, at: HoldRef, hold: Hold) -> HoldView<'s> {
         HoldView {
-            token: self.gate.hold_key.sign(&claims),
-            amounts: hold.lines.iter().map(|line| (&*row(line).name, row(line).budget.unit, line.amount)).collect(),
             expires: hold.expires,
             granted_output: hold.granted_output,
+            at,
+            issued: hold.issued,
+            price: hold.price,
+            lines: hold.lines,
+            whose: PrincipalView { state: self.state, subject: self.subject },
+            asked: self.asked,
+            caller: self.caller,
+            boot: self.gate.boot,
+            key: &self.gate.hold_key,
         }
     }
 
@@ -395,7 +393,7 @@ impl<'s, J> Deciding<'s, J> {
     fn request_fingerprints(&self) -> (u128, u128) {
         let asked = self.asked;
         if asked.request_id.is_empty() {
-            let spread = self.gate.holds.fingerprint((self.now, self.subject.owner.principal, asked.model));
+            let spread = self.gate.holds.fingerprint((self.now, self.subject.owner.principal(), asked.model));
             return (spread.into(), 0);
         }
         let half = |salt: u8| u128::from(self.gate.holds.fingerprint((salt, self.caller, asked.request_id)));
@@ -405,9 +403,9 @@ impl<'s, J> Deciding<'s, J> {
 
     fn body_fingerprint(&self) -> u64 {
         let asked = self.asked;
-        let key = self.subject.key.map(super::key_table::KeyRow::id);
+        let key = self.subject.key.map(KeyRow::id);
         self.gate.holds.fingerprint((
-            (key, self.subject.owner.principal, asked.client_ip, asked.origin, asked.permission, asked.provider),
+            (key, self.subject.owner.principal(), asked.client_ip, asked.origin, asked.permission, asked.provider),
             (asked.model, asked.endpoint, asked.environment, asked.project, asked.end_user, asked.estimate),
             (asked.cost.map(|cost| cost.0), asked.mode, asked.ttl),
         ))
@@ -422,7 +420,7 @@ struct Shortages<'s> {
 }
 
 fn shortage<'s>(row: &'s BudgetRow, account: &Account, amount: i64) -> Denial<'s> {
-    let code = match (row.budget.credit, row.budget.unit) {
+    let code = match (row.budget.credit, row.terms.unit) {
         (true, _) => DenialCode::CreditExhausted,
         (false, Unit::Requests) => DenialCode::QuotaExhausted,
         (false, _) => DenialCode::BudgetExhausted,

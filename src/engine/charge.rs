@@ -6,18 +6,19 @@ use smallvec::SmallVec;
 
 use super::{
     Gate,
+    answer::BudgetView,
     authorize::amount_of,
     error::GateError,
     grants::Want,
     hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
     journal::{Entry, GrantAsk, Journal, Orphan, Outcome, Posting},
-    question::BudgetView,
-    state::State,
+    key_table::NO_INDEX,
+    state::{Place, State},
     subject::{Subject, principal_text},
 };
 use crate::domain::{
-    bindings::{Principal, Scope},
+    bindings::Principal,
     money::{Nanos, Unit},
     names::KeyName,
     permission::Permission,
@@ -222,8 +223,8 @@ impl<J: Journal> Gate<J> {
             None => {
                 for index in state.applying(&basis.subject, &basis.end_user) {
                     let row = state.budgets.at(index);
-                    let period = row.budget.window.period(at);
-                    let amount = amount_of(row.budget.unit, &asked.usage, cost);
+                    let period = row.terms.window.period(at);
+                    let amount = amount_of(row.terms.unit, &asked.usage, cost);
                     post(&state, index, period, amount, 0, now, &mut prepared);
                 }
             }
@@ -240,27 +241,30 @@ impl<J: Journal> Gate<J> {
     ) -> Result<Basis<'s>, GateError> {
         let forbidden = GateError::Forbidden(Permission::GateCharge);
         let caller_row = state.find_actor(caller).ok_or(forbidden.clone())?;
-        let may = |scope: Scope| state.may(caller_row, Permission::GateCharge, scope);
+        let may = |place: Place| state.may(caller_row, Permission::GateCharge, place);
         let subject = match (&asked.subject, &claims) {
             (ChargeSubject::Hold(_), Some(claims)) => subject_of(state, claims)?,
             (ChargeSubject::Hold(_), None) => return Err(GateError::HoldToken("is missing")),
             (ChargeSubject::ApiKey(text), _) => {
-                let row = state
-                    .find_key(text, &self.pepper, caller_row)
-                    .map_err(|_| GateError::NotFound("the API key".to_owned()))?;
+                let unknown = || GateError::NotFound("the API key".to_owned());
+                let row = state.find_key(text, &self.pepper).map_err(|_| unknown())?;
+                let place = state.key_place(row);
+                if !may(place) && !state.may(caller_row, Permission::GateAuthorize, place) {
+                    return Err(unknown());
+                }
                 state.subject_of_key(row)
             }
             (ChargeSubject::Key(name), _) => {
                 let unknown = || GateError::NotFound(name.to_string());
                 let row = state.keys.by_id(name.key).ok_or_else(unknown)?;
                 let subject = state.subject_of_key(row);
-                if subject.key_name() != name.to_string() || !may(state.key_scope(row)) {
+                if subject.key_name() != name.to_string() || !may(state.key_place(row)) {
                     return Err(unknown());
                 }
                 subject
             }
         };
-        if !may(subject.scope()) {
+        if !may(subject.place) {
             return Err(forbidden);
         }
         let subject = subject.tagged(state, &asked.project).ok_or_else(|| GateError::Invalid {
@@ -297,9 +301,9 @@ impl<J: Journal> Gate<J> {
             let mut held_usd = 0;
             for line in &mut hold.lines {
                 let row = state.budgets.at(line.budget);
-                let amount = amount_of(row.budget.unit, &asked.usage, cost);
+                let amount = amount_of(row.terms.unit, &asked.usage, cost);
                 let moved = if asked.last { line.amount } else { amount.min(line.amount) };
-                if row.budget.unit == Unit::Usd {
+                if row.terms.unit == Unit::Usd {
                     held_usd = held_usd.max(moved);
                 }
                 line.amount -= moved;
@@ -320,7 +324,7 @@ impl<J: Journal> Gate<J> {
         for (slice, held) in &claims.lines {
             let Some(orphan) = located.iter().find(|orphan| orphan.slice == *slice) else { continue };
             let Some(index) = state.budgets.find(orphan.budget.bits()) else { continue };
-            let amount = amount_of(state.budgets.at(index).budget.unit, &asked.usage, cost);
+            let amount = amount_of(state.budgets.at(index).terms.unit, &asked.usage, cost);
             if ended {
                 post(state, index, orphan.period, amount, 0, now, prepared);
             } else {
@@ -336,7 +340,7 @@ impl<J: Journal> Gate<J> {
 fn post(state: &State, index: u32, period: Period, amount: i64, moved: i64, now: Timestamp, prepared: &mut Prepared) {
     let row = state.budgets.at(index);
     let mut accounts = row.accounts.lock();
-    let account = accounts.of(row.budget.window, period, now);
+    let account = accounts.of(row.terms.window, period, now);
     let reserved = account.hold_up_to((amount - moved).max(0));
     let in_slice = amount.min(moved + reserved);
     prepared.taken.push(Taken { budget: index, period, moved, reserved });
@@ -344,7 +348,7 @@ fn post(state: &State, index: u32, period: Period, amount: i64, moved: i64, now:
         budget: row.budget.id,
         period,
         slice: account.slice,
-        usd: row.budget.unit == Unit::Usd,
+        usd: row.terms.unit == Unit::Usd,
         in_slice,
         beyond: amount - in_slice,
     });
@@ -362,13 +366,13 @@ fn post_orphan(
 ) {
     let row = state.budgets.at(index);
     // The account must be there when the charge is durable.
-    row.accounts.lock().of(row.budget.window, orphan.period, now);
+    row.accounts.lock().of(row.terms.window, orphan.period, now);
     prepared.taken.push(Taken { budget: index, period: orphan.period, moved: 0, reserved: 0 });
     prepared.entry.postings.push(Posting {
         budget: orphan.budget,
         period: orphan.period,
         slice: orphan.slice,
-        usd: row.budget.unit == Unit::Usd,
+        usd: row.terms.unit == Unit::Usd,
         in_slice,
         beyond: amount - in_slice,
     });
@@ -377,13 +381,23 @@ fn post_orphan(
 /// Whose call a hold was made for.
 fn subject_of<'s>(state: &'s State, claims: &OwnClaims) -> Result<Subject<'s>, GateError> {
     let unknown = || GateError::HoldToken("speaks of something that does not exist any more");
-    let project = state.projects.get(claims.project.bits());
-    if let Some(row) = state.keys.by_id(claims.key) {
-        return Ok(Subject { project, ..state.subject_of_key(row) });
-    }
-    let owner = state.find_actor(claims.owner).ok_or_else(unknown)?;
-    let workspace = state.workspaces.get(claims.workspace.bits());
-    Ok(Subject { tenant: state.tenants.at(owner.tenant), workspace, project, owner, key: None })
+    let subject = match state.keys.by_id(claims.key) {
+        Some(row) => state.subject_of_key(row).without_project(),
+        None => {
+            let owner = state.find_actor(claims.owner).ok_or_else(unknown)?;
+            let workspace = state.workspaces.find(claims.workspace.bits());
+            Subject {
+                tenant: state.tenants.at(owner.tenant),
+                workspace: workspace.map(|at| state.workspaces.at(at)),
+                project: None,
+                owner,
+                key: None,
+                place: Place { tenant: owner.tenant, workspace: workspace.unwrap_or(NO_INDEX), project: NO_INDEX },
+            }
+        }
+    };
+    let project = state.projects.find(claims.project.bits());
+    Ok(project.map_or(subject, |at| subject.within(state, at)))
 }
 
 /// What a charge costs, and by which price; 0 for none.
@@ -421,7 +435,7 @@ fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos
         workspace: basis.subject.workspace.map(|workspace| workspace.id.to_string()).unwrap_or_default(),
         project: basis.subject.project.map(|project| project.id.to_string()).unwrap_or_default(),
         key: basis.subject.key.map(|key| key.id().to_string()).unwrap_or_default(),
-        owner: principal_text(basis.subject.owner.principal),
+        owner: principal_text(basis.subject.owner.principal()),
         caller: principal_text(caller),
         end_user: basis.end_user.clone(),
         provider: or(&asked.served_provider, claims.map(|claims| &*claims.provider)),

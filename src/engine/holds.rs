@@ -2,10 +2,12 @@
 //!
 //! A reference names a slot and its generation, so that finding a hold costs one index and a settled one is never taken
 //! for another. Ends are kept in a wheel of seconds: putting in, taking out and extending cost the same at any number.
+//! What the wheel says of a hold that was settled or extended is passed over when its second comes: until then it costs
+//! eight bytes.
 
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
@@ -14,7 +16,6 @@ use crate::domain::{time::Timestamp, window::Period};
 const SHARDS: usize = 64;
 /// Seconds of the wheel: more than the longest hold and its grace together.
 const WHEEL: i64 = 2048;
-const NONE: u32 = u32::MAX;
 
 /// Most holds that a server keeps; past that it refuses, rather than run out of memory.
 pub const MAX_HOLDS: usize = 8_000_000;
@@ -93,8 +94,10 @@ pub struct Shard {
     grace_secs: i64,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_request: HashMap<u128, u32>,
-    wheel: Vec<u32>,
+    /// Slots by the fingerprints of their requests, which spread well enough to be their own hashes.
+    by_request: HashTable<u32>,
+    /// Slot and generation of what ends in a second.
+    wheel: Vec<Vec<(u32, u32)>>,
     /// The last second that was swept.
     swept: i64,
     count: usize,
@@ -102,10 +105,13 @@ pub struct Shard {
 
 struct Slot {
     generation: u32,
+    /// When it leaves.
     second: i64,
-    before: u32,
-    after: u32,
     hold: Option<Hold>,
+}
+
+const fn hash_of(request: u128) -> u64 {
+    (request >> 64) as u64
 }
 
 impl Holds {
@@ -118,8 +124,8 @@ impl Holds {
                 grace_secs,
                 slots: Vec::new(),
                 free: Vec::new(),
-                by_request: HashMap::new(),
-                wheel: vec![NONE; bucket_of(-1) + 1],
+                by_request: HashTable::new(),
+                wheel: vec![Vec::new(); bucket_of(-1) + 1],
                 swept: second_of(now),
                 count: 0,
             })
@@ -153,10 +159,7 @@ impl Holds {
     /// Takes out every hold whose end and grace have passed.
     pub fn expire(&self, now: Timestamp, mut each: impl FnMut(Hold)) {
         for shard in &self.shards {
-            let mut shard = shard.lock();
-            while let Some(hold) = shard.pop_expired(now) {
-                each(hold);
-            }
+            shard.lock().expire(now, &mut each);
         }
     }
 
@@ -179,7 +182,8 @@ impl Shard {
     /// The hold that a request made, if it lives; none for 0.
     #[must_use]
     pub fn by_request(&self, request: u128) -> Option<(HoldRef, &Hold)> {
-        let slot = *self.by_request.get(&request)?;
+        let made = |slot: &u32| self.slots[*slot as usize].hold.as_ref().is_some_and(|hold| hold.request == request);
+        let slot = *self.by_request.find(hash_of(request), made).filter(|_| request != 0)?;
         let entry = &self.slots[slot as usize];
         Some((HoldRef::new(self.index, slot, entry.generation), entry.hold.as_ref()?))
     }
@@ -198,19 +202,20 @@ impl Shard {
 
     /// Puts a hold in.
     pub fn insert(&mut self, hold: Hold) -> HoldRef {
-        let request = hold.request;
-        let second = self.leaves_at(hold.expires);
+        let (request, second) = (hold.request, self.leaves_at(hold.expires));
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, second: 0, before: NONE, after: NONE, hold: None });
+            self.slots.push(Slot { generation: 0, second: 0, hold: None });
             // `is_full` keeps the number of slots far below 2^26.
-            u32::try_from(self.slots.len() - 1).unwrap_or(NONE)
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots[slot as usize].hold = Some(hold);
         self.count += 1;
         if request != 0 {
-            self.by_request.insert(request, slot);
+            let slots = &self.slots;
+            let rehash = |slot: &u32| slots[*slot as usize].hold.as_ref().map_or(0, |hold| hash_of(hold.request));
+            self.by_request.insert_unique(hash_of(request), slot, rehash);
         }
-        self.link(slot, second);
+        self.leave(slot, second);
         HoldRef::new(self.index, slot, self.slots[slot as usize].generation)
     }
 
@@ -218,17 +223,15 @@ impl Shard {
     pub fn remove(&mut self, at: HoldRef) -> Option<Hold> {
         self.get(at)?;
         // The generation is checked above, and slots are numbered in 26 bits.
-        self.take(u32::try_from(at.slot()).unwrap_or(NONE))
+        self.take(u32::try_from(at.slot()).unwrap_or(u32::MAX))
     }
 
     /// Lets a hold end later. Never earlier.
     pub fn extend(&mut self, at: HoldRef, expires: Timestamp) {
         let second = self.leaves_at(expires);
-        let slot = u32::try_from(at.slot()).unwrap_or(NONE);
         if let Some(hold) = self.get(at).filter(|hold| hold.expires < expires) {
             hold.expires = expires;
-            self.unlink(slot);
-            self.link(slot, second);
+            self.leave(u32::try_from(at.slot()).unwrap_or(u32::MAX), second);
         }
     }
 
@@ -236,68 +239,47 @@ impl Shard {
         (second_of(expires) + 1 + self.grace_secs).max(self.swept + 1)
     }
 
+    /// Notes when what a slot holds leaves; what was noted before no longer counts.
+    fn leave(&mut self, slot: u32, second: i64) {
+        let entry = &mut self.slots[slot as usize];
+        entry.second = second;
+        self.wheel[bucket_of(second)].push((slot, entry.generation));
+    }
+
     fn take(&mut self, slot: u32) -> Option<Hold> {
-        self.unlink(slot);
         let entry = &mut self.slots[slot as usize];
         let hold = entry.hold.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot);
         self.count -= 1;
-        // A later hold of the same request may have taken the name over.
-        if hold.request != 0 && self.by_request.get(&hold.request) == Some(&slot) {
-            self.by_request.remove(&hold.request);
+        if hold.request != 0
+            && let Ok(known) = self.by_request.find_entry(hash_of(hold.request), |at| *at == slot)
+        {
+            known.remove();
         }
         Some(hold)
     }
 
-    fn pop_expired(&mut self, now: Timestamp) -> Option<Hold> {
+    fn expire(&mut self, now: Timestamp, each: &mut impl FnMut(Hold)) {
         let until = second_of(now);
         // After a long pause one turn of the wheel sees everything.
-        self.swept = self.swept.max(until - WHEEL);
-        while self.swept < until {
-            let mut slot = self.wheel[bucket_of(self.swept + 1)];
-            while slot != NONE {
+        for second in self.swept.max(until - WHEEL) + 1..=until {
+            for (slot, generation) in std::mem::take(&mut self.wheel[bucket_of(second)]) {
                 let entry = &self.slots[slot as usize];
-                let (second, after) = (entry.second, entry.after);
-                let busy = entry.hold.as_ref().is_some_and(|hold| hold.pending > 0);
-                if second <= until && busy {
+                let is_current = entry.generation == generation && bucket_of(entry.second) == bucket_of(second);
+                let Some(hold) = entry.hold.as_ref().filter(|_| is_current) else { continue };
+                if entry.second > until {
+                    // Of a later turn of the wheel.
+                    self.wheel[bucket_of(second)].push((slot, generation));
+                } else if hold.pending > 0 {
                     // A charge on its way still decides what becomes of it: look again a second later.
-                    self.unlink(slot);
-                    self.link(slot, until + 1);
-                } else if second <= until {
-                    return self.take(slot);
+                    self.leave(slot, until + 1);
+                } else if let Some(hold) = self.take(slot) {
+                    each(hold);
                 }
-                slot = after;
             }
-            self.swept += 1;
         }
-        None
-    }
-
-    fn link(&mut self, slot: u32, second: i64) {
-        let bucket = bucket_of(second);
-        let first = self.wheel[bucket];
-        if first != NONE {
-            self.slots[first as usize].before = slot;
-        }
-        let entry = &mut self.slots[slot as usize];
-        entry.second = second;
-        entry.before = NONE;
-        entry.after = first;
-        self.wheel[bucket] = slot;
-    }
-
-    fn unlink(&mut self, slot: u32) {
-        let entry = &self.slots[slot as usize];
-        let (before, after, bucket) = (entry.before, entry.after, bucket_of(entry.second));
-        if before == NONE {
-            self.wheel[bucket] = after;
-        } else {
-            self.slots[before as usize].after = after;
-        }
-        if after != NONE {
-            self.slots[after as usize].before = before;
-        }
+        self.swept = self.swept.max(until);
     }
 }
 

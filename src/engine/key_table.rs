@@ -1,9 +1,6 @@
 //! API keys in memory, a million and more: a compact row each, found by public id or by id.
 
-use std::hash::BuildHasher;
-
-use hashbrown::{DefaultHashBuilder, HashTable};
-
+use super::key_index::KeyIndex;
 use crate::domain::{
     id::KeyId,
     key_secret::{KeyHash, PublicId},
@@ -12,8 +9,6 @@ use crate::domain::{
 
 /// Rows are kept in chunks, so that growing never copies them all.
 const CHUNK: usize = 4096;
-/// The indexes are split, so that growing one never holds a decision up for long.
-const SPLIT: usize = 64;
 /// Stands for "none" in a row.
 pub const NO_INDEX: u32 = u32::MAX;
 
@@ -71,37 +66,9 @@ impl KeyRow {
 pub struct KeyTable {
     chunks: Vec<Vec<KeyRow>>,
     len: usize,
-    by_public_id: Index,
-    by_id: Index,
+    by_public_id: KeyIndex,
+    by_id: KeyIndex,
     rules: Vec<Allowlist>,
-}
-
-#[derive(Default)]
-struct Index {
-    parts: Vec<HashTable<u32>>,
-    hasher: DefaultHashBuilder,
-}
-
-impl Index {
-    fn find<Q: std::hash::Hash>(&self, key: Q, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
-        let part = self.parts.get(part_of(hash))?;
-        part.find(hash, |at| is(*at)).copied()
-    }
-
-    fn insert<Q: std::hash::Hash>(&mut self, key: Q, at: u32, key_of: impl Fn(u32) -> Q) {
-        if self.parts.is_empty() {
-            self.parts.resize_with(SPLIT, HashTable::new);
-        }
-        let hash = self.hasher.hash_one(key);
-        let hasher = &self.hasher;
-        self.parts[part_of(hash)].insert_unique(hash, at, |at| hasher.hash_one(key_of(*at)));
-    }
-}
-
-const fn part_of(hash: u64) -> usize {
-    // The table itself uses the other bits.
-    (hash >> 20) as usize % SPLIT
 }
 
 impl KeyTable {
@@ -165,9 +132,8 @@ impl KeyTable {
             last.push(row);
         }
         self.len += 1;
-        let Self { chunks, by_public_id, by_id, .. } = self;
-        by_public_id.insert(public_id, at, |at| chunks[at as usize / CHUNK][at as usize % CHUNK].public_id);
-        by_id.insert(id, at, |at| chunks[at as usize / CHUNK][at as usize % CHUNK].id);
+        self.by_public_id.insert(public_id, at);
+        self.by_id.insert(id, at);
     }
 
     /// Notes whether a budget limits a key.

@@ -25,6 +25,7 @@ use crate::domain::{
 };
 
 pub mod accounts;
+pub mod answer;
 pub mod apply;
 mod authorize;
 pub mod charge;
@@ -33,6 +34,7 @@ pub mod grants;
 pub mod hold_token;
 pub mod holds;
 pub mod journal;
+mod key_index;
 pub mod key_table;
 pub mod question;
 mod settle;
@@ -41,6 +43,7 @@ pub mod subject;
 pub mod tokens;
 pub mod writer;
 
+use answer::{Answer, DecisionId};
 use apply::ApplyError;
 use authorize::Step;
 use error::GateError;
@@ -48,7 +51,7 @@ use grants::{GrantQueue, Grants};
 use hold_token::HoldKey;
 use holds::Holds;
 use journal::Journal;
-use question::{Answer, DecisionId, Question};
+use question::Question;
 use state::State;
 use writer::{ChargeQueue, Charges};
 
@@ -135,13 +138,13 @@ impl<J: Journal> Gate<J> {
         caller: Principal,
         asked: &Question<'_>,
         now: Timestamp,
-        tell: impl FnOnce(&Answer<'_>) -> R + Send,
+        tell: impl Fn(&Answer<'_>) -> R + Send + Sync,
     ) -> Result<R, GateError> {
         for _ in 0..TRIES {
             let wants = {
-                let state = self.read();
-                match self.decide(&state, caller, asked, now)? {
-                    Step::Done(answer) => return Ok(tell(&self.named(answer))),
+                let state = self.read_at(now);
+                match self.decide(&state, caller, asked, now, &tell)? {
+                    Step::Done(told) => return Ok(told),
                     Step::Cold(wants) => wants,
                 }
             };
@@ -159,19 +162,13 @@ impl<J: Journal> Gate<J> {
         caller: Principal,
         asked: &Question<'_>,
         now: Timestamp,
-        tell: impl FnOnce(&Answer<'_>) -> R,
+        tell: impl Fn(&Answer<'_>) -> R,
     ) -> Result<Option<R>, GateError> {
-        let state = self.read();
-        match self.decide(&state, caller, asked, now)? {
-            Step::Done(answer) => Ok(Some(tell(&self.named(answer)))),
+        let state = self.read_at(now);
+        match self.decide(&state, caller, asked, now, &tell)? {
+            Step::Done(told) => Ok(Some(told)),
             Step::Cold(_) => Ok(None),
         }
-    }
-
-    /// Gives a decision its name.
-    fn named<'s>(&self, answer: Answer<'s>) -> Answer<'s> {
-        let run = u64::try_from(self.boot.bits() & 0xffff_ffff_ffff_ffff).unwrap_or_default();
-        Answer { id: DecisionId { run, count: self.decisions.fetch_add(1, Ordering::Relaxed) }, ..answer }
     }
 
     /// Where a budget stands, from memory, or from the ledger when memory has not needed it yet.
@@ -213,7 +210,7 @@ impl<J: Journal> Gate<J> {
     pub async fn sweep(&self, now: Timestamp) -> Result<(), GateError> {
         let mut done = Vec::new();
         {
-            let state = self.read();
+            let state = self.read_at(now);
             self.holds.expire(now, |hold| {
                 for line in &hold.lines {
                     let mut accounts = state.budgets.at(line.budget).accounts.lock();
@@ -280,10 +277,27 @@ impl<J: Journal> Gate<J> {
 }
 
 impl<J> Gate<J> {
+    /// The name of a decision that is about to be told.
+    fn next_decision(&self) -> DecisionId {
+        let run = u64::try_from(self.boot.bits() & 0xffff_ffff_ffff_ffff).unwrap_or_default();
+        DecisionId { run, count: self.decisions.fetch_add(1, Ordering::Relaxed) }
+    }
+
     fn read(&self) -> ShardedLockReadGuard<'_, State> {
         // A panic while the lock was held for writing would leave a change half applied; changes do not panic, and a
         // server that refused everything from then on would be no better.
         self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The state without the bindings that have ended: a role is gone at its last moment, whatever can be reached then.
+    fn read_at(&self, now: Timestamp) -> ShardedLockReadGuard<'_, State> {
+        let state = self.read();
+        if !state.is_behind(now) {
+            return state;
+        }
+        drop(state);
+        self.write_state().end_bindings(now);
+        self.read()
     }
 
     fn write_state(&self) -> ShardedLockWriteGuard<'_, State> {

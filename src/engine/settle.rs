@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gate, authorize::view, charge::Prepared, question::BudgetView};
+use super::{Gate, answer::BudgetView, authorize::view, charge::Prepared};
 use crate::domain::time::Timestamp;
 
 impl<J> Gate<J> {
@@ -54,7 +54,7 @@ impl<J> Gate<J> {
         let shown = prepared.taken.iter().filter_map(|taken| {
             let row = state.budgets.at(taken.budget);
             let mut accounts = row.accounts.lock();
-            accounts.find(taken.period).filter(|_| !row.deleted).map(|account| view(row, account, Arc::clone))
+            accounts.find(taken.period).filter(|_| !row.terms.deleted).map(|account| view(row, account, Arc::clone))
         });
         shown.collect()
     }

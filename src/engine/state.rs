@@ -3,7 +3,7 @@
 //! Built only by [`super::apply`]. One reader-writer lock, split so that readers do not meet, guards the whole: a decision
 //! sees one state of it, and a change holds it for the microseconds that one record takes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -14,9 +14,12 @@ use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::Budget,
     id::{BindingId, BudgetId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
+    money::Unit,
     permission::{Permission, PermissionSet},
     prices::Price,
     role::Role,
+    time::Timestamp,
+    window::Window,
 };
 
 /// Records of one kind: by index, and by identity.
@@ -75,8 +78,45 @@ impl<T> Table<T> {
 
 /// Indexes of the budgets on one scope.
 pub type BudgetList = SmallVec<[u32; 2]>;
-/// Roles held, and where.
-pub type Roles = SmallVec<[(Scope, Role, BindingId); 2]>;
+/// Roles held, and where: one entry a binding.
+pub type Roles = SmallVec<[(Reach, Role); 2]>;
+
+/// Where a role holds: there and on everything below. By index: a decision asks for several roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everywhere.
+    Platform,
+    /// A tenant.
+    Tenant(u32),
+    /// A workspace.
+    Workspace(u32),
+    /// A project.
+    Project(u32),
+}
+
+/// Where a call is, by index; [`super::key_table::NO_INDEX`] where it is nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The tenant.
+    pub tenant: u32,
+    /// The workspace.
+    pub workspace: u32,
+    /// The project.
+    pub project: u32,
+}
+
+impl Reach {
+    /// Whether a role with this reach holds at a place.
+    #[must_use]
+    pub const fn covers(self, place: Place) -> bool {
+        match self {
+            Self::Platform => true,
+            Self::Tenant(at) => at == place.tenant,
+            Self::Workspace(at) => at == place.workspace,
+            Self::Project(at) => at == place.project,
+        }
+    }
+}
 
 /// A tenant.
 pub struct TenantRow {
@@ -136,11 +176,12 @@ pub struct TeamRow {
     pub budgets: BudgetList,
 }
 
-/// A person or a program.
+/// A person or a program. In whole cache lines, as [`BudgetRow`] is.
 #[derive(Clone)]
+#[repr(align(64))]
 pub struct ActorRow {
-    /// Identity.
-    pub principal: Principal,
+    id: [u8; 16],
+    is_program: bool,
     /// Index of their tenant.
     pub tenant: u32,
     /// Resource name.
@@ -155,18 +196,75 @@ pub struct ActorRow {
     pub budgets: BudgetList,
 }
 
-/// A budget.
+impl ActorRow {
+    /// Somebody without roles and budgets yet.
+    #[must_use]
+    pub fn new(principal: Principal, tenant: u32, name: Arc<str>, active: bool, teams: SmallVec<[u32; 4]>) -> Self {
+        let (is_program, bits) = match principal {
+            Principal::User(id) => (false, id.bits()),
+            Principal::ServiceAccount(id) => (true, id.bits()),
+        };
+        let id = bits.to_le_bytes();
+        Self { id, is_program, tenant, name, active, teams, roles: Roles::new(), budgets: BudgetList::new() }
+    }
+
+    /// Identity.
+    #[must_use]
+    pub const fn principal(&self) -> Principal {
+        let bits = u128::from_le_bytes(self.id);
+        if self.is_program {
+            Principal::ServiceAccount(ServiceAccountId::from_bits(bits))
+        } else {
+            Principal::User(UserId::from_bits(bits))
+        }
+    }
+}
+
+/// A budget. What every decision reads lies together, in whole cache lines: a decision looks at many that nobody has
+/// looked at lately.
+#[repr(C, align(64))]
 pub struct BudgetRow {
-    /// What it says.
-    pub budget: Budget,
+    /// What of its record every decision reads.
+    pub terms: Terms,
     /// Resource name.
     pub name: Arc<str>,
     /// Resource name of what it limits.
     pub scope_name: Arc<str>,
     /// What is left of it. Lock order: ascending index.
     pub accounts: Mutex<Accounts>,
+    /// The whole record.
+    pub budget: Box<Budget>,
+}
+
+impl BudgetRow {
+    /// Looks at both ends of the row, so that memory brings all of it.
+    pub fn touch(&self) {
+        std::hint::black_box((self.accounts.is_locked(), std::ptr::from_ref(&*self.budget)));
+    }
+}
+
+/// The terms of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Most that may be spent and held in a period.
+    pub limit: i64,
+    /// What it counts.
+    pub unit: Unit,
+    /// Over what span.
+    pub window: Window,
+    /// Whether it refuses, or only warns.
+    pub hard: bool,
     /// It has been deleted.
     pub deleted: bool,
+}
+
+impl Terms {
+    /// Those of a budget that is not deleted.
+    #[must_use]
+    pub const fn of(budget: &Budget) -> Self {
+        let Budget { limit, unit, window, hard, .. } = *budget;
+        Self { limit, unit, window, hard, deleted: false }
+    }
 }
 
 /// Everything.
@@ -188,6 +286,8 @@ pub struct State {
     pub service_accounts: Table<ActorRow>,
     /// Bindings, for when they go.
     pub bindings: HashMap<BindingId, Binding>,
+    /// When bindings end: those that do, soonest first.
+    pub ends: BTreeSet<(Timestamp, BindingId)>,
     /// API keys.
     pub keys: KeyTable,
     /// Budgets.
@@ -225,22 +325,33 @@ impl State {
         self.pack(principal).map(|packed| self.actor(packed))
     }
 
-    /// Every role that somebody holds on a scope, their own and their teams'.
-    pub fn roles_on<'a>(&'a self, actor: &'a ActorRow, scope: Scope) -> impl Iterator<Item = Role> + 'a {
+    /// What a scope is by index, if everything in it is known.
+    #[must_use]
+    pub fn reach(&self, scope: Scope) -> Option<Reach> {
+        Some(match scope {
+            Scope::Platform => Reach::Platform,
+            Scope::Tenant(id) => Reach::Tenant(self.tenants.find(id.bits())?),
+            Scope::Workspace(_, id) => Reach::Workspace(self.workspaces.find(id.bits())?),
+            Scope::Project(_, _, id) => Reach::Project(self.projects.find(id.bits())?),
+        })
+    }
+
+    /// Every role that somebody holds at a place, their own and their teams'.
+    pub fn roles_at<'a>(&'a self, actor: &'a ActorRow, place: Place) -> impl Iterator<Item = Role> + 'a {
         let teams = actor.teams.iter().flat_map(|team| self.teams.at(*team).roles.iter());
-        actor.roles.iter().chain(teams).filter(move |(at, ..)| at.covers(scope)).map(|(_, role, _)| *role)
+        actor.roles.iter().chain(teams).filter(move |(reach, _)| reach.covers(place)).map(|(_, role)| *role)
     }
 
-    /// Everything that somebody may do on a scope.
+    /// Everything that somebody may do at a place.
     #[must_use]
-    pub fn permissions_on(&self, actor: &ActorRow, scope: Scope) -> PermissionSet {
-        self.roles_on(actor, scope).fold(PermissionSet::NONE, |set, role| set.with(role.permissions()))
+    pub fn permissions_at(&self, actor: &ActorRow, place: Place) -> PermissionSet {
+        self.roles_at(actor, place).fold(PermissionSet::NONE, |set, role| set.with(role.permissions()))
     }
 
-    /// Whether somebody who is active, in an active tenant, holds a permission on a scope.
+    /// Whether somebody who is active, in an active tenant, holds a permission at a place.
     #[must_use]
-    pub fn may(&self, actor: &ActorRow, permission: Permission, scope: Scope) -> bool {
-        self.is_active(actor) && self.permissions_on(actor, scope).has(permission)
+    pub fn may(&self, actor: &ActorRow, permission: Permission, place: Place) -> bool {
+        self.is_active(actor) && self.permissions_at(actor, place).has(permission)
     }
 
     /// Whether somebody is active, in an active tenant.
@@ -264,7 +375,7 @@ impl State {
     #[must_use]
     pub fn budget(&self, id: BudgetId) -> Option<(u32, &BudgetRow)> {
         let at = self.budgets.find(id.bits())?;
-        Some((at, self.budgets.at(at))).filter(|(_, row)| !row.deleted)
+        Some((at, self.budgets.at(at))).filter(|(_, row)| !row.terms.deleted)
     }
 
     /// The indexes of somebody's teams, by identity; unknown ones are left out.

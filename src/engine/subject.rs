@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::{
+    answer::{Denial, DenialCode},
     key_table::{KeyRow, NO_INDEX},
-    question::{Credential, Denial, DenialCode, PrincipalView, Question},
-    state::{ActorRow, BudgetList, ProjectRow, State, TenantRow, WorkspaceRow},
+    question::{Credential, Question},
+    state::{ActorRow, BudgetList, Place, ProjectRow, State, TenantRow, WorkspaceRow},
 };
 use crate::domain::{
-    bindings::{Principal, Scope},
+    bindings::Principal,
     key_secret::{KeyHash, Pepper, Presented},
     keys::KeyState,
     permission::Permission,
-    role::Role,
     time::Timestamp,
 };
 
@@ -31,48 +31,46 @@ pub struct Subject<'s> {
     pub owner: &'s ActorRow,
     /// The key; none with an access token.
     pub key: Option<&'s KeyRow>,
+    /// The narrowest place that the call is in.
+    pub place: Place,
 }
 
 /// Indexes of budgets that apply to a call, widest scope first.
 pub type Applying = SmallVec<[u32; 8]>;
 
 impl State {
-    /// The key that a text is, if the caller may serve its tenant. An unknown id costs as much as a wrong secret.
+    /// The key that a text is. An unknown id costs as much as a wrong secret. Whether the caller may serve its tenant
+    /// is still to be asked.
     ///
     /// # Errors
     /// The denial that the caller is told.
-    pub fn find_key(&self, text: &str, pepper: &Pepper, caller: &ActorRow) -> Result<&KeyRow, DenialCode> {
+    pub fn find_key(&self, text: &str, pepper: &Pepper) -> Result<&KeyRow, DenialCode> {
         let presented = Presented::parse(text).ok_or(DenialCode::KeyMalformed)?;
         let found = self.keys.by_public_id(&presented.public_id);
         let stored = found.map_or(KeyHash([0; 32]), |row| row.hash);
         let genuine = pepper.verify(&presented, &stored);
-        let row = found.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)?;
-        let scope = self.key_scope(row);
-        if self.may(caller, Permission::GateAuthorize, scope) || self.may(caller, Permission::GateCharge, scope) {
-            Ok(row)
-        } else {
-            Err(DenialCode::KeyNotFound)
-        }
+        found.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)
     }
 
-    /// The workspace of a key, as a scope.
+    /// The workspace of a key, as a place.
     #[must_use]
-    pub fn key_scope(&self, row: &KeyRow) -> Scope {
-        let workspace = self.workspaces.at(row.workspace);
-        Scope::Workspace(self.tenants.at(workspace.tenant).id, workspace.id)
+    pub fn key_place(&self, row: &KeyRow) -> Place {
+        Place { tenant: self.workspaces.at(row.workspace).tenant, workspace: row.workspace, project: NO_INDEX }
     }
 
     /// Whose call it is when it is made with this key, with the project that the key has of its own.
     #[must_use]
     pub fn subject_of_key<'s>(&'s self, row: &'s KeyRow) -> Subject<'s> {
-        let workspace = self.workspaces.at(row.workspace);
-        Subject {
-            tenant: self.tenants.at(workspace.tenant),
-            workspace: Some(workspace),
-            project: (row.project != NO_INDEX).then(|| self.projects.at(row.project)),
+        let place = self.key_place(row);
+        let subject = Subject {
+            tenant: self.tenants.at(place.tenant),
+            workspace: Some(self.workspaces.at(row.workspace)),
+            project: None,
             owner: self.actor(row.owner),
             key: Some(row),
-        }
+            place,
+        };
+        if row.project == NO_INDEX { subject } else { subject.within(self, row.project) }
     }
 
     /// Whose call it is.
@@ -85,17 +83,17 @@ impl State {
         credential: Credential<'_>,
         pepper: &Pepper,
     ) -> Result<Subject<'_>, DenialCode> {
-        match credential {
-            Credential::ApiKey(text) => Ok(self.subject_of_key(self.find_key(text, pepper, caller)?)),
+        let subject = match credential {
+            Credential::ApiKey(text) => self.subject_of_key(self.find_key(text, pepper)?),
             Credential::Token(principal) => {
                 let owner = principal.and_then(|p| self.find_actor(p)).ok_or(DenialCode::KeyNotFound)?;
                 let tenant = self.tenants.at(owner.tenant);
-                if !self.may(caller, Permission::GateAuthorize, Scope::Tenant(tenant.id)) {
-                    return Err(DenialCode::KeyNotFound);
-                }
-                Ok(Subject { tenant, workspace: None, project: None, owner, key: None })
+                let place = Place { tenant: owner.tenant, workspace: NO_INDEX, project: NO_INDEX };
+                Subject { tenant, workspace: None, project: None, owner, key: None, place }
             }
-        }
+        };
+        let place = Place { project: NO_INDEX, ..subject.place };
+        if self.may(caller, Permission::GateAuthorize, place) { Ok(subject) } else { Err(DenialCode::KeyNotFound) }
     }
 
     /// Every budget that applies to a call, widest scope first.
@@ -119,24 +117,27 @@ impl State {
 }
 
 impl<'s> Subject<'s> {
+    /// The call in a project, by index.
+    #[must_use]
+    pub fn within(self, state: &'s State, project: u32) -> Self {
+        let place = Place { project, ..self.place };
+        Self { project: Some(state.projects.at(project)), place, ..self }
+    }
+
+    /// The call in no project.
+    #[must_use]
+    pub const fn without_project(self) -> Self {
+        let place = Place { project: NO_INDEX, ..self.place };
+        Self { project: None, place, ..self }
+    }
+
     /// Tags the call with a project of its workspace. `None`: there is no such project.
     #[must_use]
     pub fn tagged(self, state: &'s State, slug: &str) -> Option<Self> {
         if slug.is_empty() {
             return Some(self);
         }
-        let at = *self.workspace?.projects.get(slug)?;
-        Some(Self { project: Some(state.projects.at(at)), ..self })
-    }
-
-    /// The narrowest scope that the call is in.
-    #[must_use]
-    pub fn scope(&self) -> Scope {
-        match (self.workspace, self.project) {
-            (Some(workspace), Some(project)) => Scope::Project(self.tenant.id, workspace.id, project.id),
-            (Some(workspace), None) => Scope::Workspace(self.tenant.id, workspace.id),
-            (None, _) => Scope::Tenant(self.tenant.id),
-        }
+        Some(self.within(state, *self.workspace?.projects.get(slug)?))
     }
 
     /// Resource name of the key; empty without one.
@@ -145,25 +146,6 @@ impl<'s> Subject<'s> {
         match (self.workspace, self.key) {
             (Some(workspace), Some(key)) => format!("{}/keys/{}", workspace.name, key.id()),
             _ => String::new(),
-        }
-    }
-
-    /// For the caller to see.
-    #[must_use]
-    pub fn view(&self, state: &'s State) -> PrincipalView<'s> {
-        let mut roles: SmallVec<[Role; 4]> = state.roles_on(self.owner, self.scope()).collect();
-        roles.sort_unstable();
-        roles.dedup();
-        PrincipalView {
-            tenant: &self.tenant.name,
-            workspace: self.workspace.map(|workspace| &*workspace.name),
-            project: self.project.map(|project| &*project.name),
-            teams: self.owner.teams.iter().map(|team| &*state.teams.at(*team).name).collect(),
-            owner: self.owner.principal,
-            owner_name: &self.owner.name,
-            key: self.key.map(KeyRow::id),
-            environment: self.workspace.map(|workspace| &*workspace.environment),
-            roles,
         }
     }
 
@@ -218,7 +200,7 @@ impl<'s> Subject<'s> {
         {
             denials.push(denial(DenialCode::EnvironmentMismatch, &*workspace.name, &workspace.environment));
         }
-        let held = state.permissions_on(self.owner, self.scope());
+        let held = state.permissions_at(self.owner, self.place);
         if !held.has(asked.permission) {
             denials.push(denial(DenialCode::PermissionDenied, &*self.owner.name, asked.permission.as_str()));
         }

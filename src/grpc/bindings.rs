@@ -44,6 +44,7 @@ impl From<NamedBinding> for pb::Binding {
             member: named.member,
             scope: named.scope,
             create_time: Some(parse::to_wire(named.binding.created)),
+            expire_time: named.binding.expires.map(parse::to_wire),
         }
     }
 }
@@ -68,6 +69,7 @@ impl TryFrom<pb::CreateBindingRequest> for CreateBinding {
                 invalid("binding.member", "must be a name of a user, team or service account")
             })?,
             scope: scope(&binding.scope)?,
+            expires: binding.expire_time.map(|at| parse::timestamp("binding.expire_time", &at)).transpose()?,
         })
     }
 }

@@ -9,15 +9,24 @@ use tonic::{Request, Response, Status};
 
 use super::{
     gate_answers, gate_questions,
+    gate_reply::AuthorizeReply,
     layers::authn::Authenticated,
     parse::{self, FieldError},
     status,
 };
 use crate::{
     domain::{bindings::Principal, time::Clock},
-    engine::{Gate, charge::ChargeAnswer, error::GateError, journal::Journal, question::Answer, tokens::TokenKeys},
-    pb::tollreeve::v1::{self as pb, gate_service_server::GateService},
+    engine::{Gate, answer::Answer, charge::ChargeAnswer, error::GateError, journal::Journal, tokens::TokenKeys},
+    pb::tollreeve::v1 as pb,
 };
+
+/// The service as `build.rs` makes it for this server.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod generated {
+    include!(concat!(env!("OUT_DIR"), "/gate/tollreeve.v1.rs"));
+}
+
+use generated::gate_service_server::GateService;
 
 /// Most charges in a batch.
 const MAX_BATCH: usize = 1000;
@@ -83,15 +92,12 @@ impl From<ChargeFailure> for Status {
 
 #[tonic::async_trait]
 impl<J: Journal> GateService for GateServer<J> {
-    async fn authorize(
-        &self,
-        request: Request<pb::AuthorizeRequest>,
-    ) -> Result<Response<pb::AuthorizeResponse>, Status> {
+    async fn authorize(&self, request: Request<pb::AuthorizeRequest>) -> Result<Response<AuthorizeReply>, Status> {
         let caller = sidecar(&request)?;
         let now = self.clock.now();
         let message = request.into_inner();
         let asked = gate_questions::authorize(&message, &self.tokens, now)?;
-        let tell = |answer: &Answer<'_>| gate_answers::authorize(answer, now);
+        let tell = |answer: &Answer<'_>| AuthorizeReply::of(answer, now);
         let answer = match self.gate.authorize_warm(caller, &asked, now, tell) {
             Ok(None) => self.gate.authorize(caller, &asked, now, tell).await,
             Ok(Some(answer)) => Ok(answer),

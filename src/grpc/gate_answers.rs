@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::parse::to_wire;
 use crate::{
-    domain::{bindings::Principal, time::Timestamp},
+    domain::time::Timestamp,
     engine::{
+        answer::{BudgetView, Denial, DenialCode, Warning},
         charge::{ChargeAnswer, ChargeStatus},
-        question::{Answer, BudgetView, Denial, DenialCode, HoldView, PrincipalView, Warning},
     },
     pb::tollreeve::v1 as pb,
 };
@@ -41,28 +41,12 @@ impl From<DenialCode> for pb::DenialCode {
     }
 }
 
-/// The answer to Authorize.
-#[must_use]
-pub fn authorize(answer: &Answer<'_>, now: Timestamp) -> pb::AuthorizeResponse {
-    let decision = if answer.denials.is_empty() { pb::Decision::Allow } else { pb::Decision::Deny };
-    pb::AuthorizeResponse {
-        decision: decision.into(),
-        denials: answer.denials.iter().map(|denial| denial_message(denial, now)).collect(),
-        principal: answer.principal.as_ref().map(principal),
-        hold: answer.hold.as_ref().map(hold),
-        budgets: answer.budgets.iter().map(budget_state).collect(),
-        warnings: answer.warnings.iter().copied().map(warning).collect(),
-        key: answer.key.map(|facts| pb::KeyFacts {
-            expires_at: facts.expires.map(to_wire),
-            generation: 1,
-            retires_at: None,
-        }),
-        revision: answer.revision,
-        decision_id: answer.id.to_string(),
-    }
-}
+/// How many secrets a key has had: one, until keys are rotated.
+pub const GENERATION: i64 = 1;
 
-fn denial_message(denial: &Denial<'_>, now: Timestamp) -> pb::Denial {
+/// A reason for a refusal.
+#[must_use]
+pub fn denial(denial: &Denial<'_>, now: Timestamp) -> pb::Denial {
     let message = sentence(denial);
     let mut wire = pb::Denial {
         code: pb::DenialCode::from(denial.code).into(),
@@ -137,38 +121,6 @@ fn sentence(denial: &Denial<'_>) -> String {
     }
 }
 
-fn principal(view: &PrincipalView<'_>) -> pb::Principal {
-    let owner_name = view.owner_name.to_owned();
-    let key = |id| format!("{}/keys/{id}", view.workspace.unwrap_or_default());
-    pb::Principal {
-        tenant: view.tenant.to_owned(),
-        workspace: view.workspace.unwrap_or_default().to_owned(),
-        project: view.project.unwrap_or_default().to_owned(),
-        teams: view.teams.iter().map(ToString::to_string).collect(),
-        owner: Some(match view.owner {
-            Principal::User(_) => pb::principal::Owner::User(owner_name),
-            Principal::ServiceAccount(_) => pb::principal::Owner::ServiceAccount(owner_name),
-        }),
-        key: view.key.map(key).unwrap_or_default(),
-        environment: view.environment.unwrap_or_default().to_owned(),
-        roles: view.roles.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn hold(view: &HoldView<'_>) -> pb::Hold {
-    let amounts = view.amounts.iter().map(|(budget, unit, amount)| pb::HeldAmount {
-        budget: (*budget).to_owned(),
-        unit: pb::Unit::from(*unit).into(),
-        amount: *amount,
-    });
-    pb::Hold {
-        amounts: amounts.collect(),
-        token: Bytes::copy_from_slice(&view.token),
-        expires_at: Some(to_wire(view.expires)),
-        granted_output_tokens: view.granted_output,
-    }
-}
-
 /// Where a budget stands, as a message.
 #[must_use]
 pub fn budget_state(view: &BudgetView<impl AsRef<str>>) -> pb::BudgetState {
@@ -185,7 +137,9 @@ pub fn budget_state(view: &BudgetView<impl AsRef<str>>) -> pb::BudgetState {
     }
 }
 
-fn warning(warning: Warning<'_>) -> pb::Warning {
+/// A warning.
+#[must_use]
+pub fn warning(warning: Warning<'_>) -> pb::Warning {
     let (code, message, resource) = match warning {
         Warning::SoftLimitExceeded(budget) => {
             (pb::WarningCode::SoftLimitExceeded, "a soft budget is over its limit", budget.to_string())

@@ -8,6 +8,7 @@ mod macros;
 
 pub mod codec;
 pub mod gate;
+pub mod gate_reply;
 pub mod layers;
 pub mod parse;
 pub mod services;

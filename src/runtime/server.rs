@@ -23,14 +23,14 @@ use crate::{
     domain::{bindings::Principal, id::Id, service_accounts::ServiceAccount, time::Clock},
     engine::{Gate, GateParts, error::GateError},
     grpc::{
-        gate::GateServer,
+        gate::{GateServer, generated::gate_service_server::GateServiceServer},
         layers::{authn::AuthnLayer, deadline::DeadlineLayer, shed::ShedLayer, trace::TraceLayer},
         services::Management,
     },
     pb::tollreeve::v1::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
-        budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
-        identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
+        budget_service_server::BudgetServiceServer, identity_service_server::IdentityServiceServer,
+        key_service_server::KeyServiceServer,
     },
     store::{
         Db, StoreError,

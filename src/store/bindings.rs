@@ -3,15 +3,15 @@
 use super::{Inserted, Page, Result, StoreError, Tx, parse, text_of, value_of};
 use crate::domain::{
     bindings::{Authority, Binding, Member, Principal, Scope},
-    id::{BindingId, TenantId},
+    id::{BindingId, TeamId, TenantId},
     role::Role,
     time::Timestamp,
 };
 
-type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>, i64);
+type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>, i64, Option<i64>);
 
 fn binding(row: Row) -> Result<Binding> {
-    let (id, tenant, role, member, scope_tenant, scope_workspace, scope_project, created) = row;
+    let (id, tenant, role, member, scope_tenant, scope_workspace, scope_project, created, expires) = row;
     Ok(Binding {
         id: parse(&id, "binding id")?,
         tenant: parse(&tenant, "binding's tenant")?,
@@ -19,6 +19,7 @@ fn binding(row: Row) -> Result<Binding> {
         member: member_of(&member)?,
         scope: scope_of(scope_tenant.as_deref(), scope_workspace.as_deref(), scope_project.as_deref())?,
         created: Timestamp::from_micros(created),
+        expires: expires.map(Timestamp::from_micros),
     })
 }
 
@@ -59,8 +60,9 @@ pub async fn insert(tx: &mut Tx, binding: &Binding) -> Result<Inserted> {
     let (scope_tenant, scope_workspace, scope_project) = scope_texts(binding.scope);
     let rows = execute!(
         tx,
-        "INSERT INTO bindings (id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        "INSERT INTO bindings (id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         binding.id.to_string(),
         binding.tenant.to_string(),
         text_of(&binding.role),
@@ -69,6 +71,7 @@ pub async fn insert(tx: &mut Tx, binding: &Binding) -> Result<Inserted> {
         scope_workspace,
         scope_project,
         binding.created.micros(),
+        binding.expires.map(Timestamp::micros),
     )?;
     Ok(rows.into())
 }
@@ -84,7 +87,8 @@ pub async fn by_id(tx: &mut Tx, id: BindingId) -> Result<Option<Binding>> {
     let row = fetch_optional!(
         tx,
         Row,
-        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings
          WHERE id = $1",
         id.to_string()
     )?;
@@ -98,7 +102,8 @@ pub async fn same(tx: &mut Tx, wanted: &Binding) -> Result<Option<Binding>> {
     let row = fetch_optional!(
         tx,
         Row,
-        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings
          WHERE member = $1 AND role = $2 AND COALESCE(scope_project, scope_workspace, scope_tenant, '') = $3",
         wanted.member.to_string(),
         text_of(&wanted.role),
@@ -112,7 +117,8 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Bind
     let rows = fetch_all!(
         tx,
         Row,
-        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings
          WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
         tenant.to_string(),
         &page.after,
@@ -126,7 +132,8 @@ pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Binding>>
     let rows = fetch_all!(
         tx,
         Row,
-        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings
          WHERE id > $1 ORDER BY id LIMIT $2",
         after,
         limit
@@ -134,30 +141,47 @@ pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Binding>>
     rows.into_iter().map(binding).collect()
 }
 
-/// The bindings of somebody and of their teams, by id.
-pub async fn held(tx: &mut Tx, principal: Principal) -> Result<Vec<Binding>> {
+/// The bindings of somebody and of their teams that have not ended, by id.
+pub async fn held(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<Vec<Binding>> {
     let rows = fetch_all!(
         tx,
         Row,
-        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
-         WHERE member = $1 OR member IN (SELECT team_id FROM team_members WHERE user_id = $1) ORDER BY id",
-        principal.to_string()
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings
+         WHERE (member = $1 OR member IN (SELECT team_id FROM team_members WHERE user_id = $1))
+           AND (expires IS NULL OR expires > $2) ORDER BY id",
+        principal.to_string(),
+        now.micros()
+    )?;
+    rows.into_iter().map(binding).collect()
+}
+
+/// The bindings of a team.
+pub async fn of_team(tx: &mut Tx, team: TeamId) -> Result<Vec<Binding>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings WHERE member = $1",
+        team.to_string()
     )?;
     rows.into_iter().map(binding).collect()
 }
 
 /// Everything that somebody may do: their own bindings and those of their teams.
-pub async fn authority(tx: &mut Tx, principal: Principal) -> Result<Authority> {
-    Ok(Authority::new(held(tx, principal).await?.into_iter().map(|held| (held.scope, held.role)).collect()))
+pub async fn authority(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<Authority> {
+    let held = held(tx, principal, now).await?;
+    Ok(Authority::new(held.into_iter().map(|held| (held.scope, held.role, held.expires)).collect()))
 }
 
-/// The bindings of one role in a tenant, on the whole of it or below, oldest first, at most `limit`.
+/// The bindings for good of one role in a tenant, on the whole of it or below, oldest first, at most `limit`.
 pub async fn of_role(tx: &mut Tx, tenant: TenantId, role: Role, limit: i64) -> Result<Vec<Binding>> {
     let rows = fetch_all!(
         tx,
         Row,
-        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created FROM bindings
-         WHERE tenant_id = $1 AND role = $2 AND scope_tenant = $1 ORDER BY id LIMIT $3",
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings
+         WHERE tenant_id = $1 AND role = $2 AND scope_tenant = $1 AND expires IS NULL ORDER BY id LIMIT $3",
         tenant.to_string(),
         text_of(&role),
         limit
@@ -187,7 +211,7 @@ pub async fn is_active(tx: &mut Tx, principal: Principal) -> Result<bool> {
     Ok(row.is_some())
 }
 
-/// The active users who own the tenant by a binding of their own: at most two of them, which is enough to know whether
+/// The active users who own the tenant for good, by a binding of their own: at most two of them, which is enough to know whether
 /// somebody is the last.
 pub async fn owners(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Principal>> {
     let rows = fetch_all!(
@@ -195,7 +219,7 @@ pub async fn owners(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Principal>> {
         (String,),
         "SELECT bindings.member FROM bindings JOIN users ON users.id = bindings.member
          WHERE bindings.tenant_id = $1 AND bindings.scope_tenant = $1 AND bindings.scope_workspace IS NULL
-           AND bindings.role = 'owner' AND users.state = 'active' LIMIT 2",
+           AND bindings.role = 'owner' AND bindings.expires IS NULL AND users.state = 'active' LIMIT 2",
         tenant.to_string()
     )?;
     rows.into_iter().map(|(member,)| Ok(Principal::User(parse(&member, "owner")?))).collect()
@@ -208,7 +232,7 @@ pub async fn operators(tx: &mut Tx, system: TenantId) -> Result<Vec<Principal>> 
         tx,
         (String,),
         "SELECT bindings.member FROM bindings JOIN users ON users.id = bindings.member
-         WHERE bindings.tenant_id = $1 AND bindings.scope_tenant IS NULL AND bindings.role = 'operator'
+         WHERE bindings.tenant_id = $1 AND bindings.scope_tenant IS NULL AND bindings.role = 'operator' AND bindings.expires IS NULL
            AND users.state = 'active' LIMIT 2",
         system.to_string()
     )?;
@@ -216,7 +240,7 @@ pub async fn operators(tx: &mut Tx, system: TenantId) -> Result<Vec<Principal>> 
         tx,
         (String,),
         "SELECT bindings.member FROM bindings JOIN service_accounts ON service_accounts.id = bindings.member
-         WHERE bindings.tenant_id = $1 AND bindings.scope_tenant IS NULL AND bindings.role = 'operator'
+         WHERE bindings.tenant_id = $1 AND bindings.scope_tenant IS NULL AND bindings.role = 'operator' AND bindings.expires IS NULL
            AND service_accounts.state = 'active' LIMIT 2",
         system.to_string()
     )?;

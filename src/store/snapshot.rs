@@ -1,8 +1,8 @@
 //! Everything that decisions need, read in one transaction: records as they stand at one revision.
 
 use super::{
-    Db, Result, Tx, bindings, budgets, feed, keys, prices, projects, service_accounts, teams, tenants, users,
-    workspaces,
+    Db, Result, StoreError, Tx, bindings, budgets, feed, keys, prices, projects, service_accounts, teams, tenants,
+    users, workspaces,
 };
 use crate::domain::change::Change;
 
@@ -27,7 +27,7 @@ macro_rules! read_all {
 ///
 /// # Errors
 /// Of the database as [`super::StoreError`] says, and what `sink` says.
-pub async fn read<E: From<super::StoreError>>(
+pub async fn read<E: From<StoreError>>(
     db: &Db,
     mut sink: impl FnMut(Vec<Change>) -> std::result::Result<(), E>,
 ) -> std::result::Result<i64, E> {
@@ -40,15 +40,27 @@ pub async fn read<E: From<super::StoreError>>(
     read_all!(&mut tx, sink, users, Change::User);
     read_all!(&mut tx, sink, service_accounts, Change::ServiceAccount);
     read_all!(&mut tx, sink, bindings, Change::Binding);
-    let mut after = String::new();
-    while let Some(chunk) = keys::chunk(&mut tx, &after, CHUNK).await? {
-        chunk.last_id().clone_into(&mut after);
-        sink(chunk.keys()?.into_iter().map(|key| Change::Key(Box::new(key))).collect())?;
+    let mut next = keys::chunk(&mut tx, "", CHUNK).await?;
+    while let Some(chunk) = next {
+        // Keys are what there is most of: one chunk is fetched while another thread reads the last one.
+        let after = chunk.last_id().to_owned();
+        let read = tokio::task::spawn_blocking(|| changes_of(chunk));
+        let hand_on = async {
+            let changes = read.await.map_err(|ended| StoreError::Corrupt(format!("list of keys: {ended}").into()))?;
+            sink(changes?)
+        };
+        let (fetched, handed_on) = tokio::join!(keys::chunk(&mut tx, &after, CHUNK), hand_on);
+        handed_on?;
+        next = fetched?;
     }
     read_all!(&mut tx, sink, budgets, Change::Budget);
     let prices = all_prices(&mut tx).await?;
     sink(vec![Change::Prices(prices)])?;
     Ok(revision)
+}
+
+fn changes_of(chunk: keys::Chunk) -> Result<Vec<Change>> {
+    Ok(chunk.keys()?.into_iter().map(|key| Change::Key(Box::new(key))).collect())
 }
 
 async fn all_prices(tx: &mut Tx) -> Result<Vec<crate::domain::prices::Price>> {

@@ -1,6 +1,11 @@
 //! Who may do what, and why.
 
-use tollreeve::pb::tollreeve::v1::{self as pb, AccessObstacle};
+use std::time::Duration;
+
+use tollreeve::{
+    domain::time::Clock as _,
+    pb::tollreeve::v1::{self as pb, AccessObstacle, DenialCode},
+};
 use tonic::{Code, Status};
 
 use crate::harness::{
@@ -8,7 +13,7 @@ use crate::harness::{
     client::{Client, assert_invalid, assert_refused},
     once,
     server::Env,
-    world::{World, bind, create_user},
+    world::{World, account_token, bind, codes, create_account, create_user},
 };
 
 both!(
@@ -16,6 +21,9 @@ both!(
     an_answer_says_what_is_missing_and_who_could_give_it,
     whoever_may_not_act_is_told_apart_from_whoever_holds_nothing,
     a_list_of_permissions_is_what_the_single_answers_say,
+    a_role_ends_at_its_moment_everywhere,
+    nobody_gives_a_role_for_longer_than_they_hold_it,
+    to_put_somebody_into_a_team_is_to_give_them_its_roles,
 );
 
 once!(others_are_asked_about_only_by_those_who_see_bindings, questions_that_cannot_be_are_named);
@@ -214,4 +222,111 @@ async fn questions_that_cannot_be_are_named(env: &mut Env) {
     }
     let list = pb::ListEffectivePermissionsRequest { resource: "x".into(), principal: String::new() };
     assert_invalid(env.operator.access().list_effective_permissions(list).await, "resource");
+}
+
+/// Asks for a role that ends after `seconds`; 0: never.
+async fn bind_for(
+    env: &Env,
+    client: &Client,
+    (role, member, scope): (&str, &str, &str),
+    seconds: u64,
+) -> Result<pb::Binding, Status> {
+    let ends = env.clock.now().after(Duration::from_secs(seconds)).micros();
+    let binding = pb::Binding {
+        role: role.into(),
+        member: member.into(),
+        scope: scope.into(),
+        expire_time: (seconds > 0).then(|| prost_types::Timestamp { seconds: ends / 1_000_000, nanos: 0 }),
+        ..pb::Binding::default()
+    };
+    let parent = scope.split('/').take(2).collect::<Vec<_>>().join("/");
+    let request = pb::CreateBindingRequest { parent, binding: Some(binding) };
+    Ok(client.access().create_binding(request).await?.into_inner().binding.expect("a binding"))
+}
+
+async fn a_role_ends_at_its_moment_everywhere(env: &mut Env) {
+    let world = World::new(env).await;
+    let guest = create_user(&env.operator, &world.tenant, "guest@example.com", "roles/reader", &[]).await;
+    let key = pb::Key { owner: guest.clone(), ..pb::Key::default() };
+    let key = crate::harness::world::create_key(&env.operator, &world.workspace, key).await;
+    let member = ("roles/admin", guest.as_str(), world.workspace.as_str());
+    let caller = env.operator.with_token(Some(&env.user_token(&guest)));
+    let works = async || {
+        let decided = codes(&world.authorize(world.ask_with(&key.secret)).await);
+        let asked = ask(&caller, question(&world.workspace, "keys:rotate", "")).await.expect("an answer").allowed;
+        let list = pb::ListKeysRequest { parent: world.workspace.clone(), ..Default::default() };
+        let listed = caller.keys().list_keys(list).await.is_ok();
+        assert!((decided.is_empty(), asked, listed) == (listed, listed, listed), "{decided:?} {asked} {listed}");
+        if !listed {
+            assert_eq!(decided, [DenialCode::PermissionDenied]);
+        }
+        listed
+    };
+    assert!(!works().await);
+    let first = bind_for(env, &env.operator, member, 60).await.expect("bound");
+    assert!(first.expire_time.is_some() && works().await);
+    assert_eq!(bind_for(env, &env.operator, member, 60).await.expect("the same"), first);
+    let other = bind_for(env, &env.operator, member, 61).await;
+    assert_refused(other, Code::AlreadyExists, "RESOURCE_EXISTS");
+    env.clock.advance(Duration::from_micros(59_999_999));
+    assert!(works().await, "until its last moment");
+    env.clock.advance(Duration::from_micros(1));
+    assert!(!works().await, "and not a moment longer");
+    // It can be given again, for good, and the old one is gone.
+    let again = bind_for(env, &env.operator, member, 0).await.expect("bound again");
+    assert!(again.name != first.name && works().await);
+    let gone = env.operator.access().get_binding(pb::GetBindingRequest { name: first.name }).await;
+    assert_refused(gone, Code::NotFound, "RESOURCE_NOT_FOUND");
+    env.clock.advance(Duration::from_secs(600));
+    assert!(works().await);
+    let mut past = again.clone();
+    past.expire_time = Some(prost_types::Timestamp { seconds: 1, nanos: 0 });
+    let past = pb::CreateBindingRequest { parent: world.tenant.clone(), binding: Some(past) };
+    assert_invalid(env.operator.access().create_binding(past).await, "binding.expire_time");
+    // Who owns for a while is not the owner that a tenant must keep.
+    let heir = create_user(&env.operator, &world.tenant, "heir@example.com", "roles/reader", &[]).await;
+    bind_for(env, &env.operator, ("roles/owner", &heir, &world.tenant), 60).await.expect("bound");
+    let suspend = pb::SuspendUserRequest { name: world.owner.clone() };
+    let refused = env.operator.identity().suspend_user(suspend).await;
+    assert_refused(refused, Code::FailedPrecondition, "STATE_CONFLICT");
+}
+
+async fn nobody_gives_a_role_for_longer_than_they_hold_it(env: &mut Env) {
+    let world = World::new(env).await;
+    let guest = create_user(&env.operator, &world.tenant, "guest@example.com", "roles/reader", &[]).await;
+    bind_for(env, &env.operator, ("roles/admin", &guest, &world.tenant), 3_600).await.expect("bound");
+    let guest_admin = env.operator.with_token(Some(&env.user_token(&guest)));
+    for seconds in [0, 3_601] {
+        let refused = bind_for(env, &guest_admin, ("roles/developer", &guest, &world.workspace), seconds).await;
+        assert_refused(refused, Code::PermissionDenied, "PERMISSION_MISSING");
+    }
+    bind_for(env, &guest_admin, ("roles/developer", &guest, &world.workspace), 3_600).await.expect("as long as theirs");
+    // A new user holds their role for good.
+    let user = pb::User { email: "twin@example.com".into(), ..pb::User::default() };
+    let request = pb::CreateUserRequest { parent: world.tenant.clone(), user: Some(user), role: "roles/admin".into() };
+    let refused = guest_admin.identity().create_user(request).await;
+    assert_refused(refused, Code::PermissionDenied, "PERMISSION_MISSING");
+    // Nor does a token outlive what its maker holds.
+    let account = create_account(&env.operator, &world.tenant, "robot", Some("roles/admin")).await;
+    let token = |ttl_seconds| pb::CreateServiceAccountTokenRequest { name: account.clone(), ttl_seconds };
+    guest_admin.identity().create_service_account_token(token(3_600)).await.expect("as long as theirs");
+    let refused = guest_admin.identity().create_service_account_token(token(3_601)).await;
+    assert_refused(refused, Code::PermissionDenied, "PERMISSION_MISSING");
+    account_token(&env.operator, &account).await;
+}
+
+async fn to_put_somebody_into_a_team_is_to_give_them_its_roles(env: &mut Env) {
+    let world = World::new(env).await;
+    let admin = create_user(&env.operator, &world.tenant, "ada@example.com", "roles/admin", &[]).await;
+    let admin = env.operator.with_token(Some(&env.user_token(&admin)));
+    let join = async |email: &str| {
+        let user = pb::User { email: email.into(), teams: vec![world.team.clone()], ..pb::User::default() };
+        let request = pb::CreateUserRequest { parent: world.tenant.clone(), user: Some(user), role: String::new() };
+        admin.identity().create_user(request).await.map(|_| ())
+    };
+    join("one@example.com").await.expect("a team without roles");
+    bind(&env.operator, &world.tenant, "roles/developer", &world.team, &world.workspace).await;
+    join("two@example.com").await.expect("a team with a role that admins can give");
+    bind(&env.operator, &world.tenant, "roles/owner", &world.team, &world.tenant).await;
+    assert_refused(join("three@example.com").await, Code::PermissionDenied, "PERMISSION_MISSING");
 }

@@ -11,15 +11,15 @@ use tonic::{Code, Status};
 
 use crate::harness::{
     both,
-    calls::{Place, calls},
+    calls::every_call,
     client::{assert_invalid, assert_refused},
     eventually,
     http2::{Connection, framed},
     once,
     random::Random,
-    raw::{call, rpcs, texts_of},
+    raw::{call, texts_of},
     server::Env,
-    world::{COST, World, on_hold, on_key, unique},
+    world::{COST, World, on_hold},
 };
 
 both!(strange_texts_are_stored_nowhere_and_break_nothing, a_client_that_goes_away_in_the_middle_of_charges_loses_none,);
@@ -38,35 +38,6 @@ once!(
 async fn assert_well(world: &World) {
     let hold = world.hold(world.ask()).await;
     world.charge(on_hold(&hold, 1)).await;
-}
-
-/// A good call of every RPC.
-async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
-    let place = Place::of(world).await;
-    let hold = world.hold(world.ask()).await;
-    let charges = pb::ChargeBatchRequest { charges: vec![on_key(&world.key, 1)] };
-    let tenant = pb::CreateTenantRequest {
-        tenant_id: unique("tenant"),
-        tenant: Some(pb::Tenant::default()),
-        ..pb::CreateTenantRequest::default()
-    };
-    let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
-    let prices = pb::ImportPricesRequest { prices: vec![price] };
-    let mut all = calls(&place);
-    all.extend([
-        ("/tollreeve.v1.GateService/Authorize".into(), world.ask().encode_to_vec()),
-        ("/tollreeve.v1.GateService/Charge".into(), on_hold(&hold, 1).encode_to_vec()),
-        ("/tollreeve.v1.GateService/ChargeBatch".into(), charges.encode_to_vec()),
-        ("/tollreeve.v1.IdentityService/CreateTenant".into(), tenant.encode_to_vec()),
-        ("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new()),
-        ("/tollreeve.v1.AccessService/ListRoles".into(), Vec::new()),
-        ("/tollreeve.v1.BudgetService/ImportPrices".into(), prices.encode_to_vec()),
-        ("/tollreeve.v1.BudgetService/ListPrices".into(), Vec::new()),
-    ]);
-    for rpc in rpcs() {
-        assert!(all.iter().any(|(path, _)| *path == rpc.path), "there is no case for {}", rpc.path);
-    }
-    all
 }
 
 /// Insists that nothing broke: an error is one that the caller made.

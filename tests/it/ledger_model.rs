@@ -29,11 +29,12 @@ use tollreeve::{
     engine::{
         Gate, GateParts,
         accounts::Granted,
+        answer::{Answer, DenialCode},
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         error::GateError,
         hold_token::HoldKey,
         journal::{self, Batch, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Outcome},
-        question::{Answer, Credential, DenialCode, Mode, Question},
+        question::{Credential, Mode, Question},
     },
     store::{self, Db, ledger::Ledger},
 };
@@ -185,6 +186,7 @@ fn people() -> Vec<Change> {
         member,
         scope,
         created,
+        expires: None,
     }));
     for bits in USERS {
         let user = User {
@@ -200,7 +202,15 @@ fn people() -> Vec<Change> {
         let member = Member::User(user.id);
         changes.push(Change::User(user));
         let id = Id::from_bits(1_000 + bits);
-        changes.push(Change::Binding(Binding { id, tenant, role: Role::Member, member, scope, created }));
+        changes.push(Change::Binding(Binding {
+            id,
+            tenant,
+            role: Role::Member,
+            member,
+            scope,
+            created,
+            expires: None,
+        }));
     }
     changes
 }
@@ -256,7 +266,7 @@ impl<J: Limited + Clone> Schedule<J> {
         let asked = question(user, cost, ttl);
         let now = self.clock.now();
         let tell = |answer: &Answer<'_>| {
-            let hold = answer.hold.as_ref().map(|hold| (hold.token.clone(), hold.expires));
+            let hold = answer.hold.as_ref().map(|hold| (hold.token(), hold.expires));
             (hold, answer.denials.iter().map(|denial| denial.code).collect::<Vec<_>>())
         };
         let (hold, denials) = match self.gate.authorize(CALLER, &asked, now, tell).await {

@@ -12,6 +12,7 @@ mod gate_allowlists;
 mod identity;
 mod ledger_model;
 mod listing;
+mod matrix;
 mod outage;
 mod p1_exact;
 mod p2_kill;

@@ -1,8 +1,12 @@
 //! A good call of every RPC that speaks of something by its name: what the tests that walk over all RPCs send.
 
+use prost::Message as _;
 use tollreeve::pb::tollreeve::v1 as pb;
 
-use super::world::{World, bind, unique};
+use super::{
+    raw::rpcs,
+    world::{World, bind, on_hold, on_key, unique},
+};
 
 /// The names of one thing of each kind in a tenant.
 #[derive(Clone, Debug)]
@@ -79,6 +83,35 @@ fn to<M: prost::Message>(service: &str, name: &str, request: &M) -> (String, Vec
 /// something take a new id each time.
 pub fn calls(place: &Place) -> Vec<(String, Vec<u8>)> {
     [creations(place), reads(place), lists(place), changes(place)].concat()
+}
+
+/// A good call of every RPC, in an order in which each finds what it needs.
+pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
+    let place = Place::of(world).await;
+    let hold = world.hold(world.ask()).await;
+    let charges = pb::ChargeBatchRequest { charges: vec![on_key(&world.key, 1)] };
+    let tenant = pb::CreateTenantRequest {
+        tenant_id: unique("tenant"),
+        tenant: Some(pb::Tenant::default()),
+        ..pb::CreateTenantRequest::default()
+    };
+    let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
+    let prices = pb::ImportPricesRequest { prices: vec![price] };
+    let mut all = calls(&place);
+    all.extend([
+        ("/tollreeve.v1.GateService/Authorize".into(), world.ask().encode_to_vec()),
+        ("/tollreeve.v1.GateService/Charge".into(), on_hold(&hold, 1).encode_to_vec()),
+        ("/tollreeve.v1.GateService/ChargeBatch".into(), charges.encode_to_vec()),
+        ("/tollreeve.v1.IdentityService/CreateTenant".into(), tenant.encode_to_vec()),
+        ("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new()),
+        ("/tollreeve.v1.AccessService/ListRoles".into(), Vec::new()),
+        ("/tollreeve.v1.BudgetService/ImportPrices".into(), prices.encode_to_vec()),
+        ("/tollreeve.v1.BudgetService/ListPrices".into(), Vec::new()),
+    ]);
+    for rpc in rpcs() {
+        assert!(all.iter().any(|(path, _)| *path == rpc.path), "there is no case for {}", rpc.path);
+    }
+    all
 }
 
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {

@@ -1,0 +1,149 @@
+//! Finds a key's row by what it is looked up by, among a million and more, with one look at memory before the row.
+//!
+//! A bucket is one cache line of eight entries: half of a hash, and the index of a row. A look-up compares hashes within
+//! one line and goes on to the next bucket only when that one is full. Growing needs the hashes alone, not the rows.
+
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::DefaultHashBuilder;
+
+/// The index is split, so that growing a part never holds a decision up for long.
+const PARTS: usize = 64;
+/// Entries of a bucket.
+const WIDTH: usize = 8;
+/// Of ten places, so many are taken before a part grows.
+const FULL_IN_TEN: usize = 8;
+/// The row of a place that is free.
+const FREE: u32 = u32::MAX;
+
+/// Entries by column: eight hashes are compared at once.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Bucket {
+    hashes: [u32; WIDTH],
+    rows: [u32; WIDTH],
+}
+
+const EMPTY: Bucket = Bucket { hashes: [0; WIDTH], rows: [FREE; WIDTH] };
+
+impl Bucket {
+    /// A bit for each entry that is as it should be. Without a branch, so that the processor need not wait for memory to
+    /// go on.
+    fn mask(column: &[u32; WIDTH], as_it_should_be: u32) -> u32 {
+        (0..WIDTH).fold(0, |mask, i| mask | u32::from(column[i] == as_it_should_be) << i)
+    }
+}
+
+/// An index of rows by something that is hashed. Nothing is ever taken out.
+#[derive(Default)]
+pub struct KeyIndex {
+    parts: Vec<Part>,
+    hasher: DefaultHashBuilder,
+}
+
+#[derive(Clone, Default)]
+struct Part {
+    /// A power of two of them, or none.
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+impl KeyIndex {
+    /// The row with this key; `is` tells whether a row that may be it is it.
+    pub fn find(&self, key: impl Hash, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let (part, hash) = self.place(key);
+        self.parts.get(part)?.find(hash, is)
+    }
+
+    /// Puts a row in whose key is not there yet.
+    pub fn insert(&mut self, key: impl Hash, row: u32) {
+        let (part, hash) = self.place(key);
+        if self.parts.is_empty() {
+            self.parts = vec![Part::default(); PARTS];
+        }
+        self.parts[part].insert(hash, row);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "two halves of the hash, for two uses")]
+    fn place(&self, key: impl Hash) -> (usize, u32) {
+        let hash = self.hasher.hash_one(key);
+        ((hash >> 32) as usize % PARTS, hash as u32)
+    }
+}
+
+impl Part {
+    fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let mask = self.buckets.len().checked_sub(1)?;
+        // A part is never full, so a bucket with a free place comes.
+        for step in 0..=mask {
+            let bucket = &self.buckets[(hash as usize + step) & mask];
+            let mut same = Bucket::mask(&bucket.hashes, hash);
+            while same != 0 {
+                let row = bucket.rows[same.trailing_zeros() as usize % WIDTH];
+                if row != FREE && is(row) {
+                    return Some(row);
+                }
+                same &= same - 1;
+            }
+            if Bucket::mask(&bucket.rows, FREE) != 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn insert(&mut self, hash: u32, row: u32) {
+        if self.len * 10 >= self.buckets.len() * WIDTH * FULL_IN_TEN {
+            let more = vec![EMPTY; (self.buckets.len() * 2).max(1)];
+            for Bucket { hashes, rows } in std::mem::replace(&mut self.buckets, more) {
+                hashes
+                    .into_iter()
+                    .zip(rows)
+                    .filter(|(_, row)| *row != FREE)
+                    .for_each(|(hash, row)| self.put(hash, row));
+            }
+        }
+        self.put(hash, row);
+        self.len += 1;
+    }
+
+    fn put(&mut self, hash: u32, row: u32) {
+        let mask = self.buckets.len() - 1;
+        for step in 0..=mask {
+            let bucket = &mut self.buckets[(hash as usize + step) & mask];
+            if let Some(free) = bucket.rows.iter().position(|row| *row == FREE) {
+                bucket.hashes[free] = hash;
+                bucket.rows[free] = row;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_and_none_that_was_not_put_in_at_every_size() {
+        let mut index = KeyIndex::default();
+        for row in 0..50_000u32 {
+            assert_eq!(index.find(row, |found| found == row), None);
+            index.insert(row, row);
+            let earlier = row / 2;
+            assert_eq!(index.find(earlier, |found| found == earlier), Some(earlier));
+        }
+        assert!((0..50_000).all(|row| index.find(row, |found| found == row) == Some(row)));
+    }
+
+    #[test]
+    fn rows_of_one_hash_are_told_apart_by_what_they_are() {
+        let mut part = Part::default();
+        for row in 0..100 {
+            part.insert(7, row);
+        }
+        assert!((0..100).all(|row| part.find(7, |found| found == row) == Some(row)));
+        assert_eq!(part.find(7, |_| false), None);
+        assert_eq!(part.find(8, |_| true), None);
+    }
+}
