@@ -75,6 +75,19 @@
 //! Authority is read inside the transaction and under the lock, so whoever was demoted first loses. A transaction never
 //! runs inside an RPC's own future: when a client goes away that future is dropped, wherever it is.
 //!
+//! What is deleted stays, marked, and counts as suspended with everything below it; only a tenant is ever purged, and of it
+//! what charges and the audit log refer to remains. A role that ends is dropped from memory by the first decision at or
+//! after its moment ([`engine::Gate`]), and use cases read bindings with the time: no task has to run for it.
+//!
+//! Invariant: nobody gives what they do not hold, nor for longer than they hold it: by a binding, a new user's role or
+//! teams, or a token ([`domain::bindings::Authority::lasting`]).
+//!
+//! # Lists
+//!
+//! A list is asked by a filter and an order over the fields of its noun ([`domain::listing`]); the statement is put together
+//! from constant parts and binds every value ([`store::listing`]). A page begins after the last record of the page before,
+//! so it is a range of an index; its token is authenticated together with the list it belongs to ([`app::listing`]).
+//!
 //! # One server a database
 //!
 //! This version runs one server on a database: a lock on the data folder, or a lock of a PostgreSQL session, keeps a second

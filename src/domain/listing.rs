@@ -167,7 +167,7 @@ pub fn filter(text: &str, fields: &'static [Field]) -> Result<Vec<Term>> {
 /// What is left to read of a filter, without spaces before it.
 struct Reader<'a>(&'a str);
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn term(&mut self, fields: &'static [Field]) -> Result<Term> {
         let quoted = self.0.starts_with('"');
         let word = self.value()?;

@@ -100,7 +100,7 @@ impl TryFrom<pb::PurgeTenantRequest> for PurgeTenant {
 }
 
 impl Intended for pb::PurgeTenantRequest {
-    fn request_id(&self) -> &str {
+    fn request_id(&self) -> &'static str {
         ""
     }
 

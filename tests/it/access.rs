@@ -146,6 +146,10 @@ async fn whoever_may_not_act_is_told_apart_from_whoever_holds_nothing(env: &mut 
     };
     assert_eq!(obstacle(&world.user).await.0, AccessObstacle::Unspecified);
     assert_eq!(obstacle(&world.account).await.0, AccessObstacle::PermissionMissing);
+    // A developer holds all that a member does, but cannot bind.
+    let asked = question(&world.tenant, "models:invoke", &world.account);
+    let answer = ask(&env.operator, asked).await.expect("an answer");
+    assert_eq!((answer.roles[0].as_str(), &answer.granters), ("roles/member", &vec![world.owner.clone()]));
     let suspend = pb::SuspendUserRequest { name: world.user.clone() };
     env.operator.identity().suspend_user(suspend).await.expect("suspended");
     assert_eq!(

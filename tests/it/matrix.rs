@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::harness::{
     both,
-    calls::every_call,
+    calls::{every_call, restore},
     client::Client,
     raw::call,
     server::Env,
@@ -37,18 +37,6 @@ async fn may(client: &Client, path: &str, body: Vec<u8>) -> bool {
             ![Code::PermissionDenied, Code::NotFound].contains(&status.code())
         }
     }
-}
-
-/// Brings back what the call may have put out of use.
-async fn restore(world: &World) {
-    let mut identity = world.operator.identity();
-    let (tenant, workspace) = (world.tenant.clone(), world.workspace.clone());
-    let back = pb::UndeleteTenantRequest { name: tenant.clone(), ..Default::default() };
-    identity.undelete_tenant(back).await.expect("back");
-    identity.reactivate_tenant(pb::ReactivateTenantRequest { name: tenant }).await.expect("active");
-    let back = pb::UndeleteWorkspaceRequest { name: workspace.clone(), ..Default::default() };
-    identity.undelete_workspace(back).await.expect("back");
-    identity.reactivate_workspace(pb::ReactivateWorkspaceRequest { name: workspace }).await.expect("active");
 }
 
 async fn every_rpc_is_open_to_the_roles_in_the_table_and_to_no_other(env: &mut Env) {

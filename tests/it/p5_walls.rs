@@ -7,15 +7,19 @@ use tonic::{Code, Status};
 
 use crate::harness::{
     both,
-    calls::{Place, calls},
+    calls::{Place, calls, every_call, restore},
     client::{Client, fields},
     once,
-    raw::{call, rpcs},
+    raw::{call, rpcs, texts_of},
     server::Env,
     world::{World, codes, on_hold, on_key},
 };
 
-both!(what_another_tenant_has_answers_as_what_nobody_has, a_foreign_id_under_ones_own_name_is_an_unknown_one);
+both!(
+    what_another_tenant_has_answers_as_what_nobody_has,
+    a_foreign_id_under_ones_own_name_is_an_unknown_one,
+    no_text_of_any_request_tells_a_foreign_name_from_nobodys,
+);
 
 once!(
     a_reference_to_what_another_tenant_has_answers_as_one_to_nothing,
@@ -115,6 +119,43 @@ async fn a_foreign_id_under_ones_own_name_is_an_unknown_one(env: &mut Env) {
     let state = env.operator.identity().get_user(pb::GetUserRequest { name: foreign.user }).await.expect("the user");
     assert_eq!(state.into_inner().user.map(|user| user.state()), Some(pb::UserState::Active));
     other.hold(other.ask()).await;
+}
+
+/// Every text of every request, as the descriptors have them, with a name of each kind: so a new field cannot be forgotten.
+async fn no_text_of_any_request_tells_a_foreign_name_from_nobodys(env: &mut Env) {
+    let world = World::new(env).await;
+    let foreign = Place::of(&World::named(env, "globex").await).await;
+    let nowhere = foreign.moved_to("tenants/nobody");
+    let kinds = |place: &Place| {
+        let end_user = format!("{}/endUsers/mia", place.tenant);
+        let Place { tenant, workspace, project, team, user, account, binding, key, budget, event, .. } = place.clone();
+        [tenant, workspace, project, team, user, account, binding, key, budget, event, end_user]
+    };
+    let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
+    let mut unknown = BTreeSet::new();
+    for (path, body) in every_call(&world).await {
+        for field in texts_of(&path) {
+            for (theirs, nobodys) in kinds(&foreign).into_iter().zip(kinds(&nowhere)) {
+                let ask = async |name: &str| {
+                    let mut body = body.clone();
+                    field.append(name, &mut body);
+                    call(&owner, &path, body).await
+                };
+                // What is taken as a text like any other is no reference; nor is the id of a request, used once before.
+                let Err(first) = ask(&theirs).await else { continue };
+                if first.code() == Code::AlreadyExists {
+                    continue;
+                }
+                let second = ask(&nobodys).await.expect_err(&path);
+                assert_eq!(seen(&first, &foreign), seen(&second, &nowhere), "{path} {field:?} {theirs}");
+                if first.code() == Code::NotFound {
+                    unknown.insert(path.clone());
+                }
+            }
+        }
+        restore(&world).await;
+    }
+    assert!(unknown.len() > 50, "most requests refer to something: {unknown:?}");
 }
 
 async fn a_reference_to_what_another_tenant_has_answers_as_one_to_nothing(env: &mut Env) {

@@ -114,6 +114,18 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
     all
 }
 
+/// Brings back what a call may have put out of use.
+pub async fn restore(world: &World) {
+    let mut identity = world.operator.identity();
+    let (tenant, workspace) = (world.tenant.clone(), world.workspace.clone());
+    let back = pb::UndeleteTenantRequest { name: tenant.clone(), ..Default::default() };
+    identity.undelete_tenant(back).await.expect("back");
+    identity.reactivate_tenant(pb::ReactivateTenantRequest { name: tenant }).await.expect("active");
+    let back = pb::UndeleteWorkspaceRequest { name: workspace.clone(), ..Default::default() };
+    identity.undelete_workspace(back).await.expect("back");
+    identity.reactivate_workspace(pb::ReactivateWorkspaceRequest { name: workspace }).await.expect("active");
+}
+
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
     let user = pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
