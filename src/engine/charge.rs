@@ -14,7 +14,7 @@ use super::{
     journal::{Entry, GrantAsk, Journal, Orphan, Outcome, Posting},
     question::BudgetView,
     state::State,
-    subject::{Subject, principal_text},
+    subject::Subject,
 };
 use crate::domain::{
     bindings::{Principal, Scope},
@@ -151,7 +151,7 @@ impl<J: Journal> Gate<J> {
         if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
             self.promise(claims.hold, extend, now).await?;
         }
-        self.write(|| self.prepare(caller, &asked, claims, &located, now)).await
+        self.write(|| self.prepare(caller, asked, claims, &located, now)).await
     }
 
     /// Reads a charge's hold token.
@@ -201,16 +201,16 @@ impl<J: Journal> Gate<J> {
     fn prepare(
         &self,
         caller: Principal,
-        asked: &ChargeAsk,
+        mut asked: ChargeAsk,
         claims: Option<OwnClaims>,
         located: &[Orphan],
         now: Timestamp,
     ) -> Result<Prepared, GateError> {
         let state = self.read();
-        let basis = self.basis(&state, caller, asked, claims)?;
-        let (cost, price) = cost_of(&state, asked, basis.claims.as_ref());
+        let basis = self.basis(&state, caller, &asked, claims)?;
+        let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
         let mut prepared = Prepared {
-            entry: entry_of(&basis, caller, asked, cost, price, now),
+            entry: entry_of(&basis, caller, &mut asked, cost, price, now),
             taken: SmallVec::new(),
             hold: None,
             ends_hold: false,
@@ -218,7 +218,7 @@ impl<J: Journal> Gate<J> {
         };
         let at = asked.occurred.unwrap_or(now).min(now);
         match basis.claims {
-            Some(claims) => self.post_hold(&state, asked, claims, located, cost, now, &mut prepared),
+            Some(claims) => self.post_hold(&state, &asked, claims, located, cost, now, &mut prepared),
             None => {
                 for index in state.applying(&basis.subject, &basis.end_user) {
                     let row = state.budgets.at(index);
@@ -411,21 +411,31 @@ fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&OwnClaims>) -> (Nan
     }
 }
 
-fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos, price: i64, now: Timestamp) -> Entry {
-    let claims = basis.claims.as_ref();
-    let or = |own: &str, hold: Option<&str>| if own.is_empty() { hold.unwrap_or_default() } else { own }.to_owned();
+/// The texts of `asked` move into the entry.
+fn entry_of(
+    basis: &Basis<'_>,
+    caller: Principal,
+    asked: &mut ChargeAsk,
+    cost: Nanos,
+    price: i64,
+    now: Timestamp,
+) -> Entry {
+    let (claims, subject) = (basis.claims.as_ref(), &basis.subject);
+    let or = |own: &mut String, hold: Option<&str>| {
+        if own.is_empty() { hold.unwrap_or_default().to_owned() } else { std::mem::take(own) }
+    };
     Entry {
-        tenant: basis.subject.tenant.id,
-        charge_id: asked.charge_id.clone(),
-        body_hash: asked.body_hash.clone(),
-        workspace: basis.subject.workspace.map(|workspace| workspace.id.to_string()).unwrap_or_default(),
-        project: basis.subject.project.map(|project| project.id.to_string()).unwrap_or_default(),
-        key: basis.subject.key.map(|key| key.id().to_string()).unwrap_or_default(),
-        owner: principal_text(basis.subject.owner.principal),
-        caller: principal_text(caller),
+        tenant: subject.tenant.id,
+        charge_id: std::mem::take(&mut asked.charge_id),
+        body_hash: std::mem::take(&mut asked.body_hash),
+        workspace: subject.workspace.map(|workspace| workspace.id),
+        project: subject.project.map(|project| project.id),
+        key: subject.key.map(super::key_table::KeyRow::id),
+        owner: subject.owner.principal,
+        caller,
         end_user: basis.end_user.clone(),
-        provider: or(&asked.served_provider, claims.map(|claims| &*claims.provider)),
-        model: or(&asked.served_model, claims.map(|claims| &*claims.model)),
+        provider: or(&mut asked.served_provider, claims.map(|claims| &*claims.provider)),
+        model: or(&mut asked.served_model, claims.map(|claims| &*claims.model)),
         price,
         outcome: asked.outcome,
         late: false,
@@ -434,7 +444,7 @@ fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos
         released: 0,
         occurred: asked.occurred.unwrap_or(now),
         recorded: now,
-        labels: asked.labels.clone(),
-        postings: Vec::new(),
+        labels: std::mem::take(&mut asked.labels),
+        postings: Vec::with_capacity(claims.map_or(0, |claims| claims.lines.len())),
     }
 }

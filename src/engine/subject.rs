@@ -10,7 +10,7 @@ use super::{
     state::{ActorRow, BudgetList, ProjectRow, State, TenantRow, WorkspaceRow},
 };
 use crate::domain::{
-    bindings::{Principal, Scope},
+    bindings::Scope,
     key_secret::{KeyHash, Pepper, Presented},
     keys::KeyState,
     permission::Permission,
@@ -227,13 +227,4 @@ impl<'s> Subject<'s> {
 #[must_use]
 pub fn denial<'s>(code: DenialCode, scope: impl Into<Cow<'s, str>>, detail: &str) -> Denial<'s> {
     Denial { code, scope: scope.into(), budget: None, detail: detail.to_owned() }
-}
-
-/// The text of somebody's id.
-#[must_use]
-pub fn principal_text(principal: Principal) -> String {
-    match principal {
-        Principal::User(id) => id.to_string(),
-        Principal::ServiceAccount(id) => id.to_string(),
-    }
 }

@@ -12,10 +12,15 @@ use std::{
 };
 
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::{mpsc, oneshot};
+use parking_lot::Mutex;
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+};
 
 use super::{
     Gate,
+    authorize::view,
     charge::{ChargeAnswer, ChargeStatus, Prepared, Taken},
     error::GateError,
     journal::{Batch, Entry, Journal, JournalError, Posted, PostedLine, Recorded},
@@ -29,11 +34,35 @@ const BATCH: usize = 1024;
 /// How long a caller waits for a charge whose outcome is in doubt.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Reply = oneshot::Sender<Result<ChargeAnswer, GateError>>;
+type Answered = Result<ChargeAnswer, GateError>;
+type Reply = oneshot::Sender<Answered>;
 
 struct Waiting {
     prepared: Prepared,
+    desk: usize,
     reply: Reply,
+}
+
+/// Where the answers for the callers on one runtime are handed out. Each caller that is woken from another thread costs a
+/// system call, and wakes its thread for this one answer; on their own runtime they are woken together for nothing.
+struct Desk {
+    runtime: runtime::Id,
+    answers: mpsc::UnboundedSender<Vec<(Reply, Answered)>>,
+}
+
+impl Desk {
+    fn open(on: &runtime::Handle) -> Self {
+        let (answers, mut queue) = mpsc::unbounded_channel::<Vec<(Reply, Answered)>>();
+        on.spawn(async move {
+            while let Some(answers) = queue.recv().await {
+                for (reply, answer) in answers {
+                    // Whoever asked may have gone away: the charge stands all the same.
+                    let _ = reply.send(answer);
+                }
+            }
+        });
+        Self { runtime: on.id(), answers }
+    }
 }
 
 /// Where charges wait.
@@ -41,6 +70,7 @@ pub struct Charges {
     queue: mpsc::Sender<Waiting>,
     /// Taken in and not yet answered.
     pending: AtomicUsize,
+    desks: Mutex<Vec<Desk>>,
 }
 
 /// The other end of the queue; see [`run`].
@@ -51,7 +81,7 @@ impl Charges {
     #[must_use]
     pub fn new() -> (Self, ChargeQueue) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        (Self { queue, pending: AtomicUsize::new(0) }, ChargeQueue(receiver))
+        (Self { queue, pending: AtomicUsize::new(0), desks: Mutex::default() }, ChargeQueue(receiver))
     }
 
     /// A place in the queue, to be taken before anything is prepared.
@@ -60,6 +90,36 @@ impl Charges {
             mpsc::error::TrySendError::Full(()) => GateError::Overloaded,
             mpsc::error::TrySendError::Closed(()) => GateError::Draining,
         })
+    }
+
+    /// The desk of the runtime that this runs on.
+    fn desk(&self) -> usize {
+        let runtime = runtime::Handle::current();
+        let id = runtime.id();
+        let mut desks = self.desks.lock();
+        let known = desks.iter().position(|desk| desk.runtime == id);
+        let at = known.unwrap_or(desks.len());
+        if known.is_none() {
+            desks.push(Desk::open(&runtime));
+        } else if desks[at].answers.is_closed() {
+            // Of an earlier runtime that had the same id.
+            desks[at] = Desk::open(&runtime);
+        }
+        at
+    }
+
+    /// Hands answers to the desks of those who wait for them.
+    fn hand_over(&self, answers: impl Iterator<Item = ((usize, Reply), Answered)>) {
+        let desks = self.desks.lock();
+        let mut piles: Vec<Vec<_>> = desks.iter().map(|_| Vec::new()).collect();
+        for ((desk, reply), answer) in answers {
+            // Desks are never taken away, so that a number once given stays good.
+            piles[desk].push((reply, answer));
+        }
+        for (desk, pile) in desks.iter().zip(piles).filter(|(_, pile)| !pile.is_empty()) {
+            // A runtime that has ended has nobody left who waits.
+            let _ = desk.answers.send(pile);
+        }
     }
 
     /// Whether every charge that was taken in has been written.
@@ -79,7 +139,7 @@ impl<J: Journal> Gate<J> {
         {
             // What is prepared has taken something and must be written or undone: the place comes first.
             let place = self.charges.reserve()?;
-            let waiting = Waiting { prepared: prepare()?, reply };
+            let waiting = Waiting { prepared: prepare()?, desk: self.charges.desk(), reply };
             self.charges.pending.fetch_add(1, Ordering::AcqRel);
             place.send(waiting);
         }
@@ -100,28 +160,43 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
         if waiting.is_empty() && queue.0.recv_many(&mut waiting, BATCH).await == 0 {
             return;
         }
-        let mut ids = HashSet::new();
-        // The same id twice in a batch: the second is answered from the ledger, so it waits for the next batch.
-        (waiting, deferred) = waiting
-            .into_iter()
-            .partition(|waiting| ids.insert((waiting.prepared.entry.tenant, waiting.prepared.entry.charge_id.clone())));
-        let (prepared, replies): (Vec<Prepared>, Vec<Reply>) =
-            waiting.drain(..).map(|waiting| (waiting.prepared, waiting.reply)).unzip();
+        defer(&mut waiting, &mut deferred);
+        let (prepared, replies): (Vec<Prepared>, Vec<(usize, Reply)>) =
+            waiting.drain(..).map(|waiting| (waiting.prepared, (waiting.desk, waiting.reply))).unzip();
         let answers = commit(&gate, prepared).await;
         gate.charges.pending.fetch_sub(replies.len(), Ordering::AcqRel);
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // Whoever asked may have gone away: the charge stands all the same.
-            let _ = reply.send(answer);
-        }
+        gate.charges.hand_over(replies.into_iter().zip(answers));
     }
 }
 
-async fn commit<J: Journal>(gate: &Gate<J>, prepared: Vec<Prepared>) -> Vec<Result<ChargeAnswer, GateError>> {
+/// The same id twice in a batch: the second is answered from the ledger, so it waits for the next batch.
+fn defer(waiting: &mut Vec<Waiting>, deferred: &mut Vec<Waiting>) {
+    let mut ids = HashSet::with_capacity(waiting.len());
+    let entries = waiting.iter().map(|waiting| &waiting.prepared.entry);
+    let again: Vec<bool> = entries.map(|entry| !ids.insert((entry.tenant, &*entry.charge_id))).collect();
+    drop(ids);
+    if again.contains(&true) {
+        let mut again = again.into_iter();
+        deferred.extend(waiting.extract_if(.., |_| again.next().unwrap_or_default()));
+    }
+}
+
+async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Prepared>) -> Vec<Answered> {
+    // What the ledger has just set aside may not be known here yet, and would count as spent by others: whatever goes past
+    // what memory had is looked at again when memory knows all, and nothing is set aside until it is written.
+    let mut known = None;
+    if prepared.iter().flat_map(|prepared| &prepared.entry.postings).any(|posting| posting.beyond > 0) {
+        known = Some(gate.grants.pause().await);
+        prepared.iter_mut().for_each(|prepared| gate.reserve_more(prepared));
+    }
     let entries: Vec<&Entry> = prepared.iter().map(|prepared| &prepared.entry).collect();
     let mut in_doubt = false;
     let mut pause = Duration::from_millis(20);
     let outcome = loop {
-        match gate.journal.charge(&entries).await {
+        let outcome = gate.journal.charge(&entries).await;
+        // An outage must not keep those waiting who want to hear of it.
+        drop(known.take());
+        match outcome {
             Err(JournalError::InDoubt(why)) => {
                 tracing::warn!(%why, charges = entries.len(), "the outcome of a commit is not known; asking again");
                 in_doubt = true;
@@ -165,40 +240,37 @@ fn own(prepared: &[Prepared], batch: &mut Batch) {
 /// What of a batch has not yet been counted as somebody's, account by account.
 type Rest = HashMap<(u32, Period), i64>;
 
-fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Prepared], batch: Batch) -> Vec<Result<ChargeAnswer, GateError>> {
-    let lines_of = |posted: &Posted| match posted {
-        Posted::New { lines, .. } => lines.clone(),
-        _ => Vec::new(),
-    };
+fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Prepared], batch: Batch) -> Vec<Answered> {
     let mut rest = Rest::new();
+    let mut account_of = HashMap::with_capacity(batch.slices.len());
     for (prepared, posted) in prepared.iter().zip(&batch.posted) {
-        for (taken, line) in prepared.taken.iter().zip(lines_of(posted)) {
+        for (taken, posting) in prepared.taken.iter().zip(&prepared.entry.postings) {
+            account_of.entry(posting.slice).or_insert((taken.budget, taken.period));
+        }
+        let Posted::New { lines, .. } = posted else { continue };
+        for (taken, line) in prepared.taken.iter().zip(lines) {
             *rest.entry((taken.budget, taken.period)).or_default() += line.in_slice;
         }
     }
     {
         let state = gate.read();
         for slice in &batch.slices {
-            let posting = prepared.iter().flat_map(|prepared| prepared.taken.iter().zip(&prepared.entry.postings));
-            let Some((taken, _)) = posting.into_iter().find(|(_, posting)| posting.slice == slice.id) else { continue };
-            let mut accounts = state.budgets.at(taken.budget).accounts.lock();
-            if let Some(account) = accounts.find(taken.period).filter(|account| account.slice == slice.id) {
+            let Some((budget, period)) = account_of.get(&slice.id) else { continue };
+            let mut accounts = state.budgets.at(*budget).accounts.lock();
+            if let Some(account) = accounts.find(*period).filter(|account| account.slice == slice.id) {
                 account.adopt(*slice);
             }
         }
     }
-    let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| {
-        let lines = lines_of(&posted);
-        match posted {
-            Posted::New { seq, .. } => Ok(applied(gate, prepared, seq, &lines, &mut rest)),
-            Posted::Replayed(recorded) => {
-                gate.undo(prepared);
-                Ok(replayed(&recorded))
-            }
-            Posted::Conflict => {
-                gate.undo(prepared);
-                Err(GateError::IdempotencyConflict("charge_id"))
-            }
+    let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| match posted {
+        Posted::New { seq, lines } => Ok(applied(gate, prepared, seq, &lines, &mut rest)),
+        Posted::Replayed(recorded) => {
+            gate.undo(prepared);
+            Ok(replayed(&recorded))
+        }
+        Posted::Conflict => {
+            gate.undo(prepared);
+            Err(GateError::IdempotencyConflict("charge_id"))
         }
     });
     answers.collect()
@@ -227,6 +299,7 @@ fn applied<J: Journal>(
     let mut overrun = 0;
     let mut any_overrun = false;
     let mut crossed = Vec::new();
+    let mut balances = Vec::with_capacity(lines.len());
     {
         let state = gate.read();
         for ((taken, line), posting) in prepared.taken.iter().zip(lines).zip(&prepared.entry.postings) {
@@ -245,6 +318,9 @@ fn applied<J: Journal>(
             if row.budget.unit == Unit::Usd {
                 overrun = overrun.max(line.overrun);
             }
+            if !row.deleted {
+                balances.push(view(row, account, Arc::clone));
+            }
         }
     }
     let extended = gate.settle_hold(prepared);
@@ -258,7 +334,7 @@ fn applied<J: Journal>(
         charged: prepared.entry.cost,
         released: prepared.entry.released,
         overrun,
-        balances: gate.balances(prepared),
+        balances,
         crossings: crossed,
         seq,
         extended,
