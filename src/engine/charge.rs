@@ -1,6 +1,6 @@
 //! Takes a charge in: what it costs, where it goes, what it takes of its hold. And what it was when it is durable.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -15,6 +15,7 @@ use super::{
     question::BudgetView,
     state::State,
     subject::Subject,
+    writer::UnderWay,
 };
 use crate::domain::{
     bindings::{Principal, Scope},
@@ -129,7 +130,14 @@ pub(super) struct Prepared {
     pub(super) taken: SmallVec<[Taken; 6]>,
     pub(super) hold: Option<HoldRef>,
     pub(super) ends_hold: bool,
-    pub(super) extend: Option<(OwnClaims, Timestamp)>,
+    pub(super) extend: Option<Box<(OwnClaims, Timestamp)>>,
+}
+
+/// How far a charge has come at once.
+enum Begun<'g> {
+    UnderWay(UnderWay),
+    /// The ledger must be asked first.
+    Cold(Pin<Box<dyn Future<Output = Result<UnderWay, GateError>> + Send + 'g>>),
 }
 
 /// What a charge stands on, resolved.
@@ -142,16 +150,40 @@ struct Basis<'s> {
 impl<J: Journal> Gate<J> {
     /// Records a charge; answers when it is durable.
     ///
+    /// It is taken in at once, unless the ledger must be asked first: what is awaited is small, for thousands wait.
+    ///
     /// # Errors
     /// [`GateError`]; nothing was recorded, except that [`GateError::Unavailable`] after a lost answer of the database
     /// leaves it open: the same charge id again tells.
-    pub async fn charge(&self, caller: Principal, asked: ChargeAsk, now: Timestamp) -> Result<ChargeAnswer, GateError> {
-        let claims = self.claims(caller, &asked)?;
-        let located = self.locate(claims.as_ref()).await?;
-        if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
-            self.promise(claims.hold, extend, now).await?;
+    pub fn charge(
+        &self,
+        caller: Principal,
+        asked: ChargeAsk,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<ChargeAnswer, GateError>> + Send + '_ {
+        let begun = self.begin_charge(caller, asked, now);
+        async move {
+            let under_way = match begun? {
+                Begun::UnderWay(under_way) => under_way,
+                Begun::Cold(prepared) => prepared.await?,
+            };
+            under_way.answer().await
         }
-        self.write(|| self.prepare(caller, asked, claims, &located, now)).await
+    }
+
+    fn begin_charge(&self, caller: Principal, asked: ChargeAsk, now: Timestamp) -> Result<Begun<'_>, GateError> {
+        let claims = self.claims(caller, &asked)?;
+        if asked.extend.is_none() && claims.as_ref().is_none_or(|claims| self.holds_here(claims)) {
+            let prepare = || self.prepare(caller, asked, claims, &[], now);
+            return Ok(Begun::UnderWay(self.write(prepare)?));
+        }
+        Ok(Begun::Cold(Box::pin(async move {
+            let located = self.locate(claims.as_ref()).await?;
+            if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
+                self.promise(claims.hold, extend, now).await?;
+            }
+            self.write(|| self.prepare(caller, asked, claims, &located, now))
+        })))
     }
 
     /// Reads a charge's hold token.
@@ -164,10 +196,15 @@ impl<J: Journal> Gate<J> {
         Ok(Some(claims))
     }
 
+    /// Whether a hold is in memory.
+    fn holds_here(&self, claims: &OwnClaims) -> bool {
+        claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some()
+    }
+
     /// The budgets of a hold that is not in memory.
     async fn locate(&self, claims: Option<&OwnClaims>) -> Result<Vec<Orphan>, GateError> {
         let Some(claims) = claims else { return Ok(Vec::new()) };
-        if claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some() {
+        if self.holds_here(claims) {
             return Ok(Vec::new());
         }
         let slices: Vec<i64> = claims.lines.iter().map(|(slice, _)| *slice).collect();
@@ -308,7 +345,7 @@ impl<J: Journal> Gate<J> {
             prepared.entry.released = if asked.last { (held_usd - cost.0).max(0) } else { 0 };
             if let Some(extend) = asked.extend.filter(|_| !asked.last) {
                 let expires = now.after(extend).max(claims.expires);
-                prepared.extend = Some((HoldClaims { expires, ..claims }, expires));
+                prepared.extend = Some(Box::new((HoldClaims { expires, ..claims }, expires)));
             }
             return;
         }

@@ -60,7 +60,7 @@ impl<J> Gate<J> {
         if prepared.ends_hold {
             shard.remove(at);
         }
-        let (claims, expires) = prepared.extend.as_ref()?;
+        let (claims, expires) = &**prepared.extend.as_ref()?;
         shard.extend(at, *expires);
         Some((self.hold_key.sign(claims), *expires))
     }

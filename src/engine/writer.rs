@@ -8,14 +8,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use tokio::{
     runtime,
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
 };
 
 use super::{
@@ -33,12 +33,14 @@ const QUEUE: usize = 16_384;
 const BATCH: usize = 1024;
 /// How long a caller waits for a charge whose outcome is in doubt.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is seen whether somebody has waited for too long.
+const TICK: Duration = Duration::from_secs(1);
 
 type Answered = Result<ChargeAnswer, GateError>;
 type Reply = oneshot::Sender<Answered>;
 
 struct Waiting {
-    prepared: Prepared,
+    prepared: Box<Prepared>,
     desk: usize,
     reply: Reply,
 }
@@ -48,20 +50,30 @@ struct Waiting {
 struct Desk {
     runtime: runtime::Id,
     answers: mpsc::UnboundedSender<Vec<(Reply, Answered)>>,
+    /// Rung now and then while there is nothing to hand out, for those who have waited for too long: one timer for all.
+    ticks: Arc<Notify>,
 }
 
 impl Desk {
     fn open(on: &runtime::Handle) -> Self {
         let (answers, mut queue) = mpsc::unbounded_channel::<Vec<(Reply, Answered)>>();
+        let ticks = Arc::new(Notify::new());
+        let bell = Arc::clone(&ticks);
         on.spawn(async move {
-            while let Some(answers) = queue.recv().await {
-                for (reply, answer) in answers {
-                    // Whoever asked may have gone away: the charge stands all the same.
-                    let _ = reply.send(answer);
+            loop {
+                match tokio::time::timeout(TICK, queue.recv()).await {
+                    Ok(Some(answers)) => {
+                        for (reply, answer) in answers {
+                            // Whoever asked may have gone away: the charge stands all the same.
+                            let _ = reply.send(answer);
+                        }
+                    }
+                    Ok(None) => return,
+                    Err(_) => bell.notify_waiters(),
                 }
             }
         });
-        Self { runtime: on.id(), answers }
+        Self { runtime: on.id(), answers, ticks }
     }
 }
 
@@ -92,8 +104,8 @@ impl Charges {
         })
     }
 
-    /// The desk of the runtime that this runs on.
-    fn desk(&self) -> usize {
+    /// The desk of the runtime that this runs on, and its bell.
+    fn desk(&self) -> (usize, Arc<Notify>) {
         let runtime = runtime::Handle::current();
         let id = runtime.id();
         let mut desks = self.desks.lock();
@@ -105,7 +117,7 @@ impl Charges {
             // Of an earlier runtime that had the same id.
             desks[at] = Desk::open(&runtime);
         }
-        at
+        (at, Arc::clone(&desks[at].ticks))
     }
 
     /// Hands answers to the desks of those who wait for them.
@@ -130,23 +142,37 @@ impl Charges {
 }
 
 impl<J: Journal> Gate<J> {
-    /// Prepares a charge and waits until it is durable.
-    pub(super) async fn write(
-        &self,
-        prepare: impl FnOnce() -> Result<Prepared, GateError>,
-    ) -> Result<ChargeAnswer, GateError> {
+    /// Prepares a charge and sends it on its way.
+    pub(super) fn write(&self, prepare: impl FnOnce() -> Result<Prepared, GateError>) -> Result<UnderWay, GateError> {
+        // What is prepared has taken something and must be written or undone: the place comes first.
+        let place = self.charges.reserve()?;
+        let prepared = Box::new(prepare()?);
         let (reply, answer) = oneshot::channel();
-        {
-            // What is prepared has taken something and must be written or undone: the place comes first.
-            let place = self.charges.reserve()?;
-            let waiting = Waiting { prepared: prepare()?, desk: self.charges.desk(), reply };
-            self.charges.pending.fetch_add(1, Ordering::AcqRel);
-            place.send(waiting);
-        }
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(GateError::Draining),
-            Err(_) => Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned())),
+        let (desk, ticks) = self.charges.desk();
+        self.charges.pending.fetch_add(1, Ordering::AcqRel);
+        place.send(Waiting { prepared, desk, reply });
+        Ok(UnderWay { answer, ticks, since: Instant::now() })
+    }
+}
+
+/// A charge that is on its way to the ledger.
+pub(super) struct UnderWay {
+    answer: oneshot::Receiver<Answered>,
+    ticks: Arc<Notify>,
+    since: Instant,
+}
+
+impl UnderWay {
+    /// What has become of it, when it is durable.
+    pub(super) async fn answer(mut self) -> Answered {
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut self.answer => return outcome.unwrap_or(Err(GateError::Draining)),
+                () = self.ticks.notified() => if self.since.elapsed() > PATIENCE {
+                    return Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned()));
+                },
+            }
         }
     }
 }
@@ -161,7 +187,7 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
             return;
         }
         defer(&mut waiting, &mut deferred);
-        let (prepared, replies): (Vec<Prepared>, Vec<(usize, Reply)>) =
+        let (prepared, replies): (Vec<Box<Prepared>>, Vec<(usize, Reply)>) =
             waiting.drain(..).map(|waiting| (waiting.prepared, (waiting.desk, waiting.reply))).unzip();
         let answers = commit(&gate, prepared).await;
         gate.charges.pending.fetch_sub(replies.len(), Ordering::AcqRel);
@@ -181,7 +207,7 @@ fn defer(waiting: &mut Vec<Waiting>, deferred: &mut Vec<Waiting>) {
     }
 }
 
-async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Prepared>) -> Vec<Answered> {
+async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Box<Prepared>>) -> Vec<Answered> {
     // What the ledger has just set aside may not be known here yet, and would count as spent by others: whatever goes past
     // what memory had is looked at again when memory knows all, and nothing is set aside until it is written.
     let mut known = None;
@@ -227,7 +253,7 @@ async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Prepared>) -> Vec<
 
 /// After a doubt, what the ledger calls a replay may be what this very batch wrote: it was taken in at the same moment. One
 /// that was recorded before stays a replay.
-fn own(prepared: &[Prepared], batch: &mut Batch) {
+fn own(prepared: &[Box<Prepared>], batch: &mut Batch) {
     for (prepared, posted) in prepared.iter().zip(&mut batch.posted) {
         if let Posted::Replayed(recorded) = posted
             && recorded.at == prepared.entry.recorded
@@ -240,7 +266,7 @@ fn own(prepared: &[Prepared], batch: &mut Batch) {
 /// What of a batch has not yet been counted as somebody's, account by account.
 type Rest = HashMap<(u32, Period), i64>;
 
-fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Prepared], batch: Batch) -> Vec<Answered> {
+fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Box<Prepared>], batch: Batch) -> Vec<Answered> {
     let mut rest = Rest::new();
     let mut account_of = HashMap::with_capacity(batch.slices.len());
     for (prepared, posted) in prepared.iter().zip(&batch.posted) {
