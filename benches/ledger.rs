@@ -76,7 +76,7 @@ fn main() {
 }
 
 async fn measure(settings: &Settings, name: &str, bar: f64, report: &mut Report) {
-    let seconds = Duration::from_millis(size("BENCH_MILLIS", 6000, 300) as u64);
+    let seconds = Duration::from_millis(size("BENCH_MILLIS", 5000, 300) as u64);
     let (db, _exclusive) = Db::open(settings).await.expect("opens");
     let scene = Scene::new(KEYS, KEYS, Pepper::new(&[1; 32]));
     seed::write(&db, &scene, KEYS).await;

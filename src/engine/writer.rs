@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hashbrown::{HashMap, HashSet};
@@ -31,9 +31,9 @@ use crate::domain::{budgets::crossings, money::Unit, window::Period};
 const QUEUE: usize = 16_384;
 /// Most charges in one commit.
 const BATCH: usize = 1024;
-/// How long a caller waits for a charge whose outcome is in doubt.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is seen whether somebody has waited for too long.
+/// Whoever waits for a charge whose outcome is in doubt is told so after this many ticks.
+const PATIENCE: u32 = 10;
+/// A second without any answer.
 const TICK: Duration = Duration::from_secs(1);
 
 type Answered = Result<ChargeAnswer, GateError>;
@@ -50,7 +50,7 @@ struct Waiting {
 struct Desk {
     runtime: runtime::Id,
     answers: mpsc::UnboundedSender<Vec<(Reply, Answered)>>,
-    /// Rung now and then while there is nothing to hand out, for those who have waited for too long: one timer for all.
+    /// Rung at every tick, for those who wait for too long: one timer for all.
     ticks: Arc<Notify>,
 }
 
@@ -151,7 +151,7 @@ impl<J: Journal> Gate<J> {
         let (desk, ticks) = self.charges.desk();
         self.charges.pending.fetch_add(1, Ordering::AcqRel);
         place.send(Waiting { prepared, desk, reply });
-        Ok(UnderWay { answer, ticks, since: Instant::now() })
+        Ok(UnderWay { answer, ticks })
     }
 }
 
@@ -159,21 +159,19 @@ impl<J: Journal> Gate<J> {
 pub(super) struct UnderWay {
     answer: oneshot::Receiver<Answered>,
     ticks: Arc<Notify>,
-    since: Instant,
 }
 
 impl UnderWay {
     /// What has become of it, when it is durable.
     pub(super) async fn answer(mut self) -> Answered {
-        loop {
+        for _ in 0..PATIENCE {
             tokio::select! {
                 biased;
                 outcome = &mut self.answer => return outcome.unwrap_or(Err(GateError::Draining)),
-                () = self.ticks.notified() => if self.since.elapsed() > PATIENCE {
-                    return Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned()));
-                },
+                () = self.ticks.notified() => {}
             }
         }
+        Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned()))
     }
 }
 

@@ -58,11 +58,7 @@ async fn insert_sqlite(tx: &mut Transaction<'static, Sqlite>, entries: &[&Entry]
 }
 
 /// Which of a chunk are among the newest charges: as many as were just written.
-async fn newest(
-    tx: &mut Transaction<'static, Sqlite>,
-    chunk: &[&Entry],
-    written: u64,
-) -> Result<Vec<Option<i64>>> {
+async fn newest(tx: &mut Transaction<'static, Sqlite>, chunk: &[&Entry], written: u64) -> Result<Vec<Option<i64>>> {
     let sql = "SELECT tenant_id, charge_id, seq FROM charges ORDER BY seq DESC LIMIT $1";
     let rows: Vec<(String, String, i64)> =
         sqlx::query_as(sql).bind(i64::try_from(written).unwrap_or_default()).fetch_all(&mut **tx).await?;
@@ -96,6 +92,9 @@ fn positions<'a, T: AsRef<str>>(
     let seqs: HashMap<(&str, &str), i64> = rows.iter().map(|(tenant, id, seq)| ((&**tenant, &**id), *seq)).collect();
     charges.map(move |(tenant, id)| seqs.get(&(tenant.as_ref(), id)).copied())
 }
+
+/// Slices that are as well given back row by row.
+const FEW: usize = 4;
 
 const TEXTS: usize = 14;
 const NUMBERS: usize = 13;
@@ -181,9 +180,26 @@ pub(super) async fn add_to_slices(tx: &mut Tx, sums: &BTreeMap<i64, i64>) -> Res
         let _ = write!(rows, "{comma}[{slice},{amount}]");
     }
     rows.push(']');
+    if let Tx::Sqlite(tx) = tx
+        && sums.len() > FEW
+    {
+        let (after,): (String,) =
+            sqlx::query_as(dialect::SLICES_AFTER_SQLITE).bind(&*rows).fetch_one(&mut **tx).await?;
+        let after: Vec<(i64, i64, i64, i64)> =
+            serde_json::from_str(&after).map_err(|_| StoreError::Corrupt("slice".into()))?;
+        // Nobody else writes meanwhile.
+        if after.len() == sums.len() {
+            sqlx::query(dialect::ADD_TO_SLICES_SQLITE).bind(rows).execute(&mut **tx).await?;
+            return Ok(after.into_iter().map(slice_of).collect());
+        }
+    }
     let sql = dialect::ADD_TO_SLICES.text(tx);
     let changed = fetch_all!(tx, (i64, i64, i64, i64), sql, rows)?;
-    Ok(changed.into_iter().map(|(id, granted, spent, ver)| SliceState { id, granted, spent, ver }).collect())
+    Ok(changed.into_iter().map(slice_of).collect())
+}
+
+fn slice_of((id, granted, spent, ver): (i64, i64, i64, i64)) -> SliceState {
+    SliceState { id, granted, spent, ver }
 }
 
 /// Takes back what [`add_to_slices`] added to `changed`, and empties it.

@@ -139,6 +139,18 @@ pub const INSERT_CHARGES_POSTGRES: &str = concat!(
     RETURNING tenant_id, charge_id, seq"
 );
 
+/// How [`ADD_TO_SLICES`] would leave those slices, as one JSON array of arrays: many rows are slow on `SQLite`.
+pub const SLICES_AFTER_SQLITE: &str =
+    "SELECT json_group_array(json_array(slices.id, granted, spent + added.amount, ver + 1))
+    FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount FROM json_each($1)) AS added
+        JOIN slices ON slices.id = added.id
+    WHERE state < 3 AND spent + added.amount <= granted";
+
+/// [`ADD_TO_SLICES`] without giving anything.
+pub const ADD_TO_SLICES_SQLITE: &str = "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
+    FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount FROM json_each($1)) AS added
+    WHERE slices.id = added.id";
+
 /// Adds amounts to slices from a JSON array of `[id, amount]` `$1`, to those that are open and have room. Gives those.
 pub const ADD_TO_SLICES: Statement = Statement {
     sqlite: "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
