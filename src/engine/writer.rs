@@ -36,11 +36,13 @@ const PATIENCE: u32 = 10;
 /// A second without any answer.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Boxed, for it is large and changes hands often.
+type Charge = Box<Prepared>;
 type Answered = Result<ChargeAnswer, GateError>;
 type Reply = oneshot::Sender<Answered>;
 
 struct Waiting {
-    prepared: Box<Prepared>,
+    prepared: Charge,
     desk: usize,
     reply: Reply,
 }
@@ -185,7 +187,7 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
             return;
         }
         defer(&mut waiting, &mut deferred);
-        let (prepared, replies): (Vec<Box<Prepared>>, Vec<(usize, Reply)>) =
+        let (prepared, replies): (Vec<Charge>, Vec<(usize, Reply)>) =
             waiting.drain(..).map(|waiting| (waiting.prepared, (waiting.desk, waiting.reply))).unzip();
         let answers = commit(&gate, prepared).await;
         gate.charges.pending.fetch_sub(replies.len(), Ordering::AcqRel);
@@ -205,13 +207,15 @@ fn defer(waiting: &mut Vec<Waiting>, deferred: &mut Vec<Waiting>) {
     }
 }
 
-async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Box<Prepared>>) -> Vec<Answered> {
+async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Charge>) -> Vec<Answered> {
     // What the ledger has just set aside may not be known here yet, and would count as spent by others: whatever goes past
     // what memory had is looked at again when memory knows all, and nothing is set aside until it is written.
     let mut known = None;
     if prepared.iter().flat_map(|prepared| &prepared.entry.postings).any(|posting| posting.beyond > 0) {
         known = Some(gate.grants.pause().await);
-        prepared.iter_mut().for_each(|prepared| gate.reserve_more(prepared));
+        for prepared in &mut prepared {
+            gate.reserve_more(prepared);
+        }
     }
     let entries: Vec<&Entry> = prepared.iter().map(|prepared| &prepared.entry).collect();
     let mut in_doubt = false;
@@ -251,7 +255,7 @@ async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Box<Prepared>>) ->
 
 /// After a doubt, what the ledger calls a replay may be what this very batch wrote: it was taken in at the same moment. One
 /// that was recorded before stays a replay.
-fn own(prepared: &[Box<Prepared>], batch: &mut Batch) {
+fn own(prepared: &[Charge], batch: &mut Batch) {
     for (prepared, posted) in prepared.iter().zip(&mut batch.posted) {
         if let Posted::Replayed(recorded) = posted
             && recorded.at == prepared.entry.recorded
@@ -264,7 +268,7 @@ fn own(prepared: &[Box<Prepared>], batch: &mut Batch) {
 /// What of a batch has not yet been counted as somebody's, account by account.
 type Rest = HashMap<(u32, Period), i64>;
 
-fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Box<Prepared>], batch: Batch) -> Vec<Answered> {
+fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Charge], batch: Batch) -> Vec<Answered> {
     let mut rest = Rest::new();
     let mut account_of = HashMap::with_capacity(batch.slices.len());
     for (prepared, posted) in prepared.iter().zip(&batch.posted) {

@@ -36,19 +36,19 @@ async fn insert_sqlite(tx: &mut Transaction<'static, Sqlite>, entries: &[&Entry]
     let mut seqs = Vec::with_capacity(entries.len());
     let mut rest = entries;
     for (rows, sql) in dialect::INSERT_CHARGES_SQLITE {
-        while let Some((chunk, later)) = rest.split_at_checked(rows) {
+        while let Some((chunk, later)) = rest.split_at_checked(usize::from(rows)) {
             rest = later;
             let mut arguments = SqliteArguments::default();
-            arguments.reserve(rows * (TEXTS + NUMBERS), 0);
+            arguments.reserve(chunk.len() * (TEXTS + NUMBERS), 0);
             for entry in chunk {
                 texts(entry).into_iter().try_for_each(|text| arguments.add(text)).map_err(sqlx::Error::Encode)?;
                 numbers(entry).into_iter().try_for_each(|number| arguments.add(number)).map_err(sqlx::Error::Encode)?;
             }
             let done = sqlx::query_with(sql, arguments).execute(&mut **tx).await?;
-            if done.rows_affected() == rows as u64 {
+            if done.rows_affected() == u64::from(rows) {
                 // Nobody else writes, and positions are given out one after the other.
-                let first = done.last_insert_rowid() - (chunk.len() as i64) + 1;
-                seqs.extend((first..).take(rows).map(Some));
+                let first = done.last_insert_rowid() - i64::from(rows) + 1;
+                seqs.extend((first..).take(chunk.len()).map(Some));
             } else {
                 seqs.extend(newest(tx, chunk, done.rows_affected()).await?);
             }

@@ -110,7 +110,7 @@ macro_rules! insert_charges {
 
 /// Writes 64, 16, 4 or 1 charges on `SQLite`. By far the fastest way in there: unpacked from JSON a row takes ten times as
 /// long, and rows that a statement gives back are a message each from the thread that writes the file.
-pub const INSERT_CHARGES_SQLITE: [(usize, &str); 4] = [
+pub const INSERT_CHARGES_SQLITE: [(u8, &str); 4] = [
     (64, insert_charges!(four!(four!(four!(one_charge!()))))),
     (16, insert_charges!(four!(four!(one_charge!())))),
     (4, insert_charges!(four!(one_charge!()))),
