@@ -19,5 +19,6 @@ pub mod tenants;
 pub mod time;
 pub mod trace;
 pub mod users;
+pub mod varint;
 pub mod window;
 pub mod workspaces;
