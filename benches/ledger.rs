@@ -77,7 +77,7 @@ fn main() {
 }
 
 async fn measure(settings: &Settings, name: &str, bar: f64, report: &mut Report) {
-    let seconds = Duration::from_millis(size("BENCH_MILLIS", 6000, 300) as u64);
+    let seconds = Duration::from_millis(size("BENCH_MILLIS", 5000, 300) as u64);
     let (db, _exclusive) = Db::open(settings).await.expect("opens");
     let scene = Scene::new(KEYS, KEYS, Pepper::new(&[1; 32]));
     seed::write(&db, &scene, KEYS).await;
@@ -123,11 +123,11 @@ fn entry(scene: &Scene, posting: Posting) -> Entry {
         tenant: key.tenant,
         charge_id: charge_id(now),
         body_hash: "0123456789abcdef0123456789abcdef".to_owned(),
-        workspace: key.workspace.to_string(),
-        project: key.project.map(|id| id.to_string()).unwrap_or_default(),
-        key: key.id.to_string(),
-        owner: key.owner.to_string(),
-        caller: scene.caller.to_string(),
+        workspace: Some(key.workspace),
+        project: key.project,
+        key: Some(key.id),
+        owner: key.owner,
+        caller: scene.caller,
         end_user: String::new(),
         provider: PROVIDER.to_owned(),
         model: MODEL.to_owned(),

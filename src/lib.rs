@@ -50,13 +50,16 @@
 //!
 //! A charge takes its amounts out of its hold, and what goes past it out of what the slice has free; then it waits in a
 //! queue ([`engine::writer`]). One task writes the queue, up to 1024 charges a commit, and starts the next commit when the
-//! last is durable. So one fsync serves all who wait, and no timer makes anybody wait longer.
+//! last is durable. So one fsync serves all who wait, and no timer makes anybody wait longer. The answers go to each serving
+//! thread in one piece: a caller that is woken by another thread costs a system call and a flushed socket.
 //!
 //! Invariant: a charge is acknowledged only after its commit. Invariant: a charge id is in the ledger once; the same id
 //! with the same body is answered from the ledger, with another body it is refused.
 //!
 //! A charge is a fact. When its hold is gone, or there is no room, it is recorded all the same: first against what the
-//! limit has left, and past that as an overrun.
+//! limit has left, and past that as an overrun. Before anything goes past its slice, the writer waits until memory knows
+//! what was granted last and takes what is free of it; nothing is granted until that charge is written. So an overrun is
+//! never overstated because a grant was under way.
 //!
 //! When the answer to a commit is lost (PostgreSQL, a cut connection), the writer asks again with the same ids until the
 //! ledger says what happened, and only then goes on: memory never guesses.

@@ -67,7 +67,7 @@ async fn compare(folder: &Path) {
         Side::new(&threads, EMPTY, &questions, asked),
         Side::new(&tokio, EMPTY, &questions, asked),
     ];
-    let rounds = size("BENCH_ROUNDS", 8, 1);
+    let rounds = size("BENCH_ROUNDS", 6, 1);
     let span = Duration::from_millis(size("BENCH_MILLIS", 1000, 200) as u64);
     let charges = size("BENCH_CHARGES", 30_000, 500);
     let mut durable = Vec::new();

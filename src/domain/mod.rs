@@ -21,5 +21,6 @@ pub mod tenants;
 pub mod time;
 pub mod trace;
 pub mod users;
+pub mod varint;
 pub mod window;
 pub mod workspaces;

@@ -1,6 +1,6 @@
 //! Takes a charge in: what it costs, where it goes, what it takes of its hold. And what it was when it is durable.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -13,9 +13,10 @@ use super::{
     hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
     journal::{Entry, GrantAsk, Journal, Orphan, Outcome, Posting},
-    key_table::NO_INDEX,
+    key_table::{KeyRow, NO_INDEX},
     state::{Place, State},
-    subject::{Subject, principal_text},
+    subject::Subject,
+    writer::UnderWay,
 };
 use crate::domain::{
     bindings::Principal,
@@ -130,7 +131,14 @@ pub(super) struct Prepared {
     pub(super) taken: SmallVec<[Taken; 6]>,
     pub(super) hold: Option<HoldRef>,
     pub(super) ends_hold: bool,
-    pub(super) extend: Option<(OwnClaims, Timestamp)>,
+    pub(super) extend: Option<Box<(OwnClaims, Timestamp)>>,
+}
+
+/// How far a charge has come at once.
+enum Begun<'g> {
+    UnderWay(UnderWay),
+    /// The ledger must be asked first.
+    Cold(Pin<Box<dyn Future<Output = Result<UnderWay, GateError>> + Send + 'g>>),
 }
 
 /// What a charge stands on, resolved.
@@ -143,16 +151,40 @@ struct Basis<'s> {
 impl<J: Journal> Gate<J> {
     /// Records a charge; answers when it is durable.
     ///
+    /// It is taken in at once, unless the ledger must be asked first: what is awaited is small, for thousands wait.
+    ///
     /// # Errors
     /// [`GateError`]; nothing was recorded, except that [`GateError::Unavailable`] after a lost answer of the database
     /// leaves it open: the same charge id again tells.
-    pub async fn charge(&self, caller: Principal, asked: ChargeAsk, now: Timestamp) -> Result<ChargeAnswer, GateError> {
-        let claims = self.claims(caller, &asked)?;
-        let located = self.locate(claims.as_ref()).await?;
-        if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
-            self.promise(claims.hold, extend, now).await?;
+    pub fn charge(
+        &self,
+        caller: Principal,
+        asked: ChargeAsk,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<ChargeAnswer, GateError>> + Send + '_ {
+        let begun = self.begin_charge(caller, asked, now);
+        async move {
+            let under_way = match begun? {
+                Begun::UnderWay(under_way) => under_way,
+                Begun::Cold(prepared) => prepared.await?,
+            };
+            under_way.answer().await
         }
-        self.write(|| self.prepare(caller, &asked, claims, &located, now)).await
+    }
+
+    fn begin_charge(&self, caller: Principal, asked: ChargeAsk, now: Timestamp) -> Result<Begun<'_>, GateError> {
+        let claims = self.claims(caller, &asked)?;
+        if asked.extend.is_none() && claims.as_ref().is_none_or(|claims| self.holds_here(claims)) {
+            let prepare = || self.prepare(caller, asked, claims, &[], now);
+            return Ok(Begun::UnderWay(self.write(prepare)?));
+        }
+        Ok(Begun::Cold(Box::pin(async move {
+            let located = self.locate(claims.as_ref()).await?;
+            if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
+                self.promise(claims.hold, extend, now).await?;
+            }
+            self.write(|| self.prepare(caller, asked, claims, &located, now))
+        })))
     }
 
     /// Reads a charge's hold token.
@@ -165,10 +197,15 @@ impl<J: Journal> Gate<J> {
         Ok(Some(claims))
     }
 
+    /// Whether a hold is in memory.
+    fn holds_here(&self, claims: &OwnClaims) -> bool {
+        claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some()
+    }
+
     /// The budgets of a hold that is not in memory.
     async fn locate(&self, claims: Option<&OwnClaims>) -> Result<Vec<Orphan>, GateError> {
         let Some(claims) = claims else { return Ok(Vec::new()) };
-        if claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some() {
+        if self.holds_here(claims) {
             return Ok(Vec::new());
         }
         let slices: Vec<i64> = claims.lines.iter().map(|(slice, _)| *slice).collect();
@@ -202,16 +239,16 @@ impl<J: Journal> Gate<J> {
     fn prepare(
         &self,
         caller: Principal,
-        asked: &ChargeAsk,
+        mut asked: ChargeAsk,
         claims: Option<OwnClaims>,
         located: &[Orphan],
         now: Timestamp,
     ) -> Result<Prepared, GateError> {
         let state = self.read();
-        let basis = self.basis(&state, caller, asked, claims)?;
-        let (cost, price) = cost_of(&state, asked, basis.claims.as_ref());
+        let basis = self.basis(&state, caller, &asked, claims)?;
+        let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
         let mut prepared = Prepared {
-            entry: entry_of(&basis, caller, asked, cost, price, now),
+            entry: entry_of(&basis, caller, &mut asked, cost, price, now),
             taken: SmallVec::new(),
             hold: None,
             ends_hold: false,
@@ -219,7 +256,7 @@ impl<J: Journal> Gate<J> {
         };
         let at = asked.occurred.unwrap_or(now).min(now);
         match basis.claims {
-            Some(claims) => self.post_hold(&state, asked, claims, located, cost, now, &mut prepared),
+            Some(claims) => self.post_hold(&state, &asked, claims, located, cost, now, &mut prepared),
             None => {
                 for index in state.applying(&basis.subject, &basis.end_user) {
                     let row = state.budgets.at(index);
@@ -312,7 +349,7 @@ impl<J: Journal> Gate<J> {
             prepared.entry.released = if asked.last { (held_usd - cost.0).max(0) } else { 0 };
             if let Some(extend) = asked.extend.filter(|_| !asked.last) {
                 let expires = now.after(extend).max(claims.expires);
-                prepared.extend = Some((HoldClaims { expires, ..claims }, expires));
+                prepared.extend = Some(Box::new((HoldClaims { expires, ..claims }, expires)));
             }
             return;
         }
@@ -425,21 +462,31 @@ fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&OwnClaims>) -> (Nan
     }
 }
 
-fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos, price: i64, now: Timestamp) -> Entry {
-    let claims = basis.claims.as_ref();
-    let or = |own: &str, hold: Option<&str>| if own.is_empty() { hold.unwrap_or_default() } else { own }.to_owned();
+/// The texts of `asked` move into the entry.
+fn entry_of(
+    basis: &Basis<'_>,
+    caller: Principal,
+    asked: &mut ChargeAsk,
+    cost: Nanos,
+    price: i64,
+    now: Timestamp,
+) -> Entry {
+    let (claims, subject) = (basis.claims.as_ref(), &basis.subject);
+    let or = |own: &mut String, hold: Option<&str>| {
+        if own.is_empty() { hold.unwrap_or_default().to_owned() } else { std::mem::take(own) }
+    };
     Entry {
-        tenant: basis.subject.tenant.id,
-        charge_id: asked.charge_id.clone(),
-        body_hash: asked.body_hash.clone(),
-        workspace: basis.subject.workspace.map(|workspace| workspace.id.to_string()).unwrap_or_default(),
-        project: basis.subject.project.map(|project| project.id.to_string()).unwrap_or_default(),
-        key: basis.subject.key.map(|key| key.id().to_string()).unwrap_or_default(),
-        owner: principal_text(basis.subject.owner.principal()),
-        caller: principal_text(caller),
+        tenant: subject.tenant.id,
+        charge_id: std::mem::take(&mut asked.charge_id),
+        body_hash: std::mem::take(&mut asked.body_hash),
+        workspace: subject.workspace.map(|workspace| workspace.id),
+        project: subject.project.map(|project| project.id),
+        key: subject.key.map(KeyRow::id),
+        owner: subject.owner.principal(),
+        caller,
         end_user: basis.end_user.clone(),
-        provider: or(&asked.served_provider, claims.map(|claims| &*claims.provider)),
-        model: or(&asked.served_model, claims.map(|claims| &*claims.model)),
+        provider: or(&mut asked.served_provider, claims.map(|claims| &*claims.provider)),
+        model: or(&mut asked.served_model, claims.map(|claims| &*claims.model)),
         price,
         outcome: asked.outcome,
         late: false,
@@ -448,7 +495,7 @@ fn entry_of(basis: &Basis<'_>, caller: Principal, asked: &ChargeAsk, cost: Nanos
         released: 0,
         occurred: asked.occurred.unwrap_or(now),
         recorded: now,
-        labels: asked.labels.clone(),
-        postings: Vec::new(),
+        labels: std::mem::take(&mut asked.labels),
+        postings: Vec::with_capacity(claims.map_or(0, |claims| claims.lines.len())),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 
 use super::{
     Gate,
@@ -35,6 +35,8 @@ struct Waiting {
 /// Where asks wait.
 pub struct Grants {
     queue: mpsc::Sender<Waiting>,
+    /// Held from when the ledger is asked until memory knows what it gave.
+    asking: Mutex<()>,
 }
 
 /// The other end of the queue; see [`run`].
@@ -45,7 +47,7 @@ impl Grants {
     #[must_use]
     pub fn new() -> (Self, GrantQueue) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        (Self { queue }, GrantQueue(receiver))
+        (Self { queue, asking: Mutex::new(()) }, GrantQueue(receiver))
     }
 
     /// Waits until the ledger has been asked. That the room is then there is not certain: look again.
@@ -59,6 +61,11 @@ impl Grants {
             mpsc::error::TrySendError::Closed(_) => GateError::Draining,
         })?;
         Ok(answer.await.map_err(|_| GateError::Draining)??)
+    }
+
+    /// Waits until memory knows of everything that the ledger gave, and keeps it from giving more.
+    pub(super) async fn pause(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().await
     }
 
     /// Asks in the background, if there is room in the queue; whoever needs it will otherwise ask.
@@ -95,8 +102,10 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: GrantQueue) {
                 .or_insert(want.ask);
         }
         let asks: Vec<GrantAsk> = merged.values().copied().collect();
+        let asking = gate.grants.asking.lock().await;
         let outcome = gate.journal.grant(&asks).await;
         gate.take_grants(&merged, &outcome);
+        drop(asking);
         let outcome = outcome.map(|_| ());
         for done in waiting.drain(..).filter_map(|waiting| waiting.done) {
             // Whoever asked may have gone away; the room stays for the next.

@@ -11,6 +11,7 @@ use crate::domain::{
     bindings::Principal,
     id::{BootId, KeyId, ProjectId, ServiceAccountId, UserId, WorkspaceId},
     time::Timestamp,
+    varint,
 };
 
 const VERSION: u8 = 1;
@@ -84,16 +85,16 @@ impl HoldKey {
         out.extend_from_slice(&claims.workspace.bits().to_le_bytes());
         out.extend_from_slice(&claims.project.bits().to_le_bytes());
         for number in [claims.price, claims.issued.micros(), claims.expires.micros(), claims.usd] {
-            put_varint(&mut out, number);
+            varint::put(&mut out, number.cast_unsigned());
         }
         for text in [&claims.provider, &claims.model, &claims.end_user] {
-            put_varint(&mut out, i64::try_from(text.len()).unwrap_or_default());
+            varint::put(&mut out, text.len() as u64);
             out.extend_from_slice(text.as_bytes());
         }
-        put_varint(&mut out, i64::try_from(claims.lines.len()).unwrap_or_default());
+        varint::put(&mut out, claims.lines.len() as u64);
         for (slice, amount) in &claims.lines {
-            put_varint(&mut out, *slice);
-            put_varint(&mut out, *amount);
+            varint::put(&mut out, slice.cast_unsigned());
+            varint::put(&mut out, amount.cast_unsigned());
         }
         let mut mac = self.0.clone();
         mac.update(&out);
@@ -122,17 +123,6 @@ fn put_principal(out: &mut Vec<u8>, principal: Principal) {
     };
     out.push(kind);
     out.extend_from_slice(&bits.to_le_bytes());
-}
-
-/// LEB128 of a number that is not negative.
-fn put_varint(out: &mut Vec<u8>, number: i64) {
-    let mut rest = number.cast_unsigned();
-    while rest >= 0x80 {
-        out.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    // Below 0x80 here.
-    out.push((rest & 0x7f) as u8);
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -4,7 +4,8 @@ use std::future::Future;
 
 use super::accounts::{Granted, SliceState};
 use crate::domain::{
-    id::{BudgetId, TenantId},
+    bindings::Principal,
+    id::{BudgetId, KeyId, ProjectId, TenantId, WorkspaceId},
     prices::Usage,
     time::Timestamp,
     window::Period,
@@ -80,16 +81,16 @@ pub struct Entry {
     pub charge_id: String,
     /// Tells whether another charge of the same id is the same charge.
     pub body_hash: String,
-    /// Workspace id; empty without one.
-    pub workspace: String,
-    /// Project id; empty without one.
-    pub project: String,
-    /// Key id; empty without one.
-    pub key: String,
-    /// Id of the credential's owner.
-    pub owner: String,
-    /// Id of the sidecar.
-    pub caller: String,
+    /// The workspace.
+    pub workspace: Option<WorkspaceId>,
+    /// The project.
+    pub project: Option<ProjectId>,
+    /// The key.
+    pub key: Option<KeyId>,
+    /// The credential's owner.
+    pub owner: Principal,
+    /// The sidecar.
+    pub caller: Principal,
     /// The end client's own user.
     pub end_user: String,
     /// Who served the call.

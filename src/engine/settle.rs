@@ -1,11 +1,28 @@
 //! What becomes of a charge's hold: given back when nothing was recorded, ended or extended when it is durable.
 
-use std::sync::Arc;
-
-use super::{Gate, answer::BudgetView, authorize::view, charge::Prepared};
+use super::{Gate, charge::Prepared};
 use crate::domain::time::Timestamp;
 
 impl<J> Gate<J> {
+    /// Takes what a charge still needs out of what its slices have free by now.
+    pub(super) fn reserve_more(&self, prepared: &mut Prepared) {
+        let state = self.read();
+        for (taken, posting) in prepared.taken.iter_mut().zip(&mut prepared.entry.postings) {
+            let mut accounts = state.budgets.at(taken.budget).accounts.lock();
+            let Some(account) = accounts.find(taken.period) else { continue };
+            // What a server that is gone had set aside is not ours to add to.
+            if posting.beyond > 0 && (posting.slice == 0 || posting.slice == account.slice) {
+                let more = account.hold_up_to(posting.beyond);
+                if more > 0 {
+                    posting.slice = account.slice;
+                }
+                posting.in_slice += more;
+                posting.beyond -= more;
+                taken.reserved += more;
+            }
+        }
+    }
+
     /// Gives back what a charge took that was not recorded.
     pub(super) fn undo(&self, prepared: &Prepared) {
         let state = self.read();
@@ -43,19 +60,8 @@ impl<J> Gate<J> {
         if prepared.ends_hold {
             shard.remove(at);
         }
-        let (claims, expires) = prepared.extend.as_ref()?;
+        let (claims, expires) = &**prepared.extend.as_ref()?;
         shard.extend(at, *expires);
         Some((self.hold_key.sign(claims), *expires))
-    }
-
-    /// Where the budgets of a charge stand.
-    pub(super) fn balances(&self, prepared: &Prepared) -> Vec<BudgetView<Arc<str>>> {
-        let state = self.read();
-        let shown = prepared.taken.iter().filter_map(|taken| {
-            let row = state.budgets.at(taken.budget);
-            let mut accounts = row.accounts.lock();
-            accounts.find(taken.period).filter(|_| !row.terms.deleted).map(|account| view(row, account, Arc::clone))
-        });
-        shown.collect()
     }
 }

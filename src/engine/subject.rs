@@ -11,7 +11,6 @@ use super::{
     state::{ActorRow, BudgetList, Place, ProjectRow, State, TenantRow, WorkspaceRow},
 };
 use crate::domain::{
-    bindings::Principal,
     key_secret::{KeyHash, Pepper, Presented},
     keys::KeyState,
     permission::Permission,
@@ -212,13 +211,4 @@ impl<'s> Subject<'s> {
 #[must_use]
 pub fn denial<'s>(code: DenialCode, scope: impl Into<Cow<'s, str>>, detail: &str) -> Denial<'s> {
     Denial { code, scope: scope.into(), budget: None, detail: detail.to_owned() }
-}
-
-/// The text of somebody's id.
-#[must_use]
-pub fn principal_text(principal: Principal) -> String {
-    match principal {
-        Principal::User(id) => id.to_string(),
-        Principal::ServiceAccount(id) => id.to_string(),
-    }
 }

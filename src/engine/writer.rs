@@ -12,10 +12,15 @@ use std::{
 };
 
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::{mpsc, oneshot};
+use parking_lot::Mutex;
+use tokio::{
+    runtime,
+    sync::{Notify, mpsc, oneshot},
+};
 
 use super::{
     Gate,
+    authorize::view,
     charge::{ChargeAnswer, ChargeStatus, Prepared, Taken},
     error::GateError,
     journal::{Batch, Entry, Journal, JournalError, Posted, PostedLine, Recorded},
@@ -26,14 +31,52 @@ use crate::domain::{budgets::crossings, money::Unit, window::Period};
 const QUEUE: usize = 16_384;
 /// Most charges in one commit.
 const BATCH: usize = 1024;
-/// How long a caller waits for a charge whose outcome is in doubt.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever waits for a charge whose outcome is in doubt is told so after this many ticks.
+const PATIENCE: u32 = 10;
+/// A second without any answer.
+const TICK: Duration = Duration::from_secs(1);
 
-type Reply = oneshot::Sender<Result<ChargeAnswer, GateError>>;
+/// Boxed, for it is large and changes hands often.
+type Charge = Box<Prepared>;
+type Answered = Result<ChargeAnswer, GateError>;
+type Reply = oneshot::Sender<Answered>;
 
 struct Waiting {
-    prepared: Prepared,
+    prepared: Charge,
+    desk: usize,
     reply: Reply,
+}
+
+/// Where the answers for the callers on one runtime are handed out. Each caller that is woken from another thread costs a
+/// system call, and wakes its thread for this one answer; on their own runtime they are woken together for nothing.
+struct Desk {
+    runtime: runtime::Id,
+    answers: mpsc::UnboundedSender<Vec<(Reply, Answered)>>,
+    /// Rung at every tick, for those who wait for too long: one timer for all.
+    ticks: Arc<Notify>,
+}
+
+impl Desk {
+    fn open(on: &runtime::Handle) -> Self {
+        let (answers, mut queue) = mpsc::unbounded_channel::<Vec<(Reply, Answered)>>();
+        let ticks = Arc::new(Notify::new());
+        let bell = Arc::clone(&ticks);
+        on.spawn(async move {
+            loop {
+                match tokio::time::timeout(TICK, queue.recv()).await {
+                    Ok(Some(answers)) => {
+                        for (reply, answer) in answers {
+                            // Whoever asked may have gone away: the charge stands all the same.
+                            let _ = reply.send(answer);
+                        }
+                    }
+                    Ok(None) => return,
+                    Err(_) => bell.notify_waiters(),
+                }
+            }
+        });
+        Self { runtime: on.id(), answers, ticks }
+    }
 }
 
 /// Where charges wait.
@@ -41,6 +84,7 @@ pub struct Charges {
     queue: mpsc::Sender<Waiting>,
     /// Taken in and not yet answered.
     pending: AtomicUsize,
+    desks: Mutex<Vec<Desk>>,
 }
 
 /// The other end of the queue; see [`run`].
@@ -51,7 +95,7 @@ impl Charges {
     #[must_use]
     pub fn new() -> (Self, ChargeQueue) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        (Self { queue, pending: AtomicUsize::new(0) }, ChargeQueue(receiver))
+        (Self { queue, pending: AtomicUsize::new(0), desks: Mutex::default() }, ChargeQueue(receiver))
     }
 
     /// A place in the queue, to be taken before anything is prepared.
@@ -62,6 +106,36 @@ impl Charges {
         })
     }
 
+    /// The desk of the runtime that this runs on, and its bell.
+    fn desk(&self) -> (usize, Arc<Notify>) {
+        let runtime = runtime::Handle::current();
+        let id = runtime.id();
+        let mut desks = self.desks.lock();
+        let known = desks.iter().position(|desk| desk.runtime == id);
+        let at = known.unwrap_or(desks.len());
+        if known.is_none() {
+            desks.push(Desk::open(&runtime));
+        } else if desks[at].answers.is_closed() {
+            // Of an earlier runtime that had the same id.
+            desks[at] = Desk::open(&runtime);
+        }
+        (at, Arc::clone(&desks[at].ticks))
+    }
+
+    /// Hands answers to the desks of those who wait for them.
+    fn hand_over(&self, answers: impl Iterator<Item = ((usize, Reply), Answered)>) {
+        let desks = self.desks.lock();
+        let mut piles: Vec<Vec<_>> = desks.iter().map(|_| Vec::new()).collect();
+        for ((desk, reply), answer) in answers {
+            // Desks are never taken away, so that a number once given stays good.
+            piles[desk].push((reply, answer));
+        }
+        for (desk, pile) in desks.iter().zip(piles).filter(|(_, pile)| !pile.is_empty()) {
+            // A runtime that has ended has nobody left who waits.
+            let _ = desk.answers.send(pile);
+        }
+    }
+
     /// Whether every charge that was taken in has been written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -70,24 +144,36 @@ impl Charges {
 }
 
 impl<J: Journal> Gate<J> {
-    /// Prepares a charge and waits until it is durable.
-    pub(super) async fn write(
-        &self,
-        prepare: impl FnOnce() -> Result<Prepared, GateError>,
-    ) -> Result<ChargeAnswer, GateError> {
+    /// Prepares a charge and sends it on its way.
+    pub(super) fn write(&self, prepare: impl FnOnce() -> Result<Prepared, GateError>) -> Result<UnderWay, GateError> {
+        // What is prepared has taken something and must be written or undone: the place comes first.
+        let place = self.charges.reserve()?;
+        let prepared = Box::new(prepare()?);
         let (reply, answer) = oneshot::channel();
-        {
-            // What is prepared has taken something and must be written or undone: the place comes first.
-            let place = self.charges.reserve()?;
-            let waiting = Waiting { prepared: prepare()?, reply };
-            self.charges.pending.fetch_add(1, Ordering::AcqRel);
-            place.send(waiting);
+        let (desk, ticks) = self.charges.desk();
+        self.charges.pending.fetch_add(1, Ordering::AcqRel);
+        place.send(Waiting { prepared, desk, reply });
+        Ok(UnderWay { answer, ticks })
+    }
+}
+
+/// A charge that is on its way to the ledger.
+pub(super) struct UnderWay {
+    answer: oneshot::Receiver<Answered>,
+    ticks: Arc<Notify>,
+}
+
+impl UnderWay {
+    /// What has become of it, when it is durable.
+    pub(super) async fn answer(mut self) -> Answered {
+        for _ in 0..PATIENCE {
+            tokio::select! {
+                biased;
+                outcome = &mut self.answer => return outcome.unwrap_or(Err(GateError::Draining)),
+                () = self.ticks.notified() => {}
+            }
         }
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(GateError::Draining),
-            Err(_) => Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned())),
-        }
+        Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned()))
     }
 }
 
@@ -100,28 +186,45 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
         if waiting.is_empty() && queue.0.recv_many(&mut waiting, BATCH).await == 0 {
             return;
         }
-        let mut ids = HashSet::new();
-        // The same id twice in a batch: the second is answered from the ledger, so it waits for the next batch.
-        (waiting, deferred) = waiting
-            .into_iter()
-            .partition(|waiting| ids.insert((waiting.prepared.entry.tenant, waiting.prepared.entry.charge_id.clone())));
-        let (prepared, replies): (Vec<Prepared>, Vec<Reply>) =
-            waiting.drain(..).map(|waiting| (waiting.prepared, waiting.reply)).unzip();
+        defer(&mut waiting, &mut deferred);
+        let (prepared, replies): (Vec<Charge>, Vec<(usize, Reply)>) =
+            waiting.drain(..).map(|waiting| (waiting.prepared, (waiting.desk, waiting.reply))).unzip();
         let answers = commit(&gate, prepared).await;
         gate.charges.pending.fetch_sub(replies.len(), Ordering::AcqRel);
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // Whoever asked may have gone away: the charge stands all the same.
-            let _ = reply.send(answer);
-        }
+        gate.charges.hand_over(replies.into_iter().zip(answers));
     }
 }
 
-async fn commit<J: Journal>(gate: &Gate<J>, prepared: Vec<Prepared>) -> Vec<Result<ChargeAnswer, GateError>> {
+/// The same id twice in a batch: the second is answered from the ledger, so it waits for the next batch.
+fn defer(waiting: &mut Vec<Waiting>, deferred: &mut Vec<Waiting>) {
+    let mut ids = HashSet::with_capacity(waiting.len());
+    let entries = waiting.iter().map(|waiting| &waiting.prepared.entry);
+    let again: Vec<bool> = entries.map(|entry| !ids.insert((entry.tenant, &*entry.charge_id))).collect();
+    drop(ids);
+    if again.contains(&true) {
+        let mut again = again.into_iter();
+        deferred.extend(waiting.extract_if(.., |_| again.next().unwrap_or_default()));
+    }
+}
+
+async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Charge>) -> Vec<Answered> {
+    // What the ledger has just set aside may not be known here yet, and would count as spent by others: whatever goes past
+    // what memory had is looked at again when memory knows all, and nothing is set aside until it is written.
+    let mut known = None;
+    if prepared.iter().flat_map(|prepared| &prepared.entry.postings).any(|posting| posting.beyond > 0) {
+        known = Some(gate.grants.pause().await);
+        for prepared in &mut prepared {
+            gate.reserve_more(prepared);
+        }
+    }
     let entries: Vec<&Entry> = prepared.iter().map(|prepared| &prepared.entry).collect();
     let mut in_doubt = false;
     let mut pause = Duration::from_millis(20);
     let outcome = loop {
-        match gate.journal.charge(&entries).await {
+        let outcome = gate.journal.charge(&entries).await;
+        // An outage must not keep those waiting who want to hear of it.
+        drop(known.take());
+        match outcome {
             Err(JournalError::InDoubt(why)) => {
                 tracing::warn!(%why, charges = entries.len(), "the outcome of a commit is not known; asking again");
                 in_doubt = true;
@@ -152,7 +255,7 @@ async fn commit<J: Journal>(gate: &Gate<J>, prepared: Vec<Prepared>) -> Vec<Resu
 
 /// After a doubt, what the ledger calls a replay may be what this very batch wrote: it was taken in at the same moment. One
 /// that was recorded before stays a replay.
-fn own(prepared: &[Prepared], batch: &mut Batch) {
+fn own(prepared: &[Charge], batch: &mut Batch) {
     for (prepared, posted) in prepared.iter().zip(&mut batch.posted) {
         if let Posted::Replayed(recorded) = posted
             && recorded.at == prepared.entry.recorded
@@ -165,40 +268,37 @@ fn own(prepared: &[Prepared], batch: &mut Batch) {
 /// What of a batch has not yet been counted as somebody's, account by account.
 type Rest = HashMap<(u32, Period), i64>;
 
-fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Prepared], batch: Batch) -> Vec<Result<ChargeAnswer, GateError>> {
-    let lines_of = |posted: &Posted| match posted {
-        Posted::New { lines, .. } => lines.clone(),
-        _ => Vec::new(),
-    };
+fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Charge], batch: Batch) -> Vec<Answered> {
     let mut rest = Rest::new();
+    let mut account_of = HashMap::with_capacity(batch.slices.len());
     for (prepared, posted) in prepared.iter().zip(&batch.posted) {
-        for (taken, line) in prepared.taken.iter().zip(lines_of(posted)) {
+        for (taken, posting) in prepared.taken.iter().zip(&prepared.entry.postings) {
+            account_of.entry(posting.slice).or_insert((taken.budget, taken.period));
+        }
+        let Posted::New { lines, .. } = posted else { continue };
+        for (taken, line) in prepared.taken.iter().zip(lines) {
             *rest.entry((taken.budget, taken.period)).or_default() += line.in_slice;
         }
     }
     {
         let state = gate.read();
         for slice in &batch.slices {
-            let posting = prepared.iter().flat_map(|prepared| prepared.taken.iter().zip(&prepared.entry.postings));
-            let Some((taken, _)) = posting.into_iter().find(|(_, posting)| posting.slice == slice.id) else { continue };
-            let mut accounts = state.budgets.at(taken.budget).accounts.lock();
-            if let Some(account) = accounts.find(taken.period).filter(|account| account.slice == slice.id) {
+            let Some((budget, period)) = account_of.get(&slice.id) else { continue };
+            let mut accounts = state.budgets.at(*budget).accounts.lock();
+            if let Some(account) = accounts.find(*period).filter(|account| account.slice == slice.id) {
                 account.adopt(*slice);
             }
         }
     }
-    let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| {
-        let lines = lines_of(&posted);
-        match posted {
-            Posted::New { seq, .. } => Ok(applied(gate, prepared, seq, &lines, &mut rest)),
-            Posted::Replayed(recorded) => {
-                gate.undo(prepared);
-                Ok(replayed(&recorded))
-            }
-            Posted::Conflict => {
-                gate.undo(prepared);
-                Err(GateError::IdempotencyConflict("charge_id"))
-            }
+    let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| match posted {
+        Posted::New { seq, lines } => Ok(applied(gate, prepared, seq, &lines, &mut rest)),
+        Posted::Replayed(recorded) => {
+            gate.undo(prepared);
+            Ok(replayed(&recorded))
+        }
+        Posted::Conflict => {
+            gate.undo(prepared);
+            Err(GateError::IdempotencyConflict("charge_id"))
         }
     });
     answers.collect()
@@ -227,6 +327,7 @@ fn applied<J: Journal>(
     let mut overrun = 0;
     let mut any_overrun = false;
     let mut crossed = Vec::new();
+    let mut balances = Vec::with_capacity(lines.len());
     {
         let state = gate.read();
         for ((taken, line), posting) in prepared.taken.iter().zip(lines).zip(&prepared.entry.postings) {
@@ -245,6 +346,9 @@ fn applied<J: Journal>(
             if row.terms.unit == Unit::Usd {
                 overrun = overrun.max(line.overrun);
             }
+            if !row.terms.deleted {
+                balances.push(view(row, account, Arc::clone));
+            }
         }
     }
     let extended = gate.settle_hold(prepared);
@@ -258,7 +362,7 @@ fn applied<J: Journal>(
         charged: prepared.entry.cost,
         released: prepared.entry.released,
         overrun,
-        balances: gate.balances(prepared),
+        balances,
         crossings: crossed,
         seq,
         extended,

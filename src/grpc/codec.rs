@@ -5,8 +5,12 @@
 
 use std::marker::PhantomData;
 
+use bytes::BufMut as _;
 use prost::Message;
-use tonic::codec::BufferSettings;
+use tonic::{
+    Status,
+    codec::{BufferSettings, EncodeBuf},
+};
 use tonic_prost::ProstCodec;
 
 /// What a buffer begins with, and past which it is sent on: bytes.
@@ -30,14 +34,33 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = <ProstCodec<T, U> as tonic::codec::Codec>::Encoder;
+    type Encoder = Encoder<T>;
     type Decoder = <ProstCodec<T, U> as tonic::codec::Codec>::Decoder;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BEGIN, SEND))
+        Encoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BEGIN, SEND))
+    }
+}
+
+/// Writes messages.
+#[derive(Debug)]
+pub struct Encoder<T>(PhantomData<T>);
+
+impl<T: Message> tonic::codec::Encoder for Encoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // Not at once into the buffer: that would look for room for each byte of each number.
+        buffer.put_slice(&message.encode_to_vec());
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BEGIN, SEND)
     }
 }

@@ -51,15 +51,18 @@ fn sidecar<M>(request: &Request<M>) -> Result<Principal, Status> {
 }
 
 impl<J: Journal> GateServer<J> {
-    async fn charge_one(
+    /// Takes the charge in at once: what is kept of a call while it waits is only what waits for the answer.
+    fn charge_one(
         &self,
         caller: Principal,
         request: pb::ChargeRequest,
-    ) -> Result<pb::ChargeResponse, ChargeFailure> {
+    ) -> impl Future<Output = Result<pb::ChargeResponse, ChargeFailure>> + Send + '_ {
         let now = self.clock.now();
-        let asked = gate_questions::charge(request, now)?;
-        let answer: ChargeAnswer = self.gate.charge(caller, asked, now).await?;
-        Ok(gate_answers::charge(answer))
+        let charge = gate_questions::charge(request, now).map(|asked| self.gate.charge(caller, asked, now));
+        async move {
+            let answer: ChargeAnswer = charge?.await?;
+            Ok(gate_answers::charge(answer))
+        }
     }
 }
 
@@ -108,7 +111,8 @@ impl<J: Journal> GateService for GateServer<J> {
 
     async fn charge(&self, request: Request<pb::ChargeRequest>) -> Result<Response<pb::ChargeResponse>, Status> {
         let caller = sidecar(&request)?;
-        Ok(Response::new(self.charge_one(caller, request.into_inner()).await?))
+        let charged = self.charge_one(caller, request.into_inner());
+        Ok(Response::new(charged.await?))
     }
 
     async fn charge_batch(

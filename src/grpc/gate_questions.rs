@@ -151,7 +151,7 @@ fn estimate(estimate: Option<&pb::Estimate>) -> Result<(Usage, Option<Nanos>), F
 }
 
 /// What Charge asks.
-pub fn charge(message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAsk, FieldError> {
+pub fn charge(mut message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAsk, FieldError> {
     use pb::charge_request::Subject as Given;
     if message.charge_id.is_empty() {
         return Err(invalid("charge_id", "is required"));
@@ -162,7 +162,7 @@ pub fn charge(message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAsk, F
     text("served_model", &message.served_model, 256)?;
     text("end_user", &message.end_user, 128)?;
     text("project", &message.project, 63)?;
-    let body_hash = body_hash(&message);
+    let body_hash = body_hash(&mut message);
     let (with_hold, subject) = match message.subject {
         Some(Given::HoldToken(token)) if token.len() <= MAX_TOKEN => (true, ChargeSubject::Hold(token.to_vec())),
         Some(Given::HoldToken(_)) => return Err(invalid("hold_token", "is too long to be one")),
@@ -212,9 +212,12 @@ pub fn charge(message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAsk, F
 }
 
 /// Tells whether two charges of the same id are the same. The hold's age is left out: a retry is older.
-fn body_hash(message: &pb::ChargeRequest) -> String {
-    let body = pb::ChargeRequest { hold_age: None, ..message.clone() };
-    KeyHash(Sha256::digest(body.encode_to_vec()).into()).to_hex()[..32].to_owned()
+fn body_hash(message: &mut pb::ChargeRequest) -> String {
+    let age = message.hold_age.take();
+    let mut text = KeyHash(Sha256::digest(message.encode_to_vec()).into()).to_hex();
+    message.hold_age = age;
+    text.truncate(32);
+    text
 }
 
 fn outcome(outcome: i32) -> Result<Outcome, FieldError> {

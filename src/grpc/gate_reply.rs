@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 use bytes::{Buf, BufMut};
 use prost::{
     DecodeError, Message,
-    encoding::{DecodeContext, WireType, encode_key, encode_varint, message},
+    encoding::{DecodeContext, WireType, message},
 };
 
 use super::{gate_answers, parse::to_wire};
 use crate::{
-    domain::{bindings::Principal, money::Unit, time::Timestamp},
+    domain::{bindings::Principal, money::Unit, time::Timestamp, varint},
     engine::answer::{Answer, BudgetView, HoldView, KeyFacts, PrincipalView},
     pb::tollreeve::v1 as pb,
 };
@@ -140,16 +140,21 @@ fn number_of(unit: Unit) -> i64 {
 struct Writer(Vec<u8>);
 
 impl Writer {
+    /// What stands before a field: its number and how it is written.
+    fn key(&mut self, tag: u32, wire_type: WireType) {
+        varint::put(&mut self.0, u64::from(tag << 3 | wire_type as u32));
+    }
+
     fn number(&mut self, tag: u32, number: i64) {
         if number != 0 {
-            encode_key(tag, WireType::Varint, &mut self.0);
-            encode_varint(number.cast_unsigned(), &mut self.0);
+            self.key(tag, WireType::Varint);
+            varint::put(&mut self.0, number.cast_unsigned());
         }
     }
 
     fn bytes(&mut self, tag: u32, bytes: &[u8]) {
-        encode_key(tag, WireType::LengthDelimited, &mut self.0);
-        encode_varint(bytes.len() as u64, &mut self.0);
+        self.key(tag, WireType::LengthDelimited);
+        varint::put(&mut self.0, bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
@@ -175,23 +180,25 @@ impl Writer {
         });
     }
 
-    /// What `write` writes, with its length before it: one byte is left for that, and made more where that is too few.
+    /// What `write` writes, with its length before it: two bytes are left for that, which most parts need.
     fn nested(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
-        encode_key(tag, WireType::LengthDelimited, &mut self.0);
+        self.key(tag, WireType::LengthDelimited);
         let at = self.0.len();
-        self.0.push(0);
+        self.0.extend_from_slice(&[0x80, 0]);
         write(self);
-        let len = self.0.len() - at - 1;
-        let mut prefix = [0u8; 10];
-        let mut rest = &mut prefix[..];
-        encode_varint(len as u64, &mut rest);
-        let used = 10 - rest.len();
-        if used > 1 {
-            let end = self.0.len();
-            self.0.resize(end + used - 1, 0);
-            self.0.copy_within(at + 1..end, at + used);
+        let len = self.0.len() - at - 2;
+        if len < 0x80 {
+            self.0.remove(at);
+            self.0[at] = (len & 0x7f) as u8;
+        } else if len < 0x4000 {
+            self.0[at] |= (len & 0x7f) as u8;
+            self.0[at + 1] = (len >> 7 & 0x7f) as u8;
+        } else {
+            let body = self.0.split_off(at + 2);
+            self.0.truncate(at);
+            varint::put(&mut self.0, len as u64);
+            self.0.extend_from_slice(&body);
         }
-        self.0[at..at + used].copy_from_slice(&prefix[..used]);
     }
 }
 
@@ -210,11 +217,11 @@ mod tests {
     #[test]
     fn what_is_written_by_hand_reads_as_the_message_that_it_is() {
         let at = |micros| Timestamp::from_micros(micros);
+        let (two, three) = ("n".repeat(200), "m".repeat(20_000));
         let mut answer = Answer::new(7, DecisionId { run: 1, count: 2 });
         answer.key = Some(KeyFacts { expires: Some(at(1_500_000)), state: crate::domain::keys::KeyState::Active });
-        // Long enough for a length of two bytes, and one of three.
-        for (name, scope, hard) in [("a", "b", true), (&*"n".repeat(200), "", false), (&*"m".repeat(20_000), "s", true)]
-        {
+        // Lengths of one byte, of two, and of three.
+        for (name, scope, hard) in [("a", "b", true), (two.as_str(), "", false), (three.as_str(), "s", true)] {
             let view = BudgetView {
                 name,
                 scope,
@@ -225,9 +232,9 @@ mod tests {
                 resets_at: hard.then(|| at(3_600_000_000)),
                 hard,
             };
-            let mut one = answer_of(&answer);
-            one.budgets.push(view);
-            let reply = AuthorizeReply::of(&one, at(0)).encode_to_vec();
+            answer.budgets.clear();
+            answer.budgets.push(view);
+            let reply = AuthorizeReply::of(&answer, at(0)).encode_to_vec();
             let read = pb::AuthorizeResponse::decode(&*reply).expect("a message");
             assert_eq!(read.budgets, [gate_answers::budget_state(&view)]);
             assert_eq!((read.revision, read.decision_id.as_str()), (7, "dec_000000000000000100000002"));
@@ -236,11 +243,5 @@ mod tests {
             assert_eq!((facts.expires_at, facts.generation), (Some(to_wire(at(1_500_000))), 1));
             assert_eq!(read.encode_to_vec(), reply, "the usual bytes");
         }
-    }
-
-    fn answer_of(other: &Answer<'_>) -> Answer<'static> {
-        let mut answer = Answer::new(other.revision, other.id);
-        answer.key = other.key;
-        answer
     }
 }
