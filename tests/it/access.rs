@@ -112,7 +112,7 @@ async fn an_answer_says_what_is_missing_and_who_could_give_it(env: &mut Env) {
         )
     );
     // An admin of the workspace cannot give it on the whole tenant, and no admin can give what only an owner holds.
-    assert_eq!(at(&world.tenant, "keys:rotate").await.1, [world.owner.clone()]);
+    assert_eq!(at(&world.tenant, "keys:rotate").await.1, std::slice::from_ref(&world.owner));
     let (roles, granters, _) = at(&world.workspace, "ownership:transfer").await;
     assert_eq!((roles, granters), (vec!["roles/owner".to_owned()], vec![world.owner.clone()]));
     let (roles, granters, explanation) = at(&world.tenant, "tenants:create").await;
@@ -240,7 +240,7 @@ async fn bind_for(
         role: role.into(),
         member: member.into(),
         scope: scope.into(),
-        expire_time: (seconds > 0).then(|| prost_types::Timestamp { seconds: ends / 1_000_000, nanos: 0 }),
+        expire_time: (seconds > 0).then_some(prost_types::Timestamp { seconds: ends / 1_000_000, nanos: 0 }),
         ..pb::Binding::default()
     };
     let parent = scope.split('/').take(2).collect::<Vec<_>>().join("/");
