@@ -53,12 +53,13 @@ const COLUMNS: [(&str, &str); 4] = [
     ("environment", "environment"),
 ];
 
-/// The column that an order goes by before the id; `None` when the id is enough: ids are in the order of creation.
-fn order_column(order: Order) -> Option<&'static str> {
+/// The columns that an order goes by: a slug or an id alone, since no two of a list are the same, and ids are in the order
+/// of creation; anything else with the id after it.
+fn order_columns(order: Order) -> (&'static str, Option<&'static str>) {
     match order.field {
-        "name" => Some("slug"),
-        "display_name" => Some("display_name"),
-        _ => None,
+        "name" => ("slug", None),
+        "display_name" => ("display_name", Some("id")),
+        _ => ("id", None),
     }
 }
 
@@ -85,22 +86,23 @@ impl List<'_> {
         }
         let Order { descending, .. } = self.listing.order;
         let (beyond, direction) = if descending { (" < ", " DESC") } else { (" > ", "") };
-        let column = order_column(self.listing.order);
-        match (column, self.after) {
-            (Some(column), Some(last)) => {
-                sql.push(" AND (").push(column).push(", id)").push(beyond);
+        let (column, tie) = order_columns(self.listing.order);
+        match (self.after, tie) {
+            (None, _) => {}
+            (Some(last), None) => {
+                let value = if column == "id" { &last.id } else { &last.key };
+                sql.push(" AND ").push(column).push(beyond).push_bind(value.clone());
+            }
+            (Some(last), Some(tie)) => {
+                sql.push(" AND (").push(column).push(", ").push(tie).push(")").push(beyond);
                 sql.push("(").push_bind(last.key.clone()).push(", ").push_bind(last.id.clone()).push(")");
             }
-            (None, Some(last)) => {
-                sql.push(" AND id").push(beyond).push_bind(last.id.clone());
-            }
-            (_, None) => {}
         }
-        sql.push(" ORDER BY ");
-        if let Some(column) = column {
-            sql.push(column).push(direction).push(", ");
+        sql.push(" ORDER BY ").push(column).push(direction);
+        if let Some(tie) = tie {
+            sql.push(", ").push(tie).push(direction);
         }
-        sql.push("id").push(direction).push(" LIMIT ").push_bind(self.listing.page.limit);
+        sql.push(" LIMIT ").push_bind(self.listing.page.limit);
         Ok(sql)
     }
 }

@@ -48,15 +48,21 @@ macro_rules! fetch_one {
     };
 }
 
-/// Finds a page of a [`List`](super::listing::List), gives every row as a tuple of type `$row`.
+/// Finds a page of a [`List`](super::listing::List), gives every row as a tuple of type `$row`. Not kept prepared: which
+/// index is best depends on the values, and a plan for any values would not look at them.
 macro_rules! fetch_listed {
     ($tx:expr, $row:ty, $list:expr) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => {
-                $list.statement::<sqlx::Sqlite>()?.build_query_as::<$row>().fetch_all(&mut **tx).await
+                $list.statement::<sqlx::Sqlite>()?.build_query_as::<$row>().persistent(false).fetch_all(&mut **tx).await
             }
             $crate::store::Tx::Postgres(tx) => {
-                $list.statement::<sqlx::Postgres>()?.build_query_as::<$row>().fetch_all(&mut **tx).await
+                $list
+                    .statement::<sqlx::Postgres>()?
+                    .build_query_as::<$row>()
+                    .persistent(false)
+                    .fetch_all(&mut **tx)
+                    .await
             }
         }
     };
