@@ -43,7 +43,6 @@ pub struct KeyIndex {
 
 #[derive(Clone, Default)]
 struct Part {
-    /// A power of two of them, or none.
     buckets: Vec<Bucket>,
     len: usize,
 }
@@ -72,11 +71,15 @@ impl KeyIndex {
 }
 
 impl Part {
+    /// The bucket that a hash belongs to: the same share of the buckets lies before it as of all hashes.
+    fn home(&self, hash: u32) -> usize {
+        (hash as usize * self.buckets.len()) >> 32
+    }
+
     fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let mask = self.buckets.len().checked_sub(1)?;
+        let (before, from_home) = self.buckets.split_at(self.home(hash));
         // A part is never full, so a bucket with a free place comes.
-        for step in 0..=mask {
-            let bucket = &self.buckets[(hash as usize + step) & mask];
+        for bucket in from_home.iter().chain(before) {
             let mut same = Bucket::mask(&bucket.hashes, hash);
             while same != 0 {
                 let row = bucket.rows[same.trailing_zeros() as usize % WIDTH];
@@ -94,7 +97,8 @@ impl Part {
 
     fn insert(&mut self, hash: u32, row: u32) {
         if self.len * 10 >= self.buckets.len() * WIDTH * FULL_IN_TEN {
-            let more = vec![EMPTY; (self.buckets.len() * 2).max(1)];
+            // By a quarter: what is not needed is memory for every key.
+            let more = vec![EMPTY; self.buckets.len() + self.buckets.len() / 4 + 1];
             for Bucket { hashes, rows } in std::mem::replace(&mut self.buckets, more) {
                 hashes
                     .into_iter()
@@ -108,9 +112,9 @@ impl Part {
     }
 
     fn put(&mut self, hash: u32, row: u32) {
-        let mask = self.buckets.len() - 1;
-        for step in 0..=mask {
-            let bucket = &mut self.buckets[(hash as usize + step) & mask];
+        let home = self.home(hash);
+        let (before, from_home) = self.buckets.split_at_mut(home);
+        for bucket in from_home.iter_mut().chain(before) {
             if let Some(free) = bucket.rows.iter().position(|row| *row == FREE) {
                 bucket.hashes[free] = hash;
                 bucket.rows[free] = row;

@@ -63,13 +63,13 @@ pub const NAMES: Statement = Statement {
     postgres: names_of!("jsonb_array_elements_text(CAST($1 AS JSONB)) AS ids (value)"),
 };
 
-/// The keys after the id `$1`, by id, at most `$2`: the last id, and all of them as one JSON array of arrays. On `SQLite` a
-/// million rows as rows take several times as long as the same rows as JSON: each row there is a message from the thread
-/// that reads the file.
+/// The keys after the row `$1` (a number as text, or nothing), at most `$2`: the last row's number, and all of them as one
+/// JSON array of arrays. On `SQLite` a million rows as rows take several times as long as the same rows as JSON: each row
+/// there is a message from the thread that reads the file. By row, not by id: that needs no look into an index for each.
 pub const KEYS_AS_JSON: &str =
-    "SELECT COALESCE(MAX(id), ''), json_group_array(json_array(id, tenant_id, workspace_id, owner, project_id,
-    public_id, hash, display_name, state, expires, allowlist, created, version))
-    FROM (SELECT * FROM api_keys WHERE id > $1 ORDER BY id LIMIT $2)";
+    "SELECT COALESCE(CAST(MAX(rowid) AS TEXT), ''), json_group_array(json_array(id, tenant_id, workspace_id, owner,
+    project_id, public_id, hash, display_name, state, expires, allowlist, created, version))
+    FROM (SELECT rowid, * FROM api_keys WHERE rowid > CAST($1 AS INTEGER) ORDER BY rowid LIMIT $2)";
 
 /// The columns of a charge that its entry fills: texts first, then numbers.
 macro_rules! charge_columns {

@@ -188,9 +188,9 @@ enum Rows {
 }
 
 impl Chunk {
-    /// Id of the last key: the next chunk begins after it.
+    /// Where the chunk ends: the next one begins after it. Means something within the same transaction only.
     #[must_use]
-    pub fn last_id(&self) -> &str {
+    pub fn last(&self) -> &str {
         &self.last
     }
 
@@ -207,7 +207,8 @@ impl Chunk {
     }
 }
 
-/// Every key after the id `after`, by id, at most `limit`; `None` when there is no more.
+/// Every key after the end of the chunk before, or from the first one (an empty `after`), at most `limit`; `None` when there
+/// is no more. In the order in which the database has them at hand.
 pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Option<Chunk>> {
     let (last, rows) = if let Tx::Sqlite(_) = tx {
         let (last, json) = fetch_one!(tx, (String, String), dialect::KEYS_AS_JSON, after, limit)?;

@@ -43,7 +43,7 @@ pub async fn read<E: From<StoreError>>(
     let mut next = keys::chunk(&mut tx, "", CHUNK).await?;
     while let Some(chunk) = next {
         // Keys are what there is most of: one chunk is fetched while another thread reads the last one.
-        let after = chunk.last_id().to_owned();
+        let after = chunk.last().to_owned();
         let read = tokio::task::spawn_blocking(|| changes_of(chunk));
         let hand_on = async {
             let changes = read.await.map_err(|ended| StoreError::Corrupt(format!("list of keys: {ended}").into()))?;

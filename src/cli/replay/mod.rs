@@ -140,7 +140,8 @@ pub async fn run(args: Args, start: impl AsyncFnOnce() -> anyhow::Result<Started
     let elapsed = play(&run, &connection, &sidecars, args.concurrency).await?;
 
     let report = settle(&run, &connection, &sidecars, elapsed, before).await;
-    let good = report.books.as_ref().is_ok_and(Vec::is_empty) && report.tally.total().decided() > 0;
+    let total = report.tally.total();
+    let good = report.books.as_ref().is_ok_and(Vec::is_empty) && total.decided() > 0 && total.failed == 0;
     print!("\n{}", report.text(Paint::stdout()));
     if let Err(error) = demo::revoke(&connection, &names).await {
         eprintln!("the fleet's keys are still there: {error:#}");

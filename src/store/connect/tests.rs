@@ -155,11 +155,12 @@ async fn what_was_written_is_read_back_also_after_a_restart() {
     assert_eq!(store::users::by_id(&mut tx, user.id).await.expect("reads"), Some(user));
     assert_eq!(store::keys::by_id(&mut tx, keys[1].id).await.expect("reads"), Some(keys[1].clone()));
     let chunk = store::keys::chunk(&mut tx, "", 10).await.expect("reads").expect("a chunk");
-    assert!(store::keys::chunk(&mut tx, chunk.last_id(), 10).await.expect("reads").is_none());
+    assert!(store::keys::chunk(&mut tx, chunk.last(), 10).await.expect("reads").is_none());
     assert_eq!(chunk.keys().expect("reads"), keys);
+    let first = store::keys::chunk(&mut tx, "", 1).await.expect("reads").expect("a chunk");
+    let rest = store::keys::chunk(&mut tx, first.last(), 10).await.expect("reads").expect("a chunk");
+    assert_eq!([first, rest].map(|chunk| chunk.keys().expect("reads")), [keys[..1].to_vec(), keys[1..].to_vec()]);
     let first = keys[0].id.to_string();
-    let chunk = store::keys::chunk(&mut tx, &first, 10).await.expect("reads").expect("a chunk");
-    assert_eq!(chunk.keys().expect("reads"), keys[1..]);
     assert_eq!(store::budgets::chunk(&mut tx, "", 10).await.expect("reads"), budgets);
     let names = store::names::names(&mut tx, vec![first.clone(), workspace.id.to_string()]).await.expect("reads");
     assert_eq!(names.of(first), format!("tenants/acme/workspaces/prod/keys/{}", keys[0].id));

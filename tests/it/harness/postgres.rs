@@ -139,6 +139,9 @@ impl Drop for Cluster {
             drop(watchdog.stdin.take());
             // It ends by itself; waiting only keeps it from staying as a zombie.
             let _ = watchdog.wait();
+        } else {
+            // Stopped, with its data kept for a start that does not come.
+            let _ = fs::remove_dir_all(&self.folder);
         }
     }
 }
