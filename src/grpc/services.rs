@@ -107,7 +107,9 @@ fn intent<M: Intended + Message>(message: &M) -> Result<Intent, FieldError> {
     if once.len() > MAX_REQUEST_ID || !once.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid("request_id", format!("must be at most {MAX_REQUEST_ID} visible ASCII characters")));
     }
-    let mut hash = Sha256::new_with_prefix(std::any::type_name::<M>());
+    // The message's own name: where its type lies may change with a version.
+    let kind = std::any::type_name::<M>().rsplit("::").next().unwrap_or_default();
+    let mut hash = Sha256::new_with_prefix(kind);
     hash.update(message.encode_to_vec());
     let fingerprint = KeyHash(hash.finalize().into()).to_hex();
     Ok(Intent { once, fingerprint, validate_only: message.validate_only() })
