@@ -38,7 +38,7 @@ use tollreeve::{
     },
     engine::{
         Gate, GateParts,
-        answer::Answer,
+        answer::{Answer, HoldView},
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         hold_token::HoldKey,
         journal::{Entry, GrantAsk, Journal, Outcome, Posting},
@@ -173,7 +173,7 @@ async fn in_groups(db: &Db, journal: Ledger, scene: &Scene, span: Duration) -> f
             while began.elapsed() < warm + span {
                 let key = &keys[number % keys.len()];
                 let now = SystemClock.now();
-                let token = |answer: &Answer<'_>| answer.hold.as_ref().map(|hold| hold.token());
+                let token = |answer: &Answer<'_>| answer.hold.as_ref().map(HoldView::token);
                 let token = gate.authorize(caller, &question(key), now, token).await.expect("decides");
                 let asked = charge(token.expect("allowed"), charge_id(now));
                 let charged = gate.charge(caller, asked, SystemClock.now()).await.expect("charged");

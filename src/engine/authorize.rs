@@ -155,11 +155,12 @@ impl<J> Gate<J> {
         }
         let applying = state.applying(&subject, asked.end_user);
         // Looks at every budget before the first is locked: memory then fetches them all at once.
-        let dollars = applying.iter().fold(false, |any, at| {
+        let mut dollars = false;
+        for at in &applying {
             let row = state.budgets.at(*at);
             row.touch();
-            any | (row.terms.unit == Unit::Usd)
-        });
+            dollars |= row.terms.unit == Unit::Usd;
+        }
         let cost = Cost::of(state, asked);
         if cost.unknown && dollars {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));

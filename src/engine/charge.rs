@@ -13,7 +13,7 @@ use super::{
     hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
     journal::{Entry, GrantAsk, Journal, Orphan, Outcome, Posting},
-    key_table::{KeyRow, NO_INDEX},
+    key_table::KeyRow,
     state::{Place, State},
     subject::Subject,
     writer::UnderWay,
@@ -418,20 +418,11 @@ fn post_orphan(
 /// Whose call a hold was made for.
 fn subject_of<'s>(state: &'s State, claims: &OwnClaims) -> Result<Subject<'s>, GateError> {
     let unknown = || GateError::HoldToken("speaks of something that does not exist any more");
-    let subject = match state.keys.by_id(claims.key) {
-        Some(row) => state.subject_of_key(row).without_project(),
-        None => {
-            let owner = state.find_actor(claims.owner).ok_or_else(unknown)?;
-            let workspace = state.workspaces.find(claims.workspace.bits());
-            Subject {
-                tenant: state.tenants.at(owner.tenant),
-                workspace: workspace.map(|at| state.workspaces.at(at)),
-                project: None,
-                owner,
-                key: None,
-                place: Place { tenant: owner.tenant, workspace: workspace.unwrap_or(NO_INDEX), project: NO_INDEX },
-            }
-        }
+    let subject = if let Some(row) = state.keys.by_id(claims.key) {
+        state.subject_of_key(row).without_project()
+    } else {
+        let owner = state.find_actor(claims.owner).ok_or_else(unknown)?;
+        state.subject_of_owner(owner, state.workspaces.find(claims.workspace.bits()))
     };
     let project = state.projects.find(claims.project.bits());
     Ok(project.map_or(subject, |at| subject.within(state, at)))

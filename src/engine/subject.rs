@@ -72,6 +72,19 @@ impl State {
         if row.project == NO_INDEX { subject } else { subject.within(self, row.project) }
     }
 
+    /// Whose call it is when it is made without a key, in a workspace if it is in one.
+    #[must_use]
+    pub fn subject_of_owner<'s>(&'s self, owner: &'s ActorRow, workspace: Option<u32>) -> Subject<'s> {
+        Subject {
+            tenant: self.tenants.at(owner.tenant),
+            workspace: workspace.map(|at| self.workspaces.at(at)),
+            project: None,
+            owner,
+            key: None,
+            place: Place { tenant: owner.tenant, workspace: workspace.unwrap_or(NO_INDEX), project: NO_INDEX },
+        }
+    }
+
     /// Whose call it is.
     ///
     /// # Errors
@@ -86,9 +99,7 @@ impl State {
             Credential::ApiKey(text) => self.subject_of_key(self.find_key(text, pepper)?),
             Credential::Token(principal) => {
                 let owner = principal.and_then(|p| self.find_actor(p)).ok_or(DenialCode::KeyNotFound)?;
-                let tenant = self.tenants.at(owner.tenant);
-                let place = Place { tenant: owner.tenant, workspace: NO_INDEX, project: NO_INDEX };
-                Subject { tenant, workspace: None, project: None, owner, key: None, place }
+                self.subject_of_owner(owner, None)
             }
         };
         let place = Place { project: NO_INDEX, ..subject.place };

@@ -189,10 +189,10 @@ impl Writer {
         let len = self.0.len() - at - 2;
         if len < 0x80 {
             self.0.remove(at);
-            self.0[at] = (len & 0x7f) as u8;
+            self.0[at] = low(len);
         } else if len < 0x4000 {
-            self.0[at] |= (len & 0x7f) as u8;
-            self.0[at + 1] = (len >> 7 & 0x7f) as u8;
+            self.0[at] |= low(len);
+            self.0[at + 1] = low(len >> 7);
         } else {
             let body = self.0.split_off(at + 2);
             self.0.truncate(at);
@@ -200,6 +200,11 @@ impl Writer {
             self.0.extend_from_slice(&body);
         }
     }
+}
+
+/// The lowest seven bits.
+fn low(number: usize) -> u8 {
+    u8::try_from(number & 0x7f).unwrap_or_default()
 }
 
 impl std::fmt::Write for Writer {
