@@ -81,6 +81,8 @@ pub enum LogFormat {
 pub struct Config {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Folder of what the server keeps beside a database elsewhere, and of the database that it embeds.
+    pub data_dir: PathBuf,
     /// Where the database is.
     pub database: Settings,
     /// Folder of the key files.
@@ -198,8 +200,9 @@ impl Options {
             keys_dir: self.keys_dir.unwrap_or_else(|| data_dir.join("keys")),
             database: match self.database_url {
                 Some(url) => Settings::Postgres { url },
-                None => Settings::Sqlite { folder: data_dir },
+                None => Settings::Sqlite { folder: data_dir.clone() },
             },
+            data_dir,
             threads,
             hold_grace: Duration::from_secs(grace),
             limits,

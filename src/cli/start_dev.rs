@@ -5,7 +5,7 @@ use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -24,7 +24,6 @@ use super::{
 use crate::{
     config::{Config, Options},
     runtime::{Server, clock::SystemClock, telemetry},
-    store::connect::Settings,
 };
 
 /// How long the operator's token of a start is good.
@@ -53,7 +52,8 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let token = server.operator_token(TOKEN_TTL)?;
     let connection = Connection::open(&endpoint(&server), &token).await?;
     let made = demo::seed(&connection).await?;
-    let folder = data_folder(&config);
+    let folder = &config.data_dir;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     write_private(&folder.join("operator.token"), &token)?;
     let key_file = folder.join("demo.key");
     if let Some(demo) = &made {
@@ -106,13 +106,6 @@ fn endpoint(server: &Server) -> String {
     format!("http://{}", server.addr())
 }
 
-fn data_folder(config: &Config) -> PathBuf {
-    match &config.database {
-        Settings::Sqlite { folder } => folder.clone(),
-        Settings::Postgres { .. } => config.keys_dir.clone(),
-    }
-}
-
 /// Writes a file that only its owner can read.
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let shown = || format!("cannot write {}", path.display());
@@ -132,7 +125,7 @@ fn welcome(
     let addr: SocketAddr = server.addr();
     // As it was called, so that the lines below work when they are copied.
     let tollreeve = std::env::args().next().unwrap_or_else(|| "tollreeve".to_owned());
-    let folder = data_folder(config);
+    let folder = &config.data_dir;
     let demo = match made {
         Some(demo) => format!("The tenant `demo` was made. A development key of it: {}", demo.development_key),
         None => "The tenant `demo` was there already.".to_owned(),

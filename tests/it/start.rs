@@ -229,9 +229,21 @@ async fn a_signal_ends_the_server_in_order_and_operator_token_lets_one_in() {
 
 #[tokio::test]
 async fn start_dev_is_ready_for_a_first_call() {
+    let database = match postgres::shared().await {
+        Some(shared) => Some(shared.database().await),
+        None => None,
+    };
+    for url in [None].into_iter().chain(database.map(Some)) {
+        first_call(url.as_deref()).await;
+    }
+}
+
+/// A first call with what `start-dev` leaves in the data folder, whatever the database.
+async fn first_call(url: Option<&str>) {
     let data = folder();
     let mut start = command(&["start-dev", "--listen", "127.0.0.1:0", "--log", "info", "--log-format", "json"]);
     start.arg("--data-dir").arg(data.path());
+    start.args(url.map(|url| format!("--database-url={url}")));
     let process = Process::start(start).await.expect("starts");
     let key = eventually("the demo is made", async || {
         std::fs::read_to_string(data.path().join("demo.key")).ok().filter(|key| !key.is_empty())
