@@ -150,7 +150,7 @@ async fn find(work: &mut Work<'_>, resource: &ScopeName, principal: Option<&Prin
         None => (own, work.caller().principal, true),
         Some(name) => {
             work.require(Permission::BindingsRead, scope)?;
-            let (principal, active) = look(work, name).await?;
+            let (principal, active) = find_principal(work, name).await?;
             (name.to_string(), principal, active)
         }
     };
@@ -173,7 +173,7 @@ async fn find(work: &mut Work<'_>, resource: &ScopeName, principal: Option<&Prin
 }
 
 /// Somebody of the tenant at work, and whether they may act.
-async fn look(work: &mut Work<'_>, name: &PrincipalName) -> Result<(Principal, bool), AppError> {
+pub(super) async fn find_principal(work: &mut Work<'_>, name: &PrincipalName) -> Result<(Principal, bool), AppError> {
     Ok(match name {
         PrincipalName::User(name) => {
             let user = users::find(work, name).await?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    App, AppError, Changed, Listed, Work,
+    App, AppError, Changed, Listed, Work, access,
     caller::Caller,
     context::{Audit, random},
-    projects, service_accounts, users,
+    projects,
 };
 use crate::{
     domain::{
@@ -18,9 +18,7 @@ use crate::{
         keys::{Allowlist, Key, KeyState},
         names::{KeyName, PrincipalName, ProjectName, WorkspaceName},
         permission::Permission,
-        tenants::Lifecycle,
         time::Timestamp,
-        users::UserState,
         workspaces::Workspace,
     },
     store::{self, Inserted, Page, names::Names},
@@ -134,16 +132,7 @@ pub(super) async fn find(work: &mut Work<'_>, name: &KeyName) -> Result<(Workspa
 
 /// Somebody of the tenant who is active: only they can own a new key.
 async fn find_owner(work: &mut Work<'_>, name: &PrincipalName) -> Result<Principal, AppError> {
-    let (principal, active) = match name {
-        PrincipalName::User(name) => {
-            let user = users::find(work, name).await?;
-            (Principal::User(user.id), user.state == UserState::Active)
-        }
-        PrincipalName::ServiceAccount(name) => {
-            let account = service_accounts::find(work, name).await?;
-            (Principal::ServiceAccount(account.id), account.state == Lifecycle::Active)
-        }
-    };
+    let (principal, active) = access::find_principal(work, name).await?;
     if active { Ok(principal) } else { Err(AppError::State(format!("{name} is not active"))) }
 }
 

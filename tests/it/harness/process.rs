@@ -32,9 +32,22 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// Runs the program to its end, which must come by itself.
 pub async fn run(mut command: Command) -> Output {
-    let ended = tokio::task::spawn_blocking(move || command.output());
-    let output = tokio::time::timeout(Duration::from_mins(1), ended).await.expect("it ends");
-    output.expect("no panic").expect("it runs")
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut running = Running(Some(child));
+    eventually("the program ends", async || running.0.as_mut()?.try_wait().ok()?).await;
+    running.0.take().expect("nobody else takes it").wait_with_output().expect("its output")
+}
+
+/// A program that does not outlive the test that waits for it.
+struct Running(Option<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// A server as a process.
