@@ -146,6 +146,7 @@ impl<J> Gate<J> {
                 return Ok(Step::Done(tell(&Answer { denials, ..Answer::new(state.revision, self.next_decision()) })));
             }
         };
+        let cost = Cost::of(state, asked);
         let tagged = found.tagged(state, asked.project);
         let subject = tagged.unwrap_or(found.without_project());
         let mut denials = subject.denials(state, asked, now);
@@ -161,7 +162,6 @@ impl<J> Gate<J> {
             row.touch();
             dollars |= row.terms.unit == Unit::Usd;
         }
-        let cost = Cost::of(state, asked);
         if cost.unknown && dollars {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }

@@ -54,6 +54,13 @@ impl KeyIndex {
         self.parts.get(part)?.find(hash, is)
     }
 
+    /// Looks at where a key would be found, so that memory brings it.
+    pub fn touch(&self, key: impl Hash) {
+        let (part, hash) = self.place(key);
+        let bucket = self.parts.get(part).and_then(|part| part.buckets.get(part.home(hash)));
+        std::hint::black_box(bucket.map(|bucket| bucket.rows[0]));
+    }
+
     /// Puts a row in whose key is not there yet.
     pub fn insert(&mut self, key: impl Hash, row: u32) {
         let (part, hash) = self.place(key);

@@ -91,6 +91,11 @@ impl KeyTable {
         Some(self.row(at))
     }
 
+    /// Looks at where a public id would be found, so that memory brings it.
+    pub fn touch(&self, public_id: &PublicId) {
+        self.by_public_id.touch(public_id);
+    }
+
     /// The key with this id.
     #[must_use]
     pub fn by_id(&self, id: KeyId) -> Option<&KeyRow> {

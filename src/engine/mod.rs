@@ -341,7 +341,14 @@ impl<J> Gate<J> {
         Ok(())
     }
 
-    /// Whether somebody may act at all: known, active, in an active tenant. Gives their tenant and resource name.
+    /// Whether somebody may act at all: known, active, in an active tenant.
+    #[must_use]
+    pub fn is_active(&self, principal: Principal) -> bool {
+        let state = self.read();
+        state.find_actor(principal).is_some_and(|actor| state.is_active(actor))
+    }
+
+    /// Tenant and resource name of somebody who may act.
     #[must_use]
     pub fn active(&self, principal: Principal) -> Option<(crate::domain::id::TenantId, Arc<str>)> {
         let state = self.read();

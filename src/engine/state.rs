@@ -208,6 +208,11 @@ impl ActorRow {
         Self { id, is_program, tenant, name, active, teams, roles: Roles::new(), budgets: BudgetList::new() }
     }
 
+    /// Looks at both ends of the row, so that memory brings all of it.
+    pub fn touch(&self) {
+        std::hint::black_box((self.tenant, self.budgets.len()));
+    }
+
     /// Identity.
     #[must_use]
     pub const fn principal(&self) -> Principal {

@@ -63,7 +63,7 @@ impl Management {
         O: Send + 'static,
         R: From<O>,
     {
-        let caller = caller_of(&request)?;
+        let caller = caller_of(&self.app, &request)?;
         self.run_as(caller, request.into_inner(), use_case).await
     }
 
@@ -77,7 +77,7 @@ impl Management {
         O: Send + 'static,
         R: From<O>,
     {
-        let caller = caller_of(&request)?;
+        let caller = caller_of(&self.app, &request)?;
         let message = request.into_inner();
         let intent = intent(&message)?;
         self.run_as(Caller { intent, ..caller }, message, use_case).await
@@ -116,16 +116,17 @@ fn intent<M: Intended + Message>(message: &M) -> Result<Intent, FieldError> {
 }
 
 /// The caller that the authentication layer found, and where the call came from.
-fn caller_of<M>(request: &Request<M>) -> Result<Caller, Status> {
-    let who = request.extensions().get::<Authenticated>().ok_or_else(status::unauthenticated)?;
+fn caller_of<M>(app: &App, request: &Request<M>) -> Result<Caller, Status> {
+    let who = request.extensions().get::<Authenticated>().ok_or_else(status::unauthenticated)?.0;
+    let (tenant, name) = app.gate.active(who).ok_or_else(status::unauthenticated)?;
     let header = |name: &str| {
         let text = request.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         text.chars().take(MAX_HEADER).collect::<String>()
     };
     Ok(Caller {
-        principal: who.principal,
-        tenant: who.tenant,
-        name: who.name.to_string(),
+        principal: who,
+        tenant,
+        name: name.to_string(),
         source: request.remote_addr().map(|addr| addr.to_string()).unwrap_or_default(),
         user_agent: header("user-agent"),
         request_id: header("x-request-id"),

@@ -7,5 +7,6 @@ pub mod server;
 pub mod sweeper;
 pub mod telemetry;
 pub mod threads;
+pub mod wire;
 
 pub use server::{Server, StartError};

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::StreamExt as _;
 use tokio::{net::TcpListener, runtime::Handle, sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -12,6 +13,7 @@ use super::{
     keyring::{Keyring, KeyringError},
     sweeper,
     threads::{self, Connections, Incoming},
+    wire::{self, Wire},
 };
 use crate::{
     app::{
@@ -276,7 +278,8 @@ fn serve_thread(
     stop: CancellationToken,
 ) -> Result<(Connections, std::thread::JoinHandle<()>), StartError> {
     let serve = async move |transport: tonic::transport::Server, incoming: Incoming| {
-        let mut layered = transport.layer(edge.shed).layer(edge.trace).layer(DeadlineLayer).layer(edge.authn);
+        let incoming = incoming.map(|stream| stream.map(Wire));
+        let mut layered = transport.layer(wire::pieces()).layer(edge.shed).layer(edge.trace).layer(DeadlineLayer).layer(edge.authn);
         let server = layered.add_routes(routes);
         let outcome = tokio::select! {
             outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,

@@ -1,0 +1,152 @@
+//! How answers go onto the wire: many of them with one system call.
+//!
+//! h2 copies small frames into a buffer of 16 KiB and writes that when it is full or nothing more waits. A frame past a
+//! threshold it hands to the system at once, uncopied, with a call of its own. An answer of Authorize has 1.6 kB, and the
+//! call costs more than everything else that is done for it. So small answers go in pieces below the threshold: a second
+//! frame's nine bytes and a copy, in place of a system call for each answer.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tower::util::MapResponseLayer;
+
+/// Longest piece, in bytes: what h2 still copies for a connection without vectored writes
+/// (`CHAIN_THRESHOLD_WITHOUT_VECTORED_IO` of its `framed_write`, less one).
+const PIECE: usize = 1023;
+/// Longest answer that goes in pieces, in bytes: past that a call of its own is the smaller cost.
+const SMALL: usize = 4 * PIECE;
+
+/// A connection that tells h2 to gather what it writes.
+#[derive(Debug)]
+pub struct Wire(pub TcpStream);
+
+impl Connected for Wire {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.0.connect_info()
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+/// Vectored writes are left out: that is the point.
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+pin_project! {
+    /// A body whose small parts go in pieces.
+    #[derive(Debug)]
+    pub struct Pieces<B> {
+        #[pin]
+        body: B,
+        rest: Bytes,
+    }
+}
+
+/// Puts answers into pieces; the outermost layer, for it changes their type.
+#[must_use]
+pub fn pieces<B>() -> MapResponseLayer<fn(Response<B>) -> Response<Pieces<B>>> {
+    MapResponseLayer::new(|answer: Response<B>| answer.map(|body| Pieces { body, rest: Bytes::new() }))
+}
+
+impl<B: Body<Data = Bytes>> Body for Pieces<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        if this.rest.is_empty() {
+            match ready!(this.body.poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.len() <= SMALL => *this.rest = data,
+                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                ended => return Poll::Ready(ended),
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    struct Parts(VecDeque<Frame<Bytes>>);
+
+    impl Body for Parts {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+    }
+
+    /// Lengths of the pieces of parts with these lengths and trailers after them; 0 stands for those.
+    fn lengths(parts: &[usize]) -> Vec<usize> {
+        let data = parts.iter().map(|len| Frame::data(Bytes::from(vec![b'x'; *len])));
+        let all = data.chain([Frame::trailers(http::HeaderMap::new())]).collect();
+        let mut body = Pieces { body: Parts(all), rest: Bytes::new() };
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut lengths = Vec::new();
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
+            lengths.push(frame.data_ref().map_or(0, Bytes::len));
+            assert_eq!(body.is_end_stream(), frame.is_trailers());
+        }
+        lengths
+    }
+
+    #[test]
+    fn small_parts_go_in_pieces_and_large_ones_whole_and_nothing_is_lost() {
+        assert_eq!(lengths(&[5, 1023, 1024, 1600]), [5, 1023, 1023, 1, 1023, 577, 0]);
+        assert_eq!(lengths(&[SMALL, SMALL + 1]), [PIECE, PIECE, PIECE, PIECE, SMALL + 1, 0]);
+    }
+}
