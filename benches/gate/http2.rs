@@ -4,6 +4,7 @@
 //! the table (RFC 7541) with every later one. Answers are counted and handed on, not decoded.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -47,6 +48,8 @@ pub struct Connection {
     target: Target,
     unread: Vec<u8>,
     unsent: Vec<u8>,
+    /// What has come of answers that are not whole yet, by stream.
+    begun: HashMap<u32, Vec<u8>>,
     next_stream: u32,
     answers: usize,
     ends: usize,
@@ -61,7 +64,8 @@ impl Connection {
         frame(&mut unsent, SETTINGS, 0, 0, &[]);
         frame(&mut unsent, WINDOW_UPDATE, 0, 0, &MORE_WINDOW.to_be_bytes());
         let target = target.clone();
-        Ok(Self { stream, target, unread: Vec::new(), unsent, next_stream: 1, answers: 0, ends: 0 })
+        let (unread, begun) = (Vec::new(), HashMap::new());
+        Ok(Self { stream, target, unread, unsent, begun, next_stream: 1, answers: 0, ends: 0 })
     }
 
     /// Calls with at most `window` calls under way until `until`, or until there are no more messages; then waits for the
@@ -139,10 +143,20 @@ impl Connection {
             let Some(body) = self.unread.get(at + 9..at + 9 + len) else { break };
             match kind {
                 DATA if !body.is_empty() => {
-                    // Answers are small: each comes in one frame.
-                    assert_eq!(body.len(), 5 + u32::from_be_bytes([body[1], body[2], body[3], body[4]]) as usize);
-                    self.answers += 1;
-                    answer(&body[5..]);
+                    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                    let begun = self.begun.remove(&stream).map(|begun| [&begun, body].concat());
+                    let message = begun.as_deref().unwrap_or(body);
+                    let whole = |message: &[u8]| {
+                        let len = message.get(1..5).and_then(|len| Some(u32::from_be_bytes(len.try_into().ok()?)));
+                        len.is_some_and(|len| message.len() == 5 + len as usize)
+                    };
+                    if whole(message) {
+                        self.answers += 1;
+                        answer(&message[5..]);
+                    } else {
+                        // The rest comes in another frame, after those of other calls perhaps.
+                        self.begun.insert(stream, message.to_vec());
+                    }
                 }
                 SETTINGS if flags & ACK == 0 => frame(&mut self.unsent, SETTINGS, ACK, 0, &[]),
                 PING if flags & ACK == 0 => frame(&mut self.unsent, PING, ACK, 0, body),
