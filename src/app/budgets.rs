@@ -201,7 +201,7 @@ pub(super) async fn add(work: &mut Work<'_>, budget: &Budget) -> Result<(), AppE
 pub(super) async fn limit(work: &mut Work<'_>, before: &Budget, limit: i64) -> Result<Budget, AppError> {
     let after = Budget { limit, version: before.version + 1, ..before.clone() };
     store::budgets::update(&mut work.tx, &after).await?;
-    store::ledger::set_cap(&mut work.tx, after.id, after.cap()).await?;
+    store::slices::set_cap(&mut work.tx, after.id, after.cap()).await?;
     work.emit(Change::Budget(after.clone()));
     Ok(after)
 }

@@ -213,7 +213,6 @@ impl Pepper {
         mac.update(key.secret);
         KeyHash(mac.finalize().into_bytes().into())
     }
-
 }
 
 impl KeyHash {

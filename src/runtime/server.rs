@@ -279,7 +279,8 @@ fn serve_thread(
 ) -> Result<(Connections, std::thread::JoinHandle<()>), StartError> {
     let serve = async move |transport: tonic::transport::Server, incoming: Incoming| {
         let incoming = incoming.map(|stream| stream.map(Wire));
-        let mut layered = transport.layer(wire::pieces()).layer(edge.shed).layer(edge.trace).layer(DeadlineLayer).layer(edge.authn);
+        let mut layered =
+            transport.layer(wire::pieces()).layer(edge.shed).layer(edge.trace).layer(DeadlineLayer).layer(edge.authn);
         let server = layered.add_routes(routes);
         let outcome = tokio::select! {
             outcome = server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()) => outcome,

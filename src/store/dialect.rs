@@ -118,7 +118,8 @@ pub const INSERT_CHARGES_SQLITE: [(u8, &str); 4] = [
 ];
 
 /// Writes charges on `PostgreSQL`, from one array for each column; passes over those whose id is taken. Gives tenant, id
-/// and position of those written.
+/// and position of those written. In the order of their ids: another server that writes some of them waits for us, and
+/// must not have us wait for it.
 pub const INSERT_CHARGES_POSTGRES: &str = concat!(
     "INSERT INTO charges (",
     charge_columns!(),
@@ -131,10 +132,10 @@ pub const INSERT_CHARGES_POSTGRES: &str = concat!(
         $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::TEXT[], $13::TEXT[], $14::TEXT[],
         $15::BIGINT[], $16::BIGINT[], $17::BIGINT[], $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::BIGINT[],
         $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[], $27::BIGINT[])
-        WITH ORDINALITY AS rows (",
+        AS rows (",
     charge_columns!(),
-    ", place)
-    ORDER BY place
+    ")
+    ORDER BY tenant_id, charge_id
     ON CONFLICT (tenant_id, charge_id) DO NOTHING
     RETURNING tenant_id, charge_id, seq"
 );
@@ -152,14 +153,20 @@ pub const ADD_TO_SLICES_SQLITE: &str = "UPDATE slices SET spent = slices.spent +
     WHERE slices.id = added.id";
 
 /// Adds amounts to slices from a JSON array of `[id, amount]` `$1`, to those that are open and have room. Gives those.
+/// They are locked in the order of their ids, in which an update alone would not.
 pub const ADD_TO_SLICES: Statement = Statement {
     sqlite: "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
         FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount FROM json_each($1)) AS added
         WHERE slices.id = added.id AND slices.state < 3 AND slices.spent + added.amount <= slices.granted
         RETURNING slices.id, slices.granted, slices.spent, slices.ver",
-    postgres: "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
-        FROM (SELECT (r ->> 0)::BIGINT AS id, (r ->> 1)::BIGINT AS amount
-              FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r) ORDER BY 1) AS added
+    postgres: "WITH added AS (
+            SELECT (r ->> 0)::BIGINT AS id, (r ->> 1)::BIGINT AS amount
+            FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r)
+        ), locked AS MATERIALIZED (
+            SELECT id FROM slices WHERE id IN (SELECT id FROM added) ORDER BY id FOR UPDATE
+        )
+        UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
+        FROM added JOIN locked ON locked.id = added.id
         WHERE slices.id = added.id AND slices.state < 3 AND slices.spent + added.amount <= slices.granted
         RETURNING slices.id, slices.granted, slices.spent, slices.ver",
 };

@@ -4,15 +4,17 @@
 //! settled, and is at most the ceiling; a slice's spent is at most its granted. A transaction first makes sure that this
 //! server has not been replaced, so that what a replaced one still believes cannot do harm.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::{runtime::Handle, sync::Mutex};
+use tokio::runtime::Handle;
 
-use super::{Db, Result, StoreError, Tx, charges, parse};
+use super::{
+    Db, Result, StoreError, Tx, charges,
+    slices::{self, At, PeriodBook},
+};
 use crate::{
     domain::{
         id::{BootId, BudgetId},
-        money::MAX_AMOUNT,
         time::Timestamp,
         window::Period,
     },
@@ -24,15 +26,12 @@ use crate::{
 
 const LIVE: i64 = 1;
 const CLOSING: i64 = 2;
-const CLOSED: i64 = 3;
 
 /// The ledger, as one server uses it.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     db: Db,
     boot: BootId,
-    /// One transaction that writes at a time, as on SQLite: two would lock periods and slices in each their own order.
-    turn: Arc<Mutex<()>>,
     /// Where transactions run that an RPC waits for: its own future may be dropped in the middle.
     runtime: Handle,
 }
@@ -84,15 +83,9 @@ impl Ledger {
             LIVE
         )?;
         execute!(&mut tx, "UPDATE slices SET state = $1, ver = ver + 1 WHERE state = $2", CLOSING, LIVE)?;
-        let rows = fetch_all!(
-            &mut tx,
-            (i64, String, i64, i64),
-            "SELECT id, budget_id, period, promised FROM slices WHERE state < $1 ORDER BY id",
-            CLOSED
-        )?;
-        let orphans = rows.into_iter().map(orphan).collect::<Result<Vec<_>>>()?;
+        let orphans = slices::open(&mut tx, None).await?;
         tx.commit().await?;
-        Ok((Self { db, boot, turn: Arc::default(), runtime: Handle::current() }, orphans))
+        Ok((Self { db, boot, runtime: Handle::current() }, orphans))
     }
 
     /// Begins a transaction, unless another server has taken over.
@@ -126,38 +119,50 @@ impl Ledger {
 
     async fn grant_all(&self, asks: &[GrantAsk]) -> std::result::Result<Vec<Option<Granted>>, Failure> {
         let mut tx = self.begin().await?;
-        let mut answers = vec![None; asks.len()];
-        // In one order everywhere.
-        let mut order: Vec<usize> = (0..asks.len()).collect();
-        order.sort_unstable_by_key(|i| (asks[*i].budget, asks[*i].period));
-        for i in order {
-            answers[i] = self.grant_one(&mut tx, &asks[i]).await?;
+        let periods = asks.iter().map(|ask| (ask.budget, ask.period)).collect();
+        let mut books = slices::lock_periods(&mut tx, &periods).await?;
+        self.lock_own_slices(&mut tx, &periods).await?;
+        let mut answers = Vec::with_capacity(asks.len());
+        for ask in asks {
+            answers.push(match books.get_mut(&(ask.budget, ask.period)) {
+                Some(book) => Some(self.grant_one(&mut tx, ask, book).await?),
+                None => None,
+            });
         }
         Self::commit(tx).await?;
         Ok(answers)
     }
 
-    async fn grant_one(&self, tx: &mut Tx, ask: &GrantAsk) -> std::result::Result<Option<Granted>, Failure> {
+    async fn lock_own_slices(&self, tx: &mut Tx, periods: &BTreeSet<At>) -> std::result::Result<(), Failure> {
+        if let Tx::Postgres(tx) = tx {
+            let budgets: Vec<String> = periods.iter().map(|(budget, _)| budget.to_string()).collect();
+            let sql = "SELECT 1 FROM slices WHERE boot_id = $1 AND budget_id = ANY ($2) ORDER BY id FOR UPDATE";
+            sqlx::query(sql).bind(self.boot.to_string()).bind(budgets).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
+    async fn grant_one(
+        &self,
+        tx: &mut Tx,
+        ask: &GrantAsk,
+        book: &mut PeriodBook,
+    ) -> std::result::Result<Granted, Failure> {
         let (budget, period) = (ask.budget.to_string(), i64::from(ask.period.0));
-        open_period(tx, &budget, period).await?;
-        let Some(book) = lock_period(tx, &budget, period).await? else { return Ok(None) };
         let room = (book.ceiling - book.allocated).max(0);
         let take = room.min(ask.need.max(ask.want.min(room / 2)));
-        allocate(tx, &budget, period, take).await?;
-        let (id, granted, spent, ver, promised) = fetch_one!(
-            tx,
-            (i64, i64, i64, i64, i64),
-            "INSERT INTO slices (budget_id, period, boot_id, granted, spent, ver, promised, state)
-             VALUES ($1, $2, $3, $4, 0, 1, $5, 1)
-             ON CONFLICT (budget_id, period, boot_id) DO UPDATE SET granted = slices.granted + $4, ver = slices.ver + 1,
-                 promised = CASE WHEN slices.promised < $5 THEN $5 ELSE slices.promised END
-             RETURNING id, granted, spent, ver, promised",
-            &budget,
-            period,
-            self.boot.to_string(),
-            take,
-            ask.promised
-        )?;
+        slices::allocate(tx, (ask.budget, ask.period), take).await?;
+        book.allocated += take;
+        let at = (ask.budget, ask.period);
+        let slice = match slices::add(tx, at, &self.boot.to_string(), take, ask.promised).await? {
+            Some(slice) => slice,
+            None => {
+                slices::reopen(tx, at, &self.boot.to_string()).await?;
+                let added = slices::add(tx, at, &self.boot.to_string(), take, ask.promised).await?;
+                added.ok_or_else(|| StoreError::Corrupt("slice".into()))?
+            }
+        };
+        let (SliceState { id, .. }, promised) = slice;
         let (others_spent, others_granted) = fetch_one!(
             tx,
             (i64, i64),
@@ -167,61 +172,93 @@ impl Ledger {
             period,
             id
         )?;
-        Ok(Some(Granted {
-            slice: SliceState { id, granted, spent, ver },
+        Ok(Granted {
+            slice: slice.0,
             promised,
             headroom: room - take,
             spent_elsewhere: book.settled.saturating_add(book.overrun).saturating_add(others_spent),
             held_elsewhere: others_granted - others_spent,
-        }))
+        })
     }
 
     async fn charge_all(&self, entries: &[&Entry]) -> std::result::Result<Batch, Failure> {
+        // When a slice turns out to be closed, or to have less left than was thought, periods are needed that were not
+        // locked before the slices were: from the beginning then, with all of them.
+        match self.charge_batch(entries, false).await? {
+            Some(batch) => Ok(batch),
+            None => Ok(self.charge_batch(entries, true).await?.unwrap_or_default()),
+        }
+    }
+
+    /// Writes a batch. `None`, and nothing written: a slice has no room for what was meant for it, and not every period
+    /// of the batch is `locked`.
+    async fn charge_batch(&self, entries: &[&Entry], locked: bool) -> std::result::Result<Option<Batch>, Failure> {
         let mut tx = self.begin().await?;
         let inserted = charges::insert(&mut tx, entries).await?;
         let mut posted = Vec::with_capacity(entries.len());
         let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
+        let mut periods = BTreeSet::new();
         for (entry, seq) in entries.iter().zip(&inserted) {
             posted.push(match seq {
                 Some(seq) => {
-                    for posting in entry.postings.iter().filter(|posting| posting.in_slice > 0) {
-                        *sums.entry(posting.slice).or_default() += posting.in_slice;
+                    for posting in &entry.postings {
+                        if posting.in_slice > 0 {
+                            *sums.entry(posting.slice).or_default() += posting.in_slice;
+                        }
+                        if locked || posting.beyond > 0 {
+                            periods.insert((posting.budget, posting.period));
+                        }
                     }
                     Posted::New { seq: *seq, lines: entry.postings.iter().map(expected).collect() }
                 }
                 None => charges::earlier(&mut tx, entry).await?,
             });
         }
-        let mut slices = charges::add_to_slices(&mut tx, &sums).await?;
-        let full = slices.len() == sums.len();
+        slices::lock_periods(&mut tx, &periods).await?;
+        let mut changed = charges::add_to_slices(&mut tx, &sums).await?;
+        let full = changed.len() == sums.len();
+        if !full && !locked {
+            tx.rollback().await?;
+            return Ok(None);
+        }
         if !full {
-            // A slice has closed meanwhile, or has less left than was thought: one by one, each where it fits.
-            slices.clear();
-            charges::subtract_from_slices(&mut tx, &sums, &mut slices).await?;
+            // One by one, each where it fits.
+            charges::subtract_from_slices(&mut tx, &sums, &mut changed).await?;
         }
         for (entry, posted) in entries.iter().zip(&mut posted) {
             if let Posted::New { seq, lines } = posted
                 && (!full || entry.postings.iter().any(|posting| posting.beyond > 0))
             {
-                settle_beyond(&mut tx, entry, *seq, lines, full, &mut slices).await?;
+                settle_beyond(&mut tx, entry, *seq, lines, full, &mut changed).await?;
             }
         }
         // Whoever asks again because an answer was lost does not know what became of the slices.
         let replayed = entries.iter().zip(&posted).filter(|(_, posted)| matches!(posted, Posted::Replayed(_)));
         for posting in replayed.flat_map(|(entry, _)| &entry.postings).filter(|posting| posting.in_slice > 0) {
-            if slices.iter().all(|slice| slice.id != posting.slice) {
-                slices.extend(charges::slice(&mut tx, posting.slice).await?);
+            if changed.iter().all(|slice| slice.id != posting.slice) {
+                changed.extend(charges::slice(&mut tx, posting.slice).await?);
             }
         }
         Self::commit(tx).await?;
-        Ok(Batch { posted, slices })
+        Ok(Some(Batch { posted, slices: changed }))
     }
 
-    async fn fold_all(&self, slices: &[i64]) -> std::result::Result<Vec<Folded>, Failure> {
+    /// Locks slices and their periods in order.
+    async fn lock_with_periods(tx: &mut Tx, ids: &[i64]) -> std::result::Result<Vec<Orphan>, Failure> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(slices::locate(tx, *id).await?);
+        }
+        slices::lock_periods(tx, &found.iter().map(|slice| (slice.budget, slice.period)).collect()).await?;
+        slices::lock_slices(tx, ids).await?;
+        Ok(found)
+    }
+
+    async fn fold_all(&self, ids: &[i64]) -> std::result::Result<Vec<Folded>, Failure> {
         let mut tx = self.begin().await?;
         let mut folded = Vec::new();
-        for slice in slices {
-            folded.extend(fold_one(&mut tx, *slice).await?);
+        for slice in Self::lock_with_periods(&mut tx, ids).await? {
+            folded.extend(slices::fold(&mut tx, slice.slice).await?);
         }
         Self::commit(tx).await?;
         Ok(folded)
@@ -229,27 +266,22 @@ impl Ledger {
 
     async fn retire_all(&self, held: &[(i64, i64)]) -> std::result::Result<(), Failure> {
         let mut tx = self.begin().await?;
-        for (slice, held) in held {
-            let Some((budget, period, granted, spent)) = fetch_optional!(
-                &mut tx,
-                (String, i64, i64, i64),
-                "SELECT budget_id, period, granted, spent FROM slices WHERE id = $1 AND state = 1",
-                *slice
-            )?
-            else {
-                continue;
-            };
-            let unused = (granted - spent - held).max(0);
-            lock_period(&mut tx, &budget, period).await?;
-            allocate(&mut tx, &budget, period, -unused).await?;
+        let held: BTreeMap<i64, i64> = held.iter().copied().collect();
+        let own: Vec<i64> =
+            slices::open(&mut tx, Some(&self.boot.to_string())).await?.iter().map(|s| s.slice).collect();
+        for Orphan { slice, budget, period, .. } in Self::lock_with_periods(&mut tx, &own).await? {
+            let held = held.get(&slice).copied().unwrap_or_default();
+            let Some(state) = charges::slice(&mut tx, slice).await? else { continue };
+            let unused = (state.granted - state.spent - held).max(0);
+            slices::allocate(&mut tx, (budget, period), -unused).await?;
             execute!(
                 &mut tx,
                 "UPDATE slices SET granted = granted - $2, state = 2, ver = ver + 1 WHERE id = $1",
-                *slice,
+                slice,
                 unused
             )?;
-            if *held == 0 {
-                fold_one(&mut tx, *slice).await?;
+            if held == 0 {
+                slices::fold(&mut tx, slice).await?;
             }
         }
         execute!(&mut tx, "UPDATE replicas SET state = 3 WHERE boot_id = $1", self.boot.to_string())?;
@@ -259,28 +291,20 @@ impl Ledger {
 
 impl Journal for Ledger {
     async fn grant(&self, asks: &[GrantAsk]) -> std::result::Result<Vec<Option<Granted>>, JournalError> {
-        let _turn = self.turn.lock().await;
         Ok(self.grant_all(asks).await?)
     }
 
     async fn charge(&self, entries: &[&Entry]) -> std::result::Result<Batch, JournalError> {
-        let _turn = self.turn.lock().await;
         Ok(self.charge_all(entries).await?)
     }
 
     async fn locate(&self, slices: &[i64]) -> std::result::Result<Vec<Orphan>, JournalError> {
-        let (db, slices) = (self.db.clone(), slices.to_vec());
+        let (db, ids) = (self.db.clone(), slices.to_vec());
         self.apart(async move {
             let mut tx = db.read().await?;
             let mut found = Vec::new();
-            for slice in slices {
-                let row = fetch_optional!(
-                    &mut tx,
-                    (i64, String, i64, i64),
-                    "SELECT id, budget_id, period, promised FROM slices WHERE id = $1",
-                    slice
-                )?;
-                found.extend(row.map(orphan).transpose()?);
+            for id in ids {
+                found.extend(slices::locate(&mut tx, id).await?);
             }
             Ok(found)
         })
@@ -288,7 +312,6 @@ impl Journal for Ledger {
     }
 
     async fn fold(&self, slices: &[i64]) -> std::result::Result<Vec<Folded>, JournalError> {
-        let _turn = self.turn.lock().await;
         Ok(self.fold_all(slices).await?)
     }
 
@@ -296,88 +319,14 @@ impl Journal for Ledger {
         let db = self.db.clone();
         self.apart(async move {
             let mut tx = db.read().await?;
-            books(&mut tx, &budget.to_string(), i64::from(period.0)).await
+            slices::books(&mut tx, (budget, period)).await
         })
         .await
     }
 
     async fn retire(&self, held: &[(i64, i64)]) -> std::result::Result<(), JournalError> {
-        let _turn = self.turn.lock().await;
         Ok(self.retire_all(held).await?)
     }
-}
-
-struct PeriodBook {
-    ceiling: i64,
-    allocated: i64,
-    settled: i64,
-    overrun: i64,
-}
-
-/// Opens a budget's period under the limit that the budget has in the database, unless it is open.
-async fn open_period(tx: &mut Tx, budget: &str, period: i64) -> Result<()> {
-    execute!(
-        tx,
-        "INSERT INTO budget_periods (budget_id, period, cap, ceiling, allocated, settled, overrun)
-         SELECT id, $2, CASE WHEN hard THEN amount ELSE $3 END, CASE WHEN hard THEN amount ELSE $3 END, 0, 0, 0
-         FROM budgets WHERE id = $1
-         ON CONFLICT (budget_id, period) DO NOTHING",
-        budget,
-        period,
-        MAX_AMOUNT
-    )?;
-    Ok(())
-}
-
-/// Reads a period and keeps others from changing it until the commit.
-async fn lock_period(tx: &mut Tx, budget: &str, period: i64) -> Result<Option<PeriodBook>> {
-    let row = fetch_optional!(
-        tx,
-        (i64, i64, i64, i64),
-        "UPDATE budget_periods SET allocated = allocated WHERE budget_id = $1 AND period = $2
-         RETURNING ceiling, allocated, settled, overrun",
-        budget,
-        period
-    )?;
-    Ok(row.map(|(ceiling, allocated, settled, overrun)| PeriodBook { ceiling, allocated, settled, overrun }))
-}
-
-/// Moves what is allocated, and lets the ceiling follow the cap down as far as it can.
-async fn allocate(tx: &mut Tx, budget: &str, period: i64, by: i64) -> Result<()> {
-    execute!(
-        tx,
-        "UPDATE budget_periods SET allocated = allocated + $3,
-             ceiling = CASE WHEN allocated + $3 > cap THEN allocated + $3 ELSE cap END
-         WHERE budget_id = $1 AND period = $2",
-        budget,
-        period,
-        by
-    )?;
-    Ok(())
-}
-
-/// Closes a slice, if it is open, and gives back what it has not spent.
-async fn fold_one(tx: &mut Tx, slice: i64) -> Result<Option<Folded>> {
-    let Some((budget, period, granted, spent)) = fetch_optional!(
-        tx,
-        (String, i64, i64, i64),
-        "UPDATE slices SET state = 3, ver = ver + 1 WHERE id = $1 AND state < 3
-         RETURNING budget_id, period, granted, spent",
-        slice
-    )?
-    else {
-        return Ok(None);
-    };
-    let freed = granted - spent;
-    execute!(
-        tx,
-        "UPDATE budget_periods SET settled = settled + $3 WHERE budget_id = $1 AND period = $2",
-        &budget,
-        period,
-        spent
-    )?;
-    allocate(tx, &budget, period, -freed).await?;
-    Ok(Some(Folded { budget: parse(&budget, "slice's budget")?, period: period_of(period)?, freed }))
 }
 
 /// How a posting is written when everything is as memory thinks.
@@ -408,63 +357,8 @@ async fn settle_beyond(
             }
         }
         if beyond > 0 {
-            let (budget, period) = (posting.budget.to_string(), i64::from(posting.period.0));
-            open_period(tx, &budget, period).await?;
-            let room = lock_period(tx, &budget, period).await?.map_or(0, |book| (book.ceiling - book.allocated).max(0));
-            line.direct = beyond.min(room);
-            line.overrun = beyond - line.direct;
-            execute!(
-                tx,
-                "UPDATE budget_periods SET allocated = allocated + $3, settled = settled + $3,
-                     overrun = CASE WHEN overrun > $5 - $4 THEN $5 ELSE overrun + $4 END
-                 WHERE budget_id = $1 AND period = $2",
-                budget,
-                period,
-                line.direct,
-                line.overrun,
-                MAX_AMOUNT
-            )?;
+            (line.direct, line.overrun) = slices::settle(tx, (posting.budget, posting.period), beyond).await?;
         }
     }
     charges::rewrite(tx, entry, seq, lines).await
-}
-
-async fn books(tx: &mut Tx, budget: &str, period: i64) -> Result<Books> {
-    let row = fetch_optional!(
-        tx,
-        (i64, i64, i64, i64),
-        "SELECT allocated, settled, overrun,
-             CAST((SELECT COALESCE(SUM(spent), 0) FROM slices
-                   WHERE slices.budget_id = $1 AND slices.period = $2 AND slices.state < 3) AS BIGINT)
-         FROM budget_periods WHERE budget_id = $1 AND period = $2",
-        budget,
-        period
-    )?;
-    Ok(row.map_or_else(Books::default, |(allocated, settled, overrun, open)| Books {
-        spent: settled.saturating_add(overrun).saturating_add(open),
-        reserved: allocated - settled - open,
-    }))
-}
-
-/// Gives the open periods of a budget a new cap. What is allocated already stays: the ceiling follows it down.
-///
-/// # Errors
-/// As [`StoreError`] says.
-pub async fn set_cap(tx: &mut Tx, budget: BudgetId, cap: i64) -> Result<()> {
-    execute!(
-        tx,
-        "UPDATE budget_periods SET cap = $2, ceiling = CASE WHEN allocated > $2 THEN allocated ELSE $2 END
-         WHERE budget_id = $1",
-        budget.to_string(),
-        cap
-    )?;
-    Ok(())
-}
-
-fn orphan((slice, budget, period, promised): (i64, String, i64, i64)) -> Result<Orphan> {
-    Ok(Orphan { slice, budget: parse(&budget, "slice's budget")?, period: period_of(period)?, promised })
-}
-
-fn period_of(period: i64) -> Result<Period> {
-    u32::try_from(period).map(Period).map_err(|_| StoreError::Corrupt("period".into()))
 }

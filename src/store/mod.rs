@@ -28,6 +28,7 @@ pub mod prices;
 pub mod projects;
 pub mod requests;
 pub mod service_accounts;
+pub mod slices;
 pub mod snapshot;
 pub mod summaries;
 pub mod teams;
@@ -138,6 +139,18 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Undoes the changes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are undone all the same, when the database notices that nobody waits.
+    pub async fn rollback(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.rollback().await?,
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl Limited for Stored {
     async fn set_limit(&self, budget: &Budget) {
         let mut tx = self.1.begin().await.expect("begins");
         store::budgets::update(&mut tx, budget).await.expect("updated");
-        store::ledger::set_cap(&mut tx, budget.id, budget.cap()).await.expect("set");
+        store::slices::set_cap(&mut tx, budget.id, budget.cap()).await.expect("set");
         tx.commit().await.expect("commits");
     }
 }

@@ -11,6 +11,7 @@ mod gate;
 mod gate_allowlists;
 mod identity;
 mod ledger_model;
+mod ledger_order;
 mod listing;
 mod matrix;
 mod outage;

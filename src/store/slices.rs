@@ -1,0 +1,240 @@
+//! Rows of periods and slices, and the order in which they are locked.
+//!
+//! Several transactions write at once: a server's grants beside its charges, and other servers'. So that none waits for
+//! one that waits for it, all lock in one order: charges by tenant and id, then periods by budget and number, then slices
+//! by id. (`SQLite` has one writer; there the order is of no account.)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Result, StoreError, Tx, parse};
+use crate::{
+    domain::{id::BudgetId, money::MAX_AMOUNT, window::Period},
+    engine::{
+        accounts::SliceState,
+        journal::{Books, Folded, Orphan},
+    },
+};
+
+/// A budget in one of its periods.
+pub(super) type At = (BudgetId, Period);
+
+/// A period's row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeriodBook {
+    pub(super) ceiling: i64,
+    pub(super) allocated: i64,
+    pub(super) settled: i64,
+    pub(super) overrun: i64,
+}
+
+/// Opens periods under the limits that their budgets have in the database, unless they are open, and keeps others from
+/// changing them until the commit. Those of budgets that are gone are left out.
+pub(super) async fn lock_periods(tx: &mut Tx, all: &BTreeSet<At>) -> Result<BTreeMap<At, PeriodBook>> {
+    let mut books = BTreeMap::new();
+    for (budget, period) in all {
+        let (id, number) = (budget.to_string(), i64::from(period.0));
+        execute!(
+            tx,
+            "INSERT INTO budget_periods (budget_id, period, cap, ceiling, allocated, settled, overrun)
+             SELECT id, $2, CASE WHEN hard THEN amount ELSE $3 END, CASE WHEN hard THEN amount ELSE $3 END, 0, 0, 0
+             FROM budgets WHERE id = $1
+             ON CONFLICT (budget_id, period) DO NOTHING",
+            &id,
+            number,
+            MAX_AMOUNT
+        )?;
+        let row = fetch_optional!(
+            tx,
+            (i64, i64, i64, i64),
+            "UPDATE budget_periods SET allocated = allocated WHERE budget_id = $1 AND period = $2
+             RETURNING ceiling, allocated, settled, overrun",
+            &id,
+            number
+        )?;
+        let book = |(ceiling, allocated, settled, overrun)| PeriodBook { ceiling, allocated, settled, overrun };
+        books.extend(row.map(|row| ((*budget, *period), book(row))));
+    }
+    Ok(books)
+}
+
+/// Keeps others from changing slices until the commit. To be called when every period that is needed is locked.
+pub(super) async fn lock_slices(tx: &mut Tx, ids: &[i64]) -> Result<()> {
+    if let Tx::Postgres(tx) = tx {
+        let sql = "SELECT 1 FROM slices WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
+        sqlx::query(sql).bind(ids).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Moves what is allocated, and lets the ceiling follow the cap down as far as it can.
+pub(super) async fn allocate(tx: &mut Tx, (budget, period): At, by: i64) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE budget_periods SET allocated = allocated + $3,
+             ceiling = CASE WHEN allocated + $3 > cap THEN allocated + $3 ELSE cap END
+         WHERE budget_id = $1 AND period = $2",
+        budget.to_string(),
+        i64::from(period.0),
+        by
+    )?;
+    Ok(())
+}
+
+/// Records what has no slice to go to: as far as the limit has room, and past that as an overrun. Gives both. The period
+/// must be locked.
+pub(super) async fn settle(tx: &mut Tx, at: At, amount: i64) -> Result<(i64, i64)> {
+    let Some(book) = lock_periods(tx, &BTreeSet::from([at])).await?.remove(&at) else { return Ok((0, amount)) };
+    let direct = amount.min((book.ceiling - book.allocated).max(0));
+    let overrun = amount - direct;
+    execute!(
+        tx,
+        "UPDATE budget_periods SET allocated = allocated + $3, settled = settled + $3,
+             overrun = CASE WHEN overrun > $5 - $4 THEN $5 ELSE overrun + $4 END
+         WHERE budget_id = $1 AND period = $2",
+        at.0.to_string(),
+        i64::from(at.1.0),
+        direct,
+        overrun,
+        MAX_AMOUNT
+    )?;
+    Ok((direct, overrun))
+}
+
+/// Which slices are open, with their periods and the longest holds promised on them; of one server, or of all.
+pub(super) async fn open(tx: &mut Tx, boot: Option<&str>) -> Result<Vec<Orphan>> {
+    let rows = fetch_all!(
+        tx,
+        (i64, String, i64, i64),
+        "SELECT id, budget_id, period, promised FROM slices
+         WHERE state < 3 AND (boot_id = $1 OR $1 IS NULL) ORDER BY id",
+        boot
+    )?;
+    rows.into_iter().map(orphan).collect()
+}
+
+/// Where a slice belongs, whoever's it is and whether it is open or not.
+pub(super) async fn locate(tx: &mut Tx, id: i64) -> Result<Option<Orphan>> {
+    let sql = "SELECT id, budget_id, period, promised FROM slices WHERE id = $1";
+    fetch_optional!(tx, (i64, String, i64, i64), sql, id)?.map(orphan).transpose()
+}
+
+/// Adds to what a server's slice of a period has set aside, and gives the slice and the longest hold promised on it.
+/// `None`: the slice is closed. The period must be locked.
+pub(super) async fn add(
+    tx: &mut Tx,
+    (budget, period): At,
+    boot: &str,
+    amount: i64,
+    promised: i64,
+) -> Result<Option<(SliceState, i64)>> {
+    let row = fetch_optional!(
+        tx,
+        (i64, i64, i64, i64, i64),
+        "INSERT INTO slices (budget_id, period, boot_id, granted, spent, ver, promised, state)
+         VALUES ($1, $2, $3, $4, 0, 1, $5, 1)
+         ON CONFLICT (budget_id, period, boot_id) DO UPDATE SET granted = slices.granted + $4, ver = slices.ver + 1,
+             promised = CASE WHEN slices.promised < $5 THEN $5 ELSE slices.promised END
+         WHERE slices.state = 1
+         RETURNING id, granted, spent, ver, promised",
+        budget.to_string(),
+        i64::from(period.0),
+        boot,
+        amount,
+        promised
+    )?;
+    Ok(row.map(|(id, granted, spent, ver, promised)| (SliceState { id, granted, spent, ver }, promised)))
+}
+
+/// Opens a server's closed slice of a period again, with nothing left in it: the period has come back, because a clock was
+/// set back. The period must be locked.
+pub(super) async fn reopen(tx: &mut Tx, (budget, period): At, boot: &str) -> Result<()> {
+    let row = fetch_optional!(
+        tx,
+        (i64,),
+        "UPDATE slices SET state = 1, granted = spent, ver = ver + 1
+         WHERE budget_id = $1 AND period = $2 AND boot_id = $3 AND state = 3 RETURNING spent",
+        budget.to_string(),
+        i64::from(period.0),
+        boot
+    )?;
+    if let Some((spent,)) = row {
+        execute!(
+            tx,
+            "UPDATE budget_periods SET settled = settled - $3 WHERE budget_id = $1 AND period = $2",
+            budget.to_string(),
+            i64::from(period.0),
+            spent
+        )?;
+    }
+    Ok(())
+}
+
+/// Closes a slice, if it is open, and gives back what it has not spent. Its period must be locked.
+pub(super) async fn fold(tx: &mut Tx, slice: i64) -> Result<Option<Folded>> {
+    let Some((budget, period, granted, spent)) = fetch_optional!(
+        tx,
+        (String, i64, i64, i64),
+        "UPDATE slices SET state = 3, ver = ver + 1 WHERE id = $1 AND state < 3
+         RETURNING budget_id, period, granted, spent",
+        slice
+    )?
+    else {
+        return Ok(None);
+    };
+    let freed = granted - spent;
+    execute!(
+        tx,
+        "UPDATE budget_periods SET settled = settled + $3 WHERE budget_id = $1 AND period = $2",
+        &budget,
+        period,
+        spent
+    )?;
+    let at = (parse(&budget, "slice's budget")?, period_of(period)?);
+    allocate(tx, at, -freed).await?;
+    Ok(Some(Folded { budget: at.0, period: at.1, freed }))
+}
+
+/// Where a budget stands in a period.
+pub(super) async fn books(tx: &mut Tx, (budget, period): At) -> Result<Books> {
+    let row = fetch_optional!(
+        tx,
+        (i64, i64, i64, i64),
+        "SELECT allocated, settled, overrun,
+             CAST((SELECT COALESCE(SUM(spent), 0) FROM slices
+                   WHERE slices.budget_id = $1 AND slices.period = $2 AND slices.state < 3) AS BIGINT)
+         FROM budget_periods WHERE budget_id = $1 AND period = $2",
+        budget.to_string(),
+        i64::from(period.0)
+    )?;
+    Ok(row.map_or_else(Books::default, |(allocated, settled, overrun, open)| Books {
+        spent: settled.saturating_add(overrun).saturating_add(open),
+        reserved: allocated - settled - open,
+    }))
+}
+
+/// Gives the open periods of a budget a new cap. What is allocated already stays: the ceiling follows it down.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn set_cap(tx: &mut Tx, budget: BudgetId, cap: i64) -> Result<()> {
+    if let Tx::Postgres(tx) = tx {
+        let sql = "SELECT 1 FROM budget_periods WHERE budget_id = $1 ORDER BY period FOR UPDATE";
+        sqlx::query(sql).bind(budget.to_string()).execute(&mut **tx).await?;
+    }
+    execute!(
+        tx,
+        "UPDATE budget_periods SET cap = $2, ceiling = CASE WHEN allocated > $2 THEN allocated ELSE $2 END
+         WHERE budget_id = $1",
+        budget.to_string(),
+        cap
+    )?;
+    Ok(())
+}
+
+fn orphan((slice, budget, period, promised): (i64, String, i64, i64)) -> Result<Orphan> {
+    Ok(Orphan { slice, budget: parse(&budget, "slice's budget")?, period: period_of(period)?, promised })
+}
+
+fn period_of(period: i64) -> Result<Period> {
+    u32::try_from(period).map(Period).map_err(|_| StoreError::Corrupt("period".into()))
+}
