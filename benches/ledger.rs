@@ -106,7 +106,7 @@ async fn one_by_one(journal: &Ledger, scene: &Scene, span: Duration) -> f64 {
     let (budget, period) = (budget.id, budget.window.period(SystemClock.now()));
     let ask = GrantAsk { budget, period, need: 1_000_000, want: 0, promised: 60 };
     let granted = journal.grant(&[ask]).await.expect("granted")[0].expect("room");
-    let posting = Posting { budget, period, slice: granted.slice.id, in_slice: 1, usd: true, beyond: 0 };
+    let posting = Posting { budget, period, slice: granted.slice.id, in_slice: 1, usd: true, beyond: 0, held: 0 };
     let began = Instant::now();
     let one = async || {
         let mut done = 0u32;
@@ -144,6 +144,7 @@ fn entry(scene: &Scene, posting: Posting) -> Entry {
         usage: Usage { input: 374, output: 44, requests: 1, ..Usage::default() },
         cost: 1_375_000,
         released: 0,
+        hold: None,
         occurred: now,
         recorded: now,
         labels: String::new(),

@@ -12,7 +12,7 @@ use super::{
     grants::Want,
     hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
-    journal::{Entry, GrantAsk, Journal, Orphan, Outcome, Posting},
+    journal::{Entry, GrantAsk, HoldUse, Journal, Orphan, Outcome, Posting},
     key_table::KeyRow,
     state::{Place, State},
     subject::Subject,
@@ -357,7 +357,7 @@ impl<J: Journal> Gate<J> {
         // The hold is gone from this server's memory. One of another run is still set aside in that run's slice.
         let ended = claims.boot == self.boot || now > claims.expires.after(grace) || late_there;
         prepared.entry.late = ended;
-        prepared.entry.released = if ended { 0 } else { (claims.usd - cost.0).max(0) };
+        prepared.entry.released = if ended || !asked.last { 0 } else { (claims.usd - cost.0).max(0) };
         for (slice, held) in &claims.lines {
             let Some(orphan) = located.iter().find(|orphan| orphan.slice == *slice) else { continue };
             let Some(index) = state.budgets.find(orphan.budget.bits()) else { continue };
@@ -365,8 +365,7 @@ impl<J: Journal> Gate<J> {
             if ended {
                 post(state, index, orphan.period, amount, 0, now, prepared);
             } else {
-                let in_slice = amount.min(*held);
-                post_orphan(state, index, *orphan, amount, in_slice, now, prepared);
+                post_orphan(state, index, *orphan, amount, *held, now, prepared);
             }
         }
     }
@@ -388,6 +387,7 @@ fn post(state: &State, index: u32, period: Period, amount: i64, moved: i64, now:
         usd: row.terms.unit == Unit::Usd,
         in_slice,
         beyond: amount - in_slice,
+        held: 0,
     });
 }
 
@@ -397,7 +397,7 @@ fn post_orphan(
     index: u32,
     orphan: Orphan,
     amount: i64,
-    in_slice: i64,
+    held: i64,
     now: Timestamp,
     prepared: &mut Prepared,
 ) {
@@ -405,6 +405,7 @@ fn post_orphan(
     // The account must be there when the charge is durable.
     row.accounts.lock().of(row.terms.window, orphan.period, now);
     prepared.taken.push(Taken { budget: index, period: orphan.period, moved: 0, reserved: 0 });
+    let in_slice = amount.min(held);
     prepared.entry.postings.push(Posting {
         budget: orphan.budget,
         period: orphan.period,
@@ -412,6 +413,7 @@ fn post_orphan(
         usd: row.terms.unit == Unit::Usd,
         in_slice,
         beyond: amount - in_slice,
+        held,
     });
 }
 
@@ -484,6 +486,12 @@ fn entry_of(
         usage: asked.usage,
         cost: cost.0,
         released: 0,
+        hold: claims.map(|claims| HoldUse {
+            run: claims.boot,
+            hold: claims.hold,
+            issued: claims.issued,
+            ends: asked.last,
+        }),
         occurred: asked.occurred.unwrap_or(now),
         recorded: now,
         labels: std::mem::take(&mut asked.labels),

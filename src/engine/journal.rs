@@ -2,10 +2,13 @@
 
 use std::future::Future;
 
-use super::accounts::{Granted, SliceState};
+use super::{
+    accounts::{Granted, SliceState},
+    holds::HoldRef,
+};
 use crate::domain::{
     bindings::Principal,
-    id::{BudgetId, KeyId, ProjectId, TenantId, WorkspaceId},
+    id::{BootId, BudgetId, KeyId, ProjectId, TenantId, WorkspaceId},
     prices::Usage,
     time::Timestamp,
     window::Period,
@@ -55,6 +58,22 @@ pub struct Posting {
     pub usd: bool,
     /// The rest: taken from what is left of the limit, and past that recorded as an overrun.
     pub beyond: i64,
+    /// With a hold of another run: what it had set aside in the slice at first. What earlier charges took of that no longer
+    /// counts as `in_slice`; the ledger knows. Otherwise 0.
+    pub held: i64,
+}
+
+/// The hold that a charge settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldUse {
+    /// The run of the server that made it.
+    pub run: BootId,
+    /// The hold within that run.
+    pub hold: HoldRef,
+    /// When it was made.
+    pub issued: Timestamp,
+    /// Whether the charge ends it.
+    pub ends: bool,
 }
 
 /// How a model call ended.
@@ -109,6 +128,8 @@ pub struct Entry {
     pub cost: i64,
     /// What its hold gives back, in nanos.
     pub released: i64,
+    /// Its hold, if it has one.
+    pub hold: Option<HoldUse>,
     /// When it happened.
     pub occurred: Timestamp,
     /// When it was taken in.
@@ -139,6 +160,8 @@ pub enum Posted {
         seq: i64,
         /// How each posting was written, in their order.
         lines: Vec<PostedLine>,
+        /// What its hold gives back, in nanos.
+        released: i64,
     },
     /// It was written before.
     Replayed(Recorded),

@@ -260,7 +260,8 @@ fn own(prepared: &[Charge], batch: &mut Batch) {
         if let Posted::Replayed(recorded) = posted
             && recorded.at == prepared.entry.recorded
         {
-            *posted = Posted::New { seq: recorded.seq, lines: std::mem::take(&mut recorded.lines) };
+            let Recorded { seq, released, .. } = *recorded;
+            *posted = Posted::New { seq, lines: std::mem::take(&mut recorded.lines), released };
         }
     }
 }
@@ -291,7 +292,9 @@ fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Charge], batch: Batch) -> Vec<
         }
     }
     let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| match posted {
-        Posted::New { seq, lines } => Ok(applied(gate, prepared, seq, &lines, &mut rest)),
+        Posted::New { seq, lines, released } => {
+            Ok(ChargeAnswer { released, ..applied(gate, prepared, seq, &lines, &mut rest) })
+        }
         Posted::Replayed(recorded) => {
             gate.undo(prepared);
             Ok(replayed(&recorded))

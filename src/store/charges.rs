@@ -11,13 +11,13 @@ use sqlx::{Arguments as _, Postgres, Sqlite, Transaction, sqlite::SqliteArgument
 use super::{Result, StoreError, Tx, dialect, text_of};
 use crate::{
     domain::{
-        id::{Id, Kind, TenantId},
+        id::{BootId, Id, Kind, TenantId},
         time::Timestamp,
         window::Period,
     },
     engine::{
         accounts::SliceState,
-        journal::{Entry, Posted, PostedLine, Posting, Recorded},
+        journal::{Entry, HoldUse, Posted, PostedLine, Posting, Recorded},
     },
 };
 
@@ -97,7 +97,7 @@ fn positions<'a, T: AsRef<str>>(
 const FEW: usize = 4;
 
 const TEXTS: usize = 14;
-const NUMBERS: usize = 13;
+const NUMBERS: usize = 17;
 
 /// What stands in the columns of texts, in their order.
 fn texts(entry: &Entry) -> [Cow<'_, str>; TEXTS] {
@@ -125,6 +125,7 @@ fn texts(entry: &Entry) -> [Cow<'_, str>; TEXTS] {
 
 /// What stands in the columns of numbers, in their order.
 fn numbers(entry: &Entry) -> [i64; NUMBERS] {
+    let hold = entry.hold.as_ref();
     [
         entry.price,
         i64::from(entry.late),
@@ -139,7 +140,41 @@ fn numbers(entry: &Entry) -> [i64; NUMBERS] {
         0,
         entry.occurred.micros(),
         entry.recorded.micros(),
+        hold.map_or(0, |hold| run_of(hold.run)),
+        hold.map_or(0, |hold| hold.hold.0.cast_signed()),
+        hold.map_or(0, |hold| hold.issued.micros()),
+        hold.map_or(0, |hold| hold.ends.into()),
     ]
+}
+
+/// A run of a server, as charges have it: the half of its id that is random.
+fn run_of(boot: BootId) -> i64 {
+    u64::try_from(boot.bits() & u128::from(u64::MAX)).unwrap_or_default().cast_signed()
+}
+
+/// What charges took of a hold of another run, by slice; `None` when one of them ended it. Those in `pending` do not count.
+pub(super) async fn taken_of(tx: &mut Tx, hold: &HoldUse, pending: &[i64]) -> Result<Option<BTreeMap<i64, i64>>> {
+    let rows = fetch_all!(
+        tx,
+        (i64, i64, String),
+        "SELECT seq, CAST(CASE WHEN ended_hold THEN 1 ELSE 0 END AS BIGINT), postings FROM charges
+         WHERE hold_issued <> 0 AND hold_issued = $1 AND hold = $2 AND hold_run = $3",
+        hold.issued.micros(),
+        hold.hold.0.cast_signed(),
+        run_of(hold.run)
+    )?;
+    let mut taken = BTreeMap::new();
+    for (_, ended, postings) in rows.iter().filter(|(seq, ..)| !pending.contains(seq)) {
+        if *ended != 0 {
+            return Ok(None);
+        }
+        for text in postings.split_whitespace() {
+            let slice = text.split(':').nth(2).and_then(|slice| slice.parse::<i64>().ok());
+            let slice = slice.ok_or_else(|| StoreError::Corrupt("posting".into()))?;
+            *taken.entry(slice).or_default() += line_of(text)?.in_slice;
+        }
+    }
+    Ok(Some(taken))
 }
 
 /// What the charge that took this id before was: the same, or another.
@@ -215,17 +250,24 @@ pub(super) async fn subtract_from_slices(
     Ok(())
 }
 
-/// Corrects where a charge of this transaction went.
-pub(super) async fn rewrite(tx: &mut Tx, entry: &Entry, seq: i64, lines: &[PostedLine]) -> Result<()> {
+/// Corrects where a charge of this transaction went, and what its hold gives back.
+pub(super) async fn rewrite(
+    tx: &mut Tx,
+    postings: &[Posting],
+    seq: i64,
+    lines: &[PostedLine],
+    released: i64,
+) -> Result<()> {
     // The column is in dollars; overruns in other units stand in the postings.
-    let usd = entry.postings.iter().zip(lines).filter(|(posting, _)| posting.usd);
+    let usd = postings.iter().zip(lines).filter(|(posting, _)| posting.usd);
     let overrun = usd.map(|(_, line)| line.overrun).max().unwrap_or_default();
     execute!(
         tx,
-        "UPDATE charges SET postings = $2, overrun_nanos = $3 WHERE seq = $1",
+        "UPDATE charges SET postings = $2, overrun_nanos = $3, released_nanos = $4 WHERE seq = $1",
         seq,
-        postings_text(&entry.postings, lines.iter().copied()),
-        overrun
+        postings_text(postings, lines.iter().copied()),
+        overrun,
+        released
     )?;
     Ok(())
 }

@@ -4,7 +4,10 @@
 //! settled, and is at most the ceiling; a slice's spent is at most its granted. A transaction first makes sure that this
 //! server has not been replaced, so that what a replaced one still believes cannot do harm.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use tokio::runtime::Handle;
 
@@ -20,7 +23,7 @@ use crate::{
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{Batch, Books, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Posted, PostedLine},
+        journal::{Batch, Books, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Posted, PostedLine, Posting},
     },
 };
 
@@ -195,26 +198,27 @@ impl Ledger {
     async fn charge_batch(&self, entries: &[&Entry], locked: bool) -> std::result::Result<Option<Batch>, Failure> {
         let mut tx = self.begin().await?;
         let inserted = charges::insert(&mut tx, entries).await?;
-        let mut posted = Vec::with_capacity(entries.len());
-        let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
-        let mut periods = BTreeSet::new();
-        for (entry, seq) in entries.iter().zip(&inserted) {
-            posted.push(match seq {
-                Some(seq) => {
-                    for posting in &entry.postings {
-                        if posting.in_slice > 0 {
-                            *sums.entry(posting.slice).or_default() += posting.in_slice;
-                        }
-                        if locked || posting.beyond > 0 {
-                            periods.insert((posting.budget, posting.period));
-                        }
-                    }
-                    Posted::New { seq: *seq, lines: entry.postings.iter().map(expected).collect() }
-                }
-                None => charges::earlier(&mut tx, entry).await?,
-            });
-        }
+        let numbered = entries.iter().zip(&inserted);
+        let mut writing: Vec<Option<Writing<'_>>> =
+            numbered.map(|(entry, seq)| seq.map(|seq| Writing::new(entry, seq))).collect();
+        let postings = || writing.iter().flatten().flat_map(|one| &one.entry.postings);
+        let unsure = postings().filter(|posting| locked || posting.beyond > 0 || posting.held > 0);
+        let periods = unsure.map(|posting| (posting.budget, posting.period)).collect();
+        let strange = postings().any(|posting| posting.held > 0);
+        let of_slices: BTreeSet<i64> = postings().filter(|p| p.in_slice > 0).map(|posting| posting.slice).collect();
         slices::lock_periods(&mut tx, &periods).await?;
+        if strange {
+            // What others took of a hold is known when they can take no more.
+            slices::lock_slices(&mut tx, &of_slices.into_iter().collect::<Vec<_>>()).await?;
+            let mut pending: Vec<i64> = writing.iter().flatten().map(|one| one.seq).collect();
+            for one in writing.iter_mut().flatten() {
+                one.leave_out_what_was_taken(&mut tx, &pending).await?;
+                pending.retain(|seq| *seq != one.seq);
+            }
+        }
+        let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
+        let in_slices = writing.iter().flatten().flat_map(|one| &*one.postings).filter(|posting| posting.in_slice > 0);
+        in_slices.for_each(|posting| *sums.entry(posting.slice).or_default() += posting.in_slice);
         let mut changed = charges::add_to_slices(&mut tx, &sums).await?;
         let full = changed.len() == sums.len();
         if !full && !locked {
@@ -225,12 +229,12 @@ impl Ledger {
             // One by one, each where it fits.
             charges::subtract_from_slices(&mut tx, &sums, &mut changed).await?;
         }
-        for (entry, posted) in entries.iter().zip(&mut posted) {
-            if let Posted::New { seq, lines } = posted
-                && (!full || entry.postings.iter().any(|posting| posting.beyond > 0))
-            {
-                settle_beyond(&mut tx, entry, *seq, lines, full, &mut changed).await?;
-            }
+        let mut posted = Vec::with_capacity(entries.len());
+        for (entry, one) in entries.iter().zip(&writing) {
+            posted.push(match one {
+                Some(one) => one.settle(&mut tx, full, &mut changed).await?,
+                None => charges::earlier(&mut tx, entry).await?,
+            });
         }
         // Whoever asks again because an answer was lost does not know what became of the slices.
         let replayed = entries.iter().zip(&posted).filter(|(_, posted)| matches!(posted, Posted::Replayed(_)));
@@ -329,36 +333,69 @@ impl Journal for Ledger {
     }
 }
 
-/// How a posting is written when everything is as memory thinks.
-fn expected(posting: &crate::engine::journal::Posting) -> PostedLine {
-    PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 }
+/// A charge that is new, on its way into the ledger.
+struct Writing<'e> {
+    entry: &'e Entry,
+    seq: i64,
+    /// Where it goes: as the entry says, less what other charges took of its hold.
+    postings: Cow<'e, [Posting]>,
+    /// What its hold gives back, in nanos.
+    released: i64,
 }
 
-/// Writes what goes beyond the slices: to what is left of the limit, and past that as an overrun. With slices that have
-/// turned out too small, writes what was meant for them too, as far as each has room.
-async fn settle_beyond(
-    tx: &mut Tx,
-    entry: &Entry,
-    seq: i64,
-    lines: &mut [PostedLine],
-    full: bool,
-    slices: &mut Vec<SliceState>,
-) -> Result<()> {
-    for (posting, line) in entry.postings.iter().zip(lines.iter_mut()) {
-        let mut beyond = posting.beyond;
-        if !full && posting.in_slice > 0 {
-            let one = BTreeMap::from([(posting.slice, posting.in_slice)]);
-            if let Some(state) = charges::add_to_slices(tx, &one).await?.pop() {
-                slices.retain(|slice| slice.id != state.id);
-                slices.push(state);
-            } else {
-                line.in_slice = 0;
-                beyond += posting.in_slice;
+impl<'e> Writing<'e> {
+    fn new(entry: &'e Entry, seq: i64) -> Self {
+        Self { entry, seq, postings: Cow::Borrowed(&entry.postings), released: entry.released }
+    }
+
+    /// What earlier charges took of a hold of another run cannot be taken out of its slice again.
+    async fn leave_out_what_was_taken(&mut self, tx: &mut Tx, pending: &[i64]) -> Result<()> {
+        let Some(hold) = self.entry.hold.filter(|_| self.postings.iter().any(|posting| posting.held > 0)) else {
+            return Ok(());
+        };
+        let taken = charges::taken_of(tx, &hold, pending).await?;
+        let mut left_usd = 0;
+        for posting in self.postings.to_mut().iter_mut().filter(|posting| posting.held > 0) {
+            let taken =
+                taken.as_ref().map_or(posting.held, |taken| taken.get(&posting.slice).copied().unwrap_or_default());
+            let left = (posting.held - taken).max(0);
+            if posting.usd {
+                left_usd = left_usd.max(left);
+            }
+            let moved = (posting.in_slice - left).max(0);
+            posting.in_slice -= moved;
+            posting.beyond += moved;
+        }
+        self.released = self.released.min((left_usd - self.entry.cost).max(0));
+        Ok(())
+    }
+
+    /// Writes what goes beyond the slices: to what is left of the limit, and past that as an overrun. With slices that have
+    /// turned out too small, writes what was meant for them too, as far as each has room.
+    async fn settle(&self, tx: &mut Tx, full: bool, slices: &mut Vec<SliceState>) -> Result<Posted> {
+        let as_thought = |posting: &Posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 };
+        let mut lines: Vec<PostedLine> = self.postings.iter().map(as_thought).collect();
+        let (seq, released) = (self.seq, self.released);
+        if full && released == self.entry.released && self.postings.iter().all(|posting| posting.beyond == 0) {
+            return Ok(Posted::New { seq, lines, released });
+        }
+        for (posting, line) in self.postings.iter().zip(&mut lines) {
+            let mut beyond = posting.beyond;
+            if !full && posting.in_slice > 0 {
+                let one = BTreeMap::from([(posting.slice, posting.in_slice)]);
+                if let Some(state) = charges::add_to_slices(tx, &one).await?.pop() {
+                    slices.retain(|slice| slice.id != state.id);
+                    slices.push(state);
+                } else {
+                    line.in_slice = 0;
+                    beyond += posting.in_slice;
+                }
+            }
+            if beyond > 0 {
+                (line.direct, line.overrun) = slices::settle(tx, (posting.budget, posting.period), beyond).await?;
             }
         }
-        if beyond > 0 {
-            (line.direct, line.overrun) = slices::settle(tx, (posting.budget, posting.period), beyond).await?;
-        }
+        charges::rewrite(tx, &self.postings, seq, &lines, released).await?;
+        Ok(Posted::New { seq, lines, released })
     }
-    charges::rewrite(tx, entry, seq, lines).await
 }

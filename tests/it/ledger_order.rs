@@ -128,6 +128,7 @@ fn entry(known: &mut Known, random: &mut Random, now: tollreeve::domain::time::T
         in_slice: random.within(0, 30),
         usd: true,
         beyond: if random.once_in(8) { random.within(1, 30) } else { 0 },
+        held: 0,
     };
     let charge_id = if random.once_in(6) && !known.ids.is_empty() {
         random.pick(&known.ids).clone()
@@ -153,6 +154,7 @@ fn entry(known: &mut Known, random: &mut Random, now: tollreeve::domain::time::T
         usage: Usage::default(),
         cost: 0,
         released: 0,
+        hold: None,
         occurred: now,
         recorded: now,
         labels: String::new(),

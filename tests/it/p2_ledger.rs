@@ -10,7 +10,7 @@ use crate::harness::{
     client::assert_refused,
     once,
     server::Env,
-    world::{COST, MODEL, NewKey, PROVIDER, World, codes, on_hold, on_key, unique},
+    world::{COST, MODEL, NewKey, PROVIDER, World, account_token, codes, on_hold, on_key, unique},
 };
 
 both!(
@@ -24,6 +24,7 @@ both!(
     a_batch_records_what_is_good_and_names_what_is_not,
     a_large_batch_tells_what_is_new_from_what_is_known,
     the_same_charge_sent_many_times_at_once_counts_once,
+    a_hold_of_an_earlier_run_gives_each_nano_once,
     what_crosses_a_threshold_is_told_once,
     charges_of_keys_and_people_that_are_gone_are_facts_all_the_same,
 );
@@ -168,6 +169,42 @@ async fn a_call_that_goes_on_settles_in_parts_and_keeps_its_hold_alive(env: &mut
     let answer = world.charge(on_hold(&longer, 50)).await;
     assert_eq!(world.state(&budget).await.spent, 750);
     assert_eq!((answer.charged_nanos, answer.overrun_nanos), (50, 0));
+}
+
+async fn a_hold_of_an_earlier_run_gives_each_nano_once(env: &mut Env) {
+    // A server of its own: this test stops it.
+    let own = env.another().await;
+    let world = World::new(&own).await;
+    let budget = world.dollars(&world.tenant, 2_000).await;
+    let part = |hold: &pb::Hold, cost| pb::ChargeRequest { r#final: Some(false), ..on_hold(hold, cost) };
+    let begun = world.hold(world.ask_for(500)).await;
+    let ended = world.hold(world.ask_for(500)).await;
+    let untouched = world.hold(world.ask_for(500)).await;
+    let at_once = world.hold(world.ask_for(500)).await;
+    world.charge(part(&begun, 300)).await;
+    world.charge(on_hold(&ended, 100)).await;
+    let own = own.restart().await;
+    let sidecar = own.operator.with_token(Some(&account_token(&own.operator, &world.account).await));
+    let world = World { sidecar, operator: own.operator.clone(), ..world };
+    // Nothing is left but what is held.
+    world.hold(world.ask_for(400)).await;
+    let answer = world.charge(on_hold(&ended, 50)).await;
+    assert_eq!((answer.status(), answer.overrun_nanos), (ChargeStatus::AppliedOverrun, 50), "it was settled before");
+    let answer = world.charge(on_hold(&begun, 500)).await;
+    assert_eq!((answer.status(), answer.overrun_nanos), (ChargeStatus::AppliedOverrun, 300), "200 of it were left");
+    // Both at once, in one commit.
+    let charges = vec![part(&at_once, 400), on_hold(&at_once, 70)];
+    let batch =
+        world.sidecar.gate().charge_batch(pb::ChargeBatchRequest { charges }).await.expect("charged").into_inner();
+    let answers = batch.results.into_iter().map(|result| match result.result {
+        Some(charge_result::Result::Response(answer)) => (answer.status(), answer.released_nanos),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(answers.collect::<Vec<_>>(), [(ChargeStatus::Applied, 0), (ChargeStatus::Applied, 30)]);
+    let answer = world.charge(on_hold(&untouched, 500)).await;
+    assert_eq!((answer.status(), answer.overrun_nanos), (ChargeStatus::Applied, 0), "nobody took its room");
+    assert_eq!(own.books().await.spent(&budget).await, 300 + 100 + 50 + 500 + 470 + 500);
+    own.end().await;
 }
 
 async fn a_call_that_was_never_sent_gives_everything_back(env: &mut Env) {

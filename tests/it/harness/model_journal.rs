@@ -168,7 +168,7 @@ impl Tables {
             lines: lines.clone(),
         };
         self.charges.insert(id, (entry.body_hash.clone(), recorded));
-        Posted::New { seq, lines }
+        Posted::New { seq, lines, released: entry.released }
     }
 
     fn fold(&mut self, id: i64) -> Option<Folded> {
