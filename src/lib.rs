@@ -39,8 +39,8 @@
 //!
 //! With a million keys nearly everything that a decision looks at has left the processor's caches, so what it costs is how
 //! often it waits for memory. Records refer to each other by index; those of people and budgets fill whole cache lines; the
-//! index of keys takes one look ([`engine::key_table`]); and all budgets of a call are looked at before the first is locked,
-//! for a lock waits for what it locks. The answer borrows its names from the state and is written to the wire while that is
+//! index of keys takes one look ([`engine::key_table`]), which memory answers while the secret is hashed; and all budgets of
+//! a call are looked at before the first is locked, for a lock waits for what it locks. The answer borrows its names from the state and is written to the wire while that is
 //! still locked ([`grpc::gate_reply`]).
 //!
 //! Invariant: for every budget and period, `allocated = granted of open slices + settled <= ceiling`, in the database,
@@ -66,6 +66,11 @@
 //! limit has left, and past that as an overrun. Before anything goes past its slice, the writer waits until memory knows
 //! what was granted last and takes what is free of it; nothing is granted until that charge is written. So an overrun is
 //! never overstated because a grant was under way.
+//!
+//! A hold is settled by whichever server its token comes to. One that did not make it learns from the ledger what earlier
+//! charges took of it, in the transaction that takes the rest.
+//!
+//! Invariant: all transactions of the ledger lock in one order ([`store::slices`]), so that several may write at once.
 //!
 //! When the answer to a commit is lost (PostgreSQL, a cut connection), the writer asks again with the same ids until the
 //! ledger says what happened, and only then goes on: memory never guesses.
@@ -108,7 +113,8 @@
 //! # Threads
 //!
 //! Connections are dealt round-robin to threads with a single-threaded runtime each: a call never crosses threads, and a
-//! socket is flushed once for many answers. Transactions and the tasks of the ledger run on a runtime beside them.
+//! socket is flushed once for many answers; small answers are gathered into one system call ([`runtime::wire`]).
+//! Transactions and the tasks of the ledger run on a runtime beside them.
 
 pub mod app;
 pub mod cli;

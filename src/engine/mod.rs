@@ -1,7 +1,7 @@
 //! The hot path, in memory. Knows nothing of databases and of gRPC: a [`journal::Journal`] is all it needs.
 //!
 //! Reading order: [`state`] is what a decision reads, [`apply`] how it is built; [`accounts`] and [`holds`] are what a
-//! decision writes; [`authorize`] decides, [`charge`] settles; [`grants`] and [`writer`] are the two tasks that talk to
+//! decision writes; `authorize` decides, [`charge`] settles; [`grants`] and [`writer`] are the two tasks that talk to
 //! the ledger.
 
 use std::{
