@@ -120,12 +120,19 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetWorkspace) -> Result<N
     Ok(NamedWorkspace { tenant: work.tenant, workspace })
 }
 
-/// Lists the workspaces of a tenant.
+/// Lists the workspaces of a tenant that the caller may read.
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListWorkspaces) -> Result<Listed<NamedWorkspace>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
-    work.require(Permission::WorkspacesRead, work.scope())?;
-    let paging = Paging::begin(&app, &format!("workspaces of {}", work.tenant.id), &asked.listing)?;
-    let rows = store::workspaces::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
+    let tenant = work.tenant.id;
+    // Whoever may not read all of them may read those that were shared with them.
+    let shared = work.authority().workspaces(tenant, Permission::WorkspacesRead);
+    let only = match work.require(Permission::WorkspacesRead, work.scope()) {
+        Ok(()) => None,
+        Err(refused) if shared.is_empty() => return Err(refused),
+        Err(_) => Some(shared),
+    };
+    let paging = Paging::begin(&app, &format!("workspaces of {tenant}"), &asked.listing)?;
+    let rows = store::workspaces::list(&mut work.tx, tenant, only, &asked.listing, paging.after()).await?;
     Ok(paging.end(rows).map(|workspace| NamedWorkspace { tenant: work.tenant.clone(), workspace }))
 }
 

@@ -99,7 +99,7 @@ pub async fn list(
     after: Option<&Position>,
 ) -> Result<Vec<Tenant>> {
     let within = only.map(|id| ("id", id.to_string()));
-    let list = List { select: select!("WHERE NOT purged"), within, listing, after };
+    let list = List { select: select!("WHERE NOT purged"), within, among: None, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(tenant).collect()
 }
 

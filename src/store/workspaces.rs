@@ -86,15 +86,17 @@ pub async fn by_id(tx: &mut Tx, id: WorkspaceId) -> Result<Option<Workspace>> {
     row.map(workspace).transpose()
 }
 
-/// A page of the workspaces of a tenant.
+/// A page of the workspaces of a tenant; of some of them when `only` says which.
 pub async fn list(
     tx: &mut Tx,
     tenant: TenantId,
+    only: Option<Vec<WorkspaceId>>,
     listing: &Listing,
     after: Option<&Position>,
 ) -> Result<Vec<Workspace>> {
     let within = Some(("tenant_id", tenant.to_string()));
-    let list = List { select: select!("WHERE TRUE"), within, listing, after };
+    let among = only.map(|ids| ids.iter().map(ToString::to_string).collect());
+    let list = List { select: select!("WHERE TRUE"), within, among, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(workspace).collect()
 }
 
