@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::{
     bindings, message,
-    session::{Session, SessionArgs, called},
+    session::{PageArgs, Session, SessionArgs, called, listed},
     show::{self, Colour},
 };
 use crate::pb::tollreeve::v1 as pb;
@@ -36,6 +36,8 @@ enum Verb {
         #[command(flatten)]
         about: About,
     },
+    /// Review who has what in the tenant, and for how long it has gone unused.
+    Review(Review),
     /// List who can reach something, and by which roles.
     List {
         /// A workspace, `prod`, or a project, `prod/search`. Default: the tenant.
@@ -62,6 +64,48 @@ impl About {
     }
 }
 
+/// What to review.
+#[derive(clap::Args)]
+struct Review {
+    /// Only this kind; may be repeated.
+    #[arg(long = "kind", value_enum)]
+    kinds: Vec<Kind>,
+    /// Only what has not been used for so long: `90d`, `12h`, `30m`.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    unused_for: Option<u64>,
+    /// In which order: `last_use_time` (the default: unused for longest first) or `create_time`, also `"create_time desc"`.
+    #[arg(long, default_value = "", value_name = "FIELD")]
+    order_by: String,
+    #[command(flatten)]
+    pages: PageArgs,
+}
+
+/// What gives access.
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    /// People.
+    User,
+    /// Programs.
+    ServiceAccount,
+    /// API keys.
+    Key,
+    /// Roles given to somebody.
+    Binding,
+}
+
+/// Seconds in `90d`.
+fn span(text: &str) -> Result<u64, String> {
+    let wrong = || "must be a number of days, hours or minutes: `90d`, `12h`, `30m`".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)).ok_or_else(wrong)
+}
+
 /// Exit code of a check that says no, as of a refused call.
 const NO: u8 = 2;
 
@@ -84,6 +128,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             session.print(&answer, |_| explanation(&session, &found))
         }
         Verb::Explain { permission: None, about } => everything(&session, &about).await,
+        Verb::Review(asked) => review(&session, asked).await,
         Verb::List { on } => reached(&session, &session.names.scope(on.as_deref())?).await,
     }
 }
@@ -140,6 +185,37 @@ async fn everything(session: &Session, about: &About) -> anyhow::Result<ExitCode
             }
         }
     })
+}
+
+async fn review(session: &Session, asked: Review) -> anyhow::Result<ExitCode> {
+    let parent = session.names.tenant(None)?;
+    let kind = |kind: Kind| match kind {
+        Kind::User => pb::AccessKind::User,
+        Kind::ServiceAccount => pb::AccessKind::ServiceAccount,
+        Kind::Key => pb::AccessKind::Key,
+        Kind::Binding => pb::AccessKind::Binding,
+    };
+    let span = |seconds| prost_types::Duration { seconds: i64::try_from(seconds).unwrap_or(i64::MAX), nanos: 0 };
+    let request = pb::ReviewAccessRequest {
+        parent: parent.clone(),
+        kinds: asked.kinds.into_iter().map(|named| kind(named).into()).collect(),
+        unused_for: asked.unused_for.map(span),
+        order_by: asked.order_by,
+        ..Default::default()
+    };
+    let list = listed!(session, asked.pages, &parent, access.review_access(request), records);
+    let columns = [
+        ("KIND", "kind"),
+        ("NAME", "name"),
+        ("TITLE", "title"),
+        ("MEMBER", "member"),
+        ("ROLE", "role"),
+        ("ON", "scope"),
+        ("LAST USED", "last_use_time"),
+        ("UNUSED FOR", "unused_for"),
+        ("AGE", "age"),
+    ];
+    session.table(&list, "records", &columns)
 }
 
 /// Everybody whose role holds on a resource: it is bound there, or further up.

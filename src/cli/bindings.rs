@@ -30,8 +30,8 @@ enum Verb {
     },
     /// Give somebody a role.
     Create {
-        /// The role, `developer`.
-        #[arg(long)]
+        /// The role, `developer`. Without it: the default role of the workspace.
+        #[arg(long, default_value = "", hide_default_value = true)]
         role: String,
         /// To whom: `users/user_...`, `teams/core` or `serviceAccounts/edge`.
         #[arg(long)]
@@ -58,11 +58,6 @@ pub struct Until {
     #[arg(long, value_name = "TIME")]
     until: Option<jiff::Timestamp>,
 }
-
-/// Somebody does not hold what is to be taken from them; the program ends as if it were not found.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct NoBinding(pub String);
 
 /// What lists of bindings show.
 pub const COLUMNS: [(&str, &str); 5] =
@@ -115,7 +110,7 @@ pub async fn create(
 ) -> anyhow::Result<ExitCode> {
     let expire_time = until.map(|at| prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() });
     let parent = member.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
-    let verb = format!("give {} on", names::role(role));
+    let verb = format!("bind {} on", if role.is_empty() { "the default role".to_owned() } else { names::role(role) });
     let binding =
         pb::Binding { role: names::role(role), member, scope: scope.clone(), expire_time, ..Default::default() };
     let request = pb::CreateBindingRequest { parent, binding: Some(binding) };

@@ -78,7 +78,7 @@ fn choice(kind: &Kind, number: i32) -> Option<String> {
     Some(kind.as_enum()?.get_value(number)?.name().to_owned())
 }
 
-/// Times and spans are texts, of whole seconds for people and exact for programs.
+/// Times and spans are texts.
 fn well_known(message: &DynamicMessage) -> Option<String> {
     match message.descriptor().full_name() {
         "google.protobuf.Timestamp" => Some(message.transcode_to::<prost_types::Timestamp>().ok()?.to_string()),
@@ -123,7 +123,7 @@ fn text_of(field: &FieldDescriptor, value: &Field) -> String {
     match value {
         Field::EnumNumber(number) => plain_choice(&field.kind(), *number),
         Field::String(text) => text.clone(),
-        Field::Message(message) => well_known(message).map(seconds).unwrap_or_default(),
+        Field::Message(message) => for_people(message),
         Field::List(list) => list.iter().map(|value| text_of(field, value)).collect::<Vec<_>>().join(", "),
         other => json_of(&field.kind(), other).to_string(),
     }
@@ -137,8 +137,16 @@ fn plain_choice(kind: &Kind, number: i32) -> String {
     if number == 0 { String::new() } else { name.trim_start_matches(prefix).to_owned() }
 }
 
-/// A point in time to the second.
-fn seconds(text: String) -> String {
+/// A point in time to the second, a span in the largest unit that it fills.
+fn for_people(message: &DynamicMessage) -> String {
+    let text = well_known(message).unwrap_or_default();
+    if let Ok(span) = message.transcode_to::<prost_types::Duration>()
+        && message.descriptor().full_name() == "google.protobuf.Duration"
+    {
+        let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+        let unit = units.into_iter().find(|(seconds, _)| span.seconds >= *seconds).unwrap_or(units[3]);
+        return format!("{}{}", span.seconds / unit.0, unit.1);
+    }
     match text.split_once('.') {
         Some((whole, rest)) if rest.ends_with('Z') => format!("{whole}Z"),
         _ => text,

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod lifecycle;
 pub mod message;
 pub mod names;
+pub mod policies;
 pub mod prices;
 pub mod projects;
 pub mod replay;
@@ -24,9 +25,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use bindings::NoBinding;
 use client::{CallError, NoServer, NoToken};
-use names::UsageError;
+use names::{NotThere, UsageError};
 
 use crate::config::{self, Config, ConfigError, Options};
 
@@ -140,7 +140,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match () {
         () if error.is::<ConfigError>() || error.is::<UsageError>() => BAD_SETTING,
-        () if error.is::<NoBinding>() => client::EX_NOINPUT,
+        () if error.is::<NotThere>() => client::EX_NOINPUT,
         () if error.is::<NoServer>() => client::EX_UNAVAILABLE,
         () if error.is::<NoToken>() => client::EX_NOPERM,
         () => FAILURE,

@@ -8,6 +8,11 @@
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// What was asked for is not among what the server told; the program ends as if the server had said so.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotThere(pub String);
+
 /// What is below a tenant, and how a name of it looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Collections {

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::{
     lifecycle::{Life, live},
     names::{self, PROJECT, WORKSPACE},
+    policies::{Terms, terms},
     session::{ChangeArgs, ListArgs, Session, SessionArgs, called, listed},
 };
 use crate::pb::tollreeve::v1 as pb;
@@ -41,6 +42,9 @@ enum Verb {
         /// Its name for people. Default: the id.
         #[arg(long, default_value = "")]
         display_name: String,
+        /// Budget that it begins with, `25usd/month`. Default: what the workspace lays down.
+        #[arg(long, value_parser = terms)]
+        budget: Option<Terms>,
         #[command(flatten)]
         change: ChangeArgs,
     },
@@ -89,11 +93,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let request = pb::GetProjectRequest { name: name.clone() };
             session.record(&called!(session, "read", &name, identity.get_project(request))?, "project")
         }
-        Verb::Create { name, display_name, change: ChangeArgs { validate_only, request_id } } => {
+        Verb::Create { name, display_name, budget, change: ChangeArgs { validate_only, request_id } } => {
             let name = full(&name)?;
             let (parent, project_id) = names::split(&name);
+            let budget = budget.and_then(|terms| terms.0);
             let project = Some(pb::Project { display_name, ..pb::Project::default() });
-            let request = pb::CreateProjectRequest { parent, project_id, project, request_id, validate_only };
+            let request = pb::CreateProjectRequest { parent, project_id, project, request_id, validate_only, budget };
             let answer = called!(session, "create", &name, identity.create_project(request))?;
             session.changed(&answer, "project", "created", validate_only)
         }

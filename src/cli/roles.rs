@@ -44,7 +44,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let name = names::role(&name);
             let role = roles.roles.into_iter().find(|role| role.name == name);
             let role =
-                role.ok_or_else(|| names::UsageError(format!("there is no {name}; see `tollreeve roles list`")))?;
+                role.ok_or_else(|| names::NotThere(format!("there is no {name}; see `tollreeve roles list`")))?;
             session.print(&role, |role| show::pairs(session.paint(), &message::lines(role)))
         }
     }

@@ -7,7 +7,8 @@ use clap::Subcommand;
 use super::{
     bindings,
     lifecycle::{Life, live},
-    names::{self, TEAM, WORKSPACE},
+    names::{self, TEAM, UsageError, WORKSPACE},
+    policies::PolicyArgs,
     session::{ChangeArgs, ListArgs, Session, SessionArgs, Sure, called, listed},
 };
 use crate::pb::tollreeve::v1 as pb;
@@ -41,15 +42,19 @@ enum Verb {
         #[arg(long, default_value = "")]
         display_name: String,
         #[command(flatten)]
+        policies: PolicyArgs,
+        #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Change a workspace.
+    /// Change a workspace, or what it lays down.
     Update {
         /// `prod`.
         name: String,
         /// Its name for people.
         #[arg(long)]
-        display_name: String,
+        display_name: Option<String>,
+        #[command(flatten)]
+        policies: PolicyArgs,
         /// What its etag must be.
         #[arg(long, default_value = "")]
         etag: String,
@@ -120,20 +125,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let request = pb::GetWorkspaceRequest { name: name.clone() };
             session.record(&called!(session, "read", &name, identity.get_workspace(request))?, "workspace")
         }
-        Verb::Create { name, environment, display_name, change: ChangeArgs { validate_only, request_id } } => {
+        Verb::Create { name, environment, display_name, policies, change } => {
             let name = full(&name)?;
-            let (parent, workspace_id) = names::split(&name);
-            let workspace = Some(pb::Workspace { display_name, environment, ..pb::Workspace::default() });
-            let request = pb::CreateWorkspaceRequest { parent, workspace_id, workspace, request_id, validate_only };
-            let answer = called!(session, "create", &name, identity.create_workspace(request))?;
-            session.changed(&answer, "workspace", "created", validate_only)
+            let policies = Some(policies.message().0);
+            let workspace = pb::Workspace { display_name, environment, policies, ..pb::Workspace::default() };
+            create(&session, &name, workspace, change).await
         }
-        Verb::Update { name, display_name, etag, change: ChangeArgs { validate_only, request_id } } => {
+        Verb::Update { name, display_name, policies, etag, change } => {
             let name = full(&name)?;
-            let workspace = Some(pb::Workspace { name: name.clone(), display_name, etag, ..pb::Workspace::default() });
-            let request = pb::UpdateWorkspaceRequest { workspace, update_mask: None, request_id, validate_only };
-            let answer = called!(session, "change", &name, identity.update_workspace(request))?;
-            session.changed(&answer, "workspace", "changed", validate_only)
+            update(&session, name, display_name, &policies, etag, change).await
         }
         Verb::Life(life) => live!(
             session,
@@ -158,6 +158,46 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+async fn create(
+    session: &Session,
+    name: &str,
+    workspace: pb::Workspace,
+    ChangeArgs { validate_only, request_id }: ChangeArgs,
+) -> anyhow::Result<ExitCode> {
+    let (parent, workspace_id) = names::split(name);
+    let workspace = Some(workspace);
+    let request = pb::CreateWorkspaceRequest { parent, workspace_id, workspace, request_id, validate_only };
+    let answer = called!(session, "create", name, identity.create_workspace(request))?;
+    session.changed(&answer, "workspace", "created", validate_only)
+}
+
+/// Changes what is given, and nothing else.
+async fn update(
+    session: &Session,
+    name: String,
+    display_name: Option<String>,
+    policies: &PolicyArgs,
+    etag: String,
+    ChangeArgs { validate_only, request_id }: ChangeArgs,
+) -> anyhow::Result<ExitCode> {
+    let (policies, mut paths) = policies.message();
+    paths.extend(display_name.as_ref().map(|_| "display_name".to_owned()));
+    if paths.is_empty() {
+        return Err(UsageError("nothing to change is given; see --help".to_owned()).into());
+    }
+    let display_name = display_name.unwrap_or_default();
+    let workspace =
+        pb::Workspace { name: name.clone(), display_name, policies: Some(policies), etag, ..pb::Workspace::default() };
+    let request = pb::UpdateWorkspaceRequest {
+        workspace: Some(workspace),
+        update_mask: Some(prost_types::FieldMask { paths }),
+        request_id,
+        validate_only,
+    };
+    let answer = called!(session, "change", &name, identity.update_workspace(request))?;
+    session.changed(&answer, "workspace", "changed", validate_only)
+}
+
 /// Takes from a team the roles that it was given on the workspace itself.
 async fn unshare(session: &Session, workspace: &str, team: &str, role: Option<&str>) -> anyhow::Result<ExitCode> {
     let held = bindings::of(session, workspace, |binding| {
@@ -166,7 +206,7 @@ async fn unshare(session: &Session, workspace: &str, team: &str, role: Option<&s
     .await?;
     if held.bindings.is_empty() {
         return Err(
-            bindings::NoBinding(format!("{workspace} is not shared with {team}; see `tollreeve access list`")).into()
+            names::NotThere(format!("{workspace} is not shared with {team}; see `tollreeve access list`")).into()
         );
     }
     for binding in &held.bindings {

@@ -68,6 +68,7 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
     let id = tombstone.id.to_string();
     // Each refers only to those after it.
     for statement in [
+        "DELETE FROM last_used WHERE tenant_id = $1",
         "DELETE FROM bindings WHERE tenant_id = $1",
         "DELETE FROM api_keys WHERE tenant_id = $1",
         "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",

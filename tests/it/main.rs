@@ -22,6 +22,8 @@ mod p2_ledger;
 mod p3_revoked;
 mod p4_audit;
 mod p5_walls;
+mod policies;
+mod reviews;
 mod sharing;
 mod start;
 mod tidy;

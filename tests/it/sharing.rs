@@ -45,6 +45,7 @@ impl Guest {
         Ok(answer.workspace.expect("a workspace").name)
     }
 
+    /// The names of the workspaces that they are shown, sorted: those of one moment are in no order.
     async fn workspaces(&self, filter: &str, page_size: i32) -> Result<Vec<String>, Status> {
         let mut request = pb::ListWorkspacesRequest { filter: filter.into(), page_size, ..Default::default() };
         request.parent = self.team.split("/teams").next().unwrap_or_default().to_owned();
@@ -53,6 +54,7 @@ impl Guest {
             let answer = self.client.identity().list_workspaces(request.clone()).await?.into_inner();
             names.extend(answer.workspaces.into_iter().map(|workspace| workspace.name));
             if answer.next_page_token.is_empty() {
+                names.sort();
                 return Ok(names);
             }
             request.page_token = answer.next_page_token;

@@ -22,13 +22,15 @@ pub struct Applied {
 /// Every migration of one database, in order: the number and name in its file's name.
 macro_rules! migrations {
     ($folder:literal) => {
-        migrations!($folder; 1 "identity", 2 "access", 3 "keys", 4 "budgets", 5 "ledger", 6 "audit", 7 "lifecycle")
+        migrations!($folder; 1 "0001_identity", 2 "0002_access", 3 "0003_keys", 4 "0004_budgets", 5 "0005_ledger",
+            6 "0006_audit", 7 "0007_lifecycle", 10 "0010_policies")
     };
-    ($folder:literal; $($version:literal $name:literal),*) => {
+    ($folder:literal; $($version:literal $file:literal),*) => {
         vec![$((
             $version,
-            $name,
-            include_str!(concat!("../../../migrations/", $folder, "/000", $version, "_", $name, ".sql")),
+            // Without the number.
+            $file.split_at(5).1,
+            include_str!(concat!("../../../migrations/", $folder, "/", $file, ".sql")),
         )),*]
     };
 }
