@@ -18,7 +18,7 @@ struct Desk {
     operator: String,
     server: String,
     process: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What a command printed, and how it ended.
@@ -67,7 +67,7 @@ impl Desk {
         let operator = Said::from(run(ask).await).well().trim().to_owned();
         let world = World::made_by(&Client::new(process.addr, Some(&operator)), "acme").await;
         let server = format!("http://{}", process.addr);
-        Self { world, operator, server, process, _folder: folder }
+        Self { world, operator, server, process, folder }
     }
 
     fn command(&self, token: &str, words: &str) -> Command {
@@ -158,12 +158,17 @@ tenants/acme/workspaces/lab   Größe         red-team     redteam  SUSPENDED  T
 ";
     assert_eq!(steady(&table), expected);
     let one = desk.run("workspaces get lab").await.well();
-    assert_eq!(
-        steady(&one),
-        "name          tenants/acme/workspaces/lab\ndisplay name  Größe\nenvironment   red-team\nkey prefix    redteam\n\
-         state         SUSPENDED\ncreate time   TTTT-TT-TTTTT:TT:TTZ\netag          ".to_owned()
-            + steady(&one).rsplit(' ').next().unwrap_or_default()
-    );
+    let expected = "\
+name                       tenants/acme/workspaces/lab
+display name               Größe
+environment                red-team
+key prefix                 redteam
+state                      SUSPENDED
+create time                TTTT-TT-TTTTT:TT:TTZ
+etag                       v2
+policies: keys on removal  REVOKE
+";
+    assert_eq!(steady(&one), expected);
     let list = desk.run("workspaces list --output json --order-by name").await.json();
     let names = |list: &Value| {
         let all = list["workspaces"].as_array().expect("a list").iter();
@@ -190,7 +195,7 @@ async fn a_failure_says_what_to_do_next() {
     let desk = Desk::new().await;
     let world = &desk.world;
     let mut lost = command(&["tenants", "list"]);
-    lost.env("TOLLREEVE_SERVER", &desk.server).current_dir(desk._folder.path());
+    lost.env("TOLLREEVE_SERVER", &desk.server).current_dir(desk.folder.path());
     Said::from(run(lost).await).badly(77, &["no bearer token", "TOLLREEVE_TOKEN", "`tollreeve operator-token`"]);
     desk.run_as("nonsense", "tenants list").await.badly(77, &["TOKEN_INVALID", "`tollreeve operator-token`"]);
     let mut nobody = desk.command(&desk.operator, "tenants list");
@@ -305,5 +310,48 @@ async fn roles_bindings_and_access_are_asked_about_by_commands() {
     let bindings = world.operator.access().list_bindings(request).await.expect("a list").into_inner().bindings;
     let printed = desk.run("bindings list").await.well();
     assert!(bindings.iter().all(|binding| printed.contains(&binding.name)), "{printed}");
+    desk.process.kill().await;
+}
+
+#[tokio::test]
+async fn what_a_workspace_lays_down_and_a_review_are_commands_too() {
+    let desk = Desk::new().await;
+    let world = &desk.world;
+    let update = "workspaces update prod --project-budget 25usd/month:soft --default-role analyst --output json";
+    let policies = desk.run(update).await.json()["workspace"]["policies"].clone();
+    let budget = &policies["spending"]["projectBudget"];
+    assert_eq!((budget["limit"].as_i64(), &budget["hard"]), (Some(25_000_000_000), &Value::Bool(false)));
+    assert_eq!(
+        (&policies["defaultRole"], &policies["keysOnRemoval"]),
+        (&"roles/analyst".into(), &"KEYS_ON_REMOVAL_REVOKE".into())
+    );
+    let shown = desk.run("workspaces get prod").await.well();
+    assert!(shown.contains("policies: spending: project budget: window  MONTH\n"), "{shown}");
+    desk.run("projects create prod/paid").await.well();
+    let list = pb::ListBudgetsRequest { parent: world.tenant.clone(), ..Default::default() };
+    let budgets = world.operator.budgets().list_budgets(list).await.expect("a list").into_inner().budgets;
+    assert_eq!(
+        budgets.iter().map(|budget| (budget.limit, budget.hard)).collect::<Vec<_>>(),
+        [(25_000_000_000, Some(false))]
+    );
+    let bound = desk.run("bindings create --member teams/core --on prod").await.well();
+    assert!(bound.contains("roles/analyst"), "{bound}");
+    desk.run("workspaces update prod --project-budget none --project-budget-required true").await.well();
+    desk.run("projects create prod/unpaid").await.badly(73, &["give it one"]);
+    desk.run("projects create prod/unpaid --budget 1000requests/day").await.well();
+    desk.run("workspaces update prod").await.badly(64, &["nothing to change is given"]);
+    desk.run("workspaces update prod --project-budget 5eur/week").await.badly(64, &["25usd/month"]);
+    // Nothing is as old as a day.
+    assert_eq!(desk.run("access review --unused-for 1d").await.well(), "nothing\n");
+    desk.run("access review --unused-for long").await.badly(64, &["`90d`"]);
+    let review = desk.run("access review --kind user --kind binding --output json").await.json();
+    let records = review["records"].as_array().expect("a list");
+    assert!(
+        records.iter().any(|record| record["name"] == *world.owner && record["kind"] == "ACCESS_KIND_USER"),
+        "{review}"
+    );
+    assert!(records.iter().all(|record| record["age"].as_str().is_some_and(|age| age.ends_with('s'))), "{review}");
+    let table = desk.run("access review --kind key").await.well();
+    assert!(table.starts_with("KIND ") && table.contains("\nKEY ") && table.contains(&world.key.name), "{table}");
     desk.process.kill().await;
 }

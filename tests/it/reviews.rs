@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tollreeve::{
     app::reviews::write_down_uses,
-    domain::time::Clock as _,
-    pb::tollreeve::v1::{self as pb, AccessKind},
+    domain::{
+        key_secret::{KeySecret, RANDOM_BYTES},
+        time::Clock as _,
+    },
+    pb::tollreeve::v1::{self as pb, AccessKind, DenialCode},
 };
 use tonic::{Code, Status};
 
@@ -14,7 +17,7 @@ use crate::harness::{
     client::{Client, assert_invalid, assert_refused},
     once,
     server::Env,
-    world::{World, account_token, bind, create_account, create_user},
+    world::{World, account_token, bind, codes, create_account, create_user},
 };
 
 both!(
@@ -43,6 +46,25 @@ async fn review(client: &Client, request: &pb::ReviewAccessRequest) -> Result<pb
 fn of(world: &World, kinds: &[AccessKind]) -> pb::ReviewAccessRequest {
     let kinds = kinds.iter().map(|kind| (*kind).into()).collect();
     pb::ReviewAccessRequest { parent: world.tenant.clone(), kinds, ..Default::default() }
+}
+
+/// A well-formed key with the same public id.
+fn with_another_secret(key: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let id = key.split('_').nth(2).expect("a public id");
+    let mut random = [0; RANDOM_BYTES];
+    for (byte, digit) in random.iter_mut().zip(id.bytes()) {
+        *byte = DIGITS.iter().position(|known| *known == digit).and_then(|at| at.try_into().ok()).expect("a digit");
+    }
+    let other = KeySecret::generate("prod", &random).expect("a key").expose().to_owned();
+    assert!(other != key && other.contains(id));
+    other
+}
+
+/// The same world with a sidecar whose token is good for another day.
+async fn renewed(world: World) -> World {
+    let token = account_token(&world.operator, &world.account).await;
+    World { sidecar: world.operator.with_token(Some(&token)), ..world }
 }
 
 async fn last_uses(env: &Env, world: &World) -> (Option<i64>, Option<i64>) {
@@ -76,10 +98,10 @@ async fn a_use_is_noted_to_the_second_and_outlives_an_orderly_stop(env: &mut Env
     env.clock.advance(DAY);
     write_down(env).await;
     assert_eq!(last_uses(env, &world).await, (Some(managed), Some(called)));
+    let world = renewed(world).await;
     // A wrong secret is no use of the key.
-    let mut wrong = world.key.secret.clone();
-    wrong.replace_range(wrong.len() - 1.., "0");
-    world.authorize(world.ask_with(&wrong)).await;
+    let wrong = with_another_secret(&world.key.secret);
+    assert_eq!(codes(&world.authorize(world.ask_with(&wrong)).await), [DenialCode::KeyNotFound]);
     write_down(env).await;
     assert_eq!(last_uses(env, &world).await, (Some(managed), Some(called)));
     // A key that is changed keeps what is noted of it; and a stop writes down what is left.
@@ -98,6 +120,7 @@ async fn a_review_lists_what_has_gone_unused_for_longest_first(env: &mut Env) {
     let start = now(env);
     let team = bind(&env.operator, &world.tenant, "roles/analyst", &world.team, &world.workspace).await;
     env.clock.advance(10 * DAY);
+    let world = renewed(world).await;
     world.hold(world.ask()).await;
     write_down(env).await;
     env.clock.advance(20 * DAY);
