@@ -6,7 +6,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::{App, reviews};
 
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 /// How long a stop waits for the last of it.
 const AT_THE_END: Duration = Duration::from_secs(2);
 

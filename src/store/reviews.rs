@@ -117,7 +117,7 @@ pub async fn page(tx: &mut Tx, asked: &Asked<'_>, after: Option<&Position>) -> R
             (key, last.id.as_str())
         }
     };
-    let kinds = asked.kinds.iter().map(|kind| format!(",{}", kind.as_str())).collect::<String>() + ",";
+    let kinds = asked.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(",");
     let rows =
         fetch_all!(tx, Row, statement, asked.tenant.to_string(), kinds, asked.before.micros(), key, id, asked.limit)?;
     rows.into_iter().map(reviewed).collect()
