@@ -92,7 +92,7 @@ macro_rules! page {
                     FROM bindings WHERE bindings.tenant_id = $1
                 ) AS held
             ) AS found
-            WHERE $2 LIKE '%,' || kind || ',%' AND idle <= $3 AND (", $by, ", id) ", $beyond, " ($4, $5)
+            WHERE ',' || CAST($2 AS TEXT) || ',' LIKE '%,' || kind || ',%' AND idle <= $3 AND (", $by, ", id) ", $beyond, " ($4, $5)
             ORDER BY ", $by, $direction, ", id", $direction, " LIMIT $6"
         )
     };
