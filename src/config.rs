@@ -18,7 +18,8 @@ use crate::store::connect::Settings;
 /// Begins the name of every environment variable that belongs to this program.
 const ENV_PREFIX: &str = "TOLLREEVE_";
 /// Variables that other commands of this program read; no settings of the server.
-const CLIENT_ENV: [&str; 4] = ["TOLLREEVE_SERVER", "TOLLREEVE_TOKEN", "TOLLREEVE_API_KEY", "TOLLREEVE_CONFIG"];
+const CLIENT_ENV: [&str; 5] =
+    ["TOLLREEVE_SERVER", "TOLLREEVE_TOKEN", "TOLLREEVE_TENANT", "TOLLREEVE_API_KEY", "TOLLREEVE_CONFIG"];
 
 /// The settings as they are given, in any of the three places.
 #[derive(Args, Deserialize, Clone, Debug, Default)]

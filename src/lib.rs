@@ -96,6 +96,15 @@
 //! Invariant: nobody gives what they do not hold, nor for longer than they hold it: by a binding, a new user's role or
 //! teams, or a token ([`domain::bindings::Authority::lasting`]).
 //!
+//! To share a workspace with a team is to bind a role to the team on it: there is no second way to do that. What a workspace
+//! lays down ([`domain::policies`]) is enforced by the use case that makes what it speaks of, in the same transaction.
+//!
+//! # Last use
+//!
+//! When somebody or a key was last used is noted by a call in two bytes of a row that it reads anyway ([`engine::last_use`]),
+//! and written down by a task once a minute and at an orderly stop, some rows a transaction. Nothing waits for it, and after
+//! a crash the last minute is missing: it tells what has gone unused for months, and decides nothing.
+//!
 //! # Lists
 //!
 //! A list is asked by a filter and an order over the fields of its noun ([`domain::listing`]); the statement is put together

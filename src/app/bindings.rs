@@ -37,8 +37,8 @@ pub enum AskedScope {
 pub struct CreateBinding {
     /// The tenant of the member.
     pub parent: TenantName,
-    /// The role.
-    pub role: Role,
+    /// The role; `None`: the default of the workspace that is the scope.
+    pub role: Option<Role>,
     /// To whom.
     pub member: MemberName,
     /// On what.
@@ -146,6 +146,16 @@ async fn find_scope(work: &mut Work<'_>, asked: &AskedScope) -> Result<Scope, Ap
     })
 }
 
+/// The role of a binding that names none: what the workspace lays down.
+async fn default_role(work: &mut Work<'_>, scope: Scope) -> Result<Role, AppError> {
+    let workspace = match scope {
+        Scope::Workspace(_, id) => store::workspaces::by_id(&mut work.tx, id).await?,
+        _ => None,
+    };
+    let laid_down = workspace.and_then(|workspace| workspace.policies.default_role);
+    laid_down.ok_or_else(|| AppError::invalid("binding.role", "is required where no workspace has a default"))
+}
+
 /// The binding with this name, if its tenant is the one at work.
 async fn find(work: &mut Work<'_>, name: &BindingName) -> Result<Binding, AppError> {
     let found = store::bindings::by_id(&mut work.tx, name.binding).await?;
@@ -174,14 +184,18 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Resu
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     let scope = find_scope(&mut work, &asked.scope).await?;
     work.require(Permission::BindingsWrite, scope)?;
-    work.require_all(asked.role.permissions(), scope, asked.expires)?;
+    let role = match asked.role {
+        Some(role) => role,
+        None => default_role(&mut work, scope).await?,
+    };
+    work.require_all(role.permissions(), scope, asked.expires)?;
     if asked.expires.is_some_and(|expires| expires <= work.now) {
         return Err(AppError::invalid("binding.expire_time", "must be in the future"));
     }
     let binding = Binding {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
-        role: asked.role,
+        role,
         member: find_member(&mut work, &asked.member).await?,
         scope,
         created: work.now,

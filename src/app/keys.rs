@@ -21,7 +21,7 @@ use crate::{
         time::Timestamp,
         workspaces::Workspace,
     },
-    store::{self, Inserted, Page, names::Names},
+    store::{self, Inserted, Page, last_used::LastUses, names::Names},
 };
 
 /// Asks for a new key.
@@ -79,6 +79,8 @@ pub struct NamedKey {
     pub project: String,
     /// First part of the key, safe to show: `prod_tr_4Kd0...`.
     pub hint: String,
+    /// When a call was last made with it.
+    pub last_used: Option<Timestamp>,
     /// The key.
     pub key: Key,
 }
@@ -94,13 +96,14 @@ pub struct KeyCreated {
 }
 
 impl NamedKey {
-    fn new(parent: &WorkspaceName, workspace: &Workspace, names: &Names, key: Key) -> Self {
+    fn new(parent: &WorkspaceName, workspace: &Workspace, names: &Names, uses: &LastUses, key: Key) -> Self {
         let shown: String = key.public_id.as_str().chars().take(4).collect();
         Self {
             name: KeyName { tenant: parent.tenant.clone(), workspace: parent.workspace.clone(), key: key.id },
             owner: names.of(key.owner),
             project: key.project.map(|id| names.of(id)).unwrap_or_default(),
             hint: format!("{}_tr_{shown}...", workspace.key_prefix()),
+            last_used: uses.of(key.id),
             key,
         }
     }
@@ -118,7 +121,8 @@ async fn names(work: &mut Work<'_>, keys: &[Key]) -> Result<Names, AppError> {
 async fn named(work: &mut Work<'_>, workspace: &Workspace, key: Key) -> Result<NamedKey, AppError> {
     let names = names(work, std::slice::from_ref(&key)).await?;
     let parent = WorkspaceName { tenant: work.tenant.slug.clone(), workspace: workspace.slug.clone() };
-    Ok(NamedKey::new(&parent, workspace, &names, key))
+    let uses = store::last_used::of(&mut work.tx, [key.id.to_string()].into_iter()).await?;
+    Ok(NamedKey::new(&parent, workspace, &names, &uses, key))
 }
 
 /// The key with this name and its workspace, if its tenant is the one at work.
@@ -226,8 +230,9 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListKeys) -> Result<List
     work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
     let rows = store::keys::list(&mut work.tx, workspace.id, &asked.page).await?;
     let names = names(&mut work, &rows).await?;
+    let uses = store::last_used::of(&mut work.tx, rows.iter().map(|key| key.id.to_string())).await?;
     let listed = Listed::new(rows, &asked.page, |key| key.id.to_string());
-    Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, key)))
+    Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, &uses, key)))
 }
 
 /// Disables, enables or revokes a key. Whose key it is may do so with it; nobody brings a revoked one back.

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod listing;
 pub mod prices;
 pub mod projects;
+pub mod reviews;
 pub mod service_accounts;
 pub mod summaries;
 pub mod teams;

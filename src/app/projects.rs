@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    App, AppError, Changed, Listed, Work,
+    App, AppError, Changed, Listed, Work, budgets,
     caller::Caller,
     context::{Audit, undeleted},
     listing::Paging,
@@ -11,10 +11,12 @@ use super::{
 use crate::{
     domain::{
         bindings::Scope,
+        budgets::{Budget, BudgetScope},
         change::Change,
         lifecycle::Edit,
         names::{ProjectName, Slug, WorkspaceName},
         permission::Permission,
+        policies::BudgetTerms,
         projects::Project,
         tenants::Lifecycle,
     },
@@ -30,6 +32,8 @@ pub struct CreateProject {
     pub slug: Slug,
     /// Its name for people.
     pub display_name: String,
+    /// The budget that it begins with; `None`: what the workspace lays down.
+    pub budget: Option<BudgetTerms>,
 }
 
 /// Asks for a project.
@@ -95,17 +99,34 @@ pub(super) async fn find_open(work: &mut Work<'_>, name: &ProjectName) -> Result
     Ok(project)
 }
 
-/// Creates a project.
+/// What goes on record for a new project.
+#[derive(serde::Serialize)]
+struct ProjectWithBudget<'a> {
+    #[serde(flatten)]
+    project: &'a Project,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<&'a Budget>,
+}
+
+/// Creates a project, with the budget that it begins with.
 ///
 /// # Errors
 /// [`AppError`]; so for every function of this module.
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateProject) -> Result<Changed<NamedProject>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     let workspace = work.open_workspace(&asked.parent.workspace, &asked.parent).await?;
-    work.require(Permission::ProjectsWrite, work.workspace_scope(&workspace))?;
+    let scope = work.workspace_scope(&workspace);
+    work.require(Permission::ProjectsWrite, scope)?;
+    if asked.budget.is_some() {
+        work.require(Permission::BudgetsWrite, scope)?;
+    }
     if work.is_replay() {
         let project = work.project(&workspace, &asked.slug, &asked.slug).await?;
         return Ok(Changed { record: NamedProject::new(&asked.parent, project), revision: work.unchanged() });
+    }
+    let terms = asked.budget.or(workspace.policies.project_budget);
+    if terms.is_none() && workspace.policies.project_budget_required {
+        return Err(AppError::State(format!("{} has no project without a budget: give it one", asked.parent)));
     }
     let project = Project {
         id: app.new_id(work.now)?,
@@ -123,8 +144,33 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateProject) -> Resu
         return Err(AppError::Exists(named.name.to_string()));
     }
     work.emit(Change::Project(named.project.clone()));
-    let revision = work.commit(Audit::new("projects.create", &named.name, None, Some(&named.project))).await?;
+    let budget = match terms {
+        Some(terms) => Some(begin_with(&mut work, &named.project, terms).await?),
+        None => None,
+    };
+    let record = ProjectWithBudget { project: &named.project, budget: budget.as_ref() };
+    let revision = work.commit(Audit::new("projects.create", &named.name, None, Some(&record))).await?;
     Ok(Changed { record: named, revision })
+}
+
+/// Makes the budget that a project begins with.
+async fn begin_with(work: &mut Work<'_>, project: &Project, terms: BudgetTerms) -> Result<Budget, AppError> {
+    let BudgetTerms { unit, window, limit, hard } = terms;
+    let budget = Budget {
+        id: work.app().new_id(work.now)?,
+        tenant: project.tenant,
+        scope: BudgetScope::Project(project.id),
+        unit,
+        window,
+        limit,
+        hard,
+        credit: false,
+        display_name: project.display_name.clone(),
+        created: work.now,
+        version: 1,
+    };
+    budgets::add(work, &budget).await?;
+    Ok(budget)
 }
 
 /// Reads a project.

@@ -11,9 +11,10 @@ use crate::{
         names::{Slug, TeamName, TenantName, UserName},
         permission::Permission,
         role::Role,
+        time::Timestamp,
         users::{User, UserState},
     },
-    store::{self, Inserted, Page, names::Names},
+    store::{self, Inserted, Page, last_used::LastUses, names::Names},
 };
 
 /// Asks for a new user, who is active at once.
@@ -63,14 +64,17 @@ pub struct NamedUser {
     pub name: UserName,
     /// Names of the user's teams.
     pub teams: Vec<String>,
+    /// When they last called, or a call was made as theirs.
+    pub last_used: Option<Timestamp>,
     /// The user.
     pub user: User,
 }
 
 impl NamedUser {
-    fn new(tenant: &Slug, names: &Names, user: User) -> Self {
+    fn new(tenant: &Slug, names: &Names, uses: &LastUses, user: User) -> Self {
         let teams = user.teams.iter().map(|id| names.of(id)).collect();
-        Self { name: UserName { tenant: tenant.clone(), user: user.id }, teams, user }
+        let name = UserName { tenant: tenant.clone(), user: user.id };
+        Self { name, teams, last_used: uses.of(user.id), user }
     }
 }
 
@@ -83,7 +87,8 @@ pub(super) async fn find(work: &mut Work<'_>, name: &UserName) -> Result<User, A
 
 async fn named(work: &mut Work<'_>, user: User) -> Result<NamedUser, AppError> {
     let names = store::names::names(&mut work.tx, user.teams.iter().map(ToString::to_string).collect()).await?;
-    Ok(NamedUser::new(&work.tenant.slug, &names, user))
+    let uses = store::last_used::of(&mut work.tx, [user.id.to_string()].into_iter()).await?;
+    Ok(NamedUser::new(&work.tenant.slug, &names, &uses, user))
 }
 
 /// The teams with these names, each once, for somebody to be put into.
@@ -163,8 +168,9 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListUsers) -> Result<Lis
     let rows = store::users::list(&mut work.tx, work.tenant.id, &asked.page).await?;
     let teams = rows.iter().flat_map(|user| &user.teams).map(ToString::to_string).collect();
     let names = store::names::names(&mut work.tx, teams).await?;
+    let uses = store::last_used::of(&mut work.tx, rows.iter().map(|user| user.id.to_string())).await?;
     let listed = Listed::new(rows, &asked.page, |user| user.id.to_string());
-    Ok(listed.map(|user| NamedUser::new(&work.tenant.slug, &names, user)))
+    Ok(listed.map(|user| NamedUser::new(&work.tenant.slug, &names, &uses, user)))
 }
 
 /// Suspends or reactivates a user. Somebody who owns the tenant, or runs the platform, stays.

@@ -6,9 +6,10 @@ use super::{App, AppError, Changed, Listed, caller::Caller, context::Audit, list
 use crate::{
     domain::{
         change::Change,
-        lifecycle::Edit,
+        lifecycle::{Edit, Update},
         names::{Slug, TenantName, WorkspaceName},
         permission::Permission,
+        policies::Policies,
         tenants::{Lifecycle, Tenant},
         workspaces::Workspace,
     },
@@ -26,6 +27,8 @@ pub struct CreateWorkspace {
     pub display_name: String,
     /// Its environment.
     pub environment: Slug,
+    /// Its policies.
+    pub policies: Policies,
 }
 
 /// Asks for a workspace.
@@ -83,6 +86,9 @@ pub async fn create(
 ) -> Result<Changed<NamedWorkspace>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::WorkspacesWrite, work.scope())?;
+    if asked.policies.project_budget.is_some() {
+        work.require(Permission::BudgetsWrite, work.scope())?;
+    }
     if work.is_replay() {
         let name = WorkspaceName { tenant: asked.parent.tenant, workspace: asked.slug };
         let workspace = work.workspace(&name.workspace, &name).await?;
@@ -97,6 +103,7 @@ pub async fn create(
         slug: asked.slug,
         display_name: asked.display_name,
         environment: asked.environment,
+        policies: asked.policies,
         state: Lifecycle::Active,
         deleted: None,
         created: work.now,
@@ -120,12 +127,19 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetWorkspace) -> Result<N
     Ok(NamedWorkspace { tenant: work.tenant, workspace })
 }
 
-/// Lists the workspaces of a tenant.
+/// Lists the workspaces of a tenant that the caller may read.
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListWorkspaces) -> Result<Listed<NamedWorkspace>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
-    work.require(Permission::WorkspacesRead, work.scope())?;
-    let paging = Paging::begin(&app, &format!("workspaces of {}", work.tenant.id), &asked.listing)?;
-    let rows = store::workspaces::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
+    let tenant = work.tenant.id;
+    // Whoever may not read all of them may read those that were shared with them.
+    let shared = work.authority().workspaces(tenant, Permission::WorkspacesRead);
+    let only = match work.require(Permission::WorkspacesRead, work.scope()) {
+        Ok(()) => None,
+        Err(refused) if shared.is_empty() => return Err(refused),
+        Err(_) => Some(shared),
+    };
+    let paging = Paging::begin(&app, &format!("workspaces of {tenant}"), &asked.listing)?;
+    let rows = store::workspaces::list(&mut work.tx, tenant, only, &asked.listing, paging.after()).await?;
     Ok(paging.end(rows).map(|workspace| NamedWorkspace { tenant: work.tenant.clone(), workspace }))
 }
 
@@ -133,7 +147,14 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListWorkspaces) -> Resul
 pub async fn edit(app: Arc<App>, caller: Caller, asked: EditWorkspace) -> Result<Changed<NamedWorkspace>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let before = work.workspace(&asked.name.workspace, &asked.name).await?;
-    work.require(Permission::WorkspacesWrite, work.workspace_scope(&before))?;
+    let scope = work.workspace_scope(&before);
+    work.require(Permission::WorkspacesWrite, scope)?;
+    if let Edit::Update(Update { policies: Some(update), .. }) = &asked.edit
+        && update.is_about_money()
+    {
+        // Whoever lays budgets down makes them.
+        work.require(Permission::BudgetsWrite, scope)?;
+    }
     let tenant = work.tenant.clone();
     let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
         return Ok(Changed { record: NamedWorkspace { tenant, workspace: before }, revision: work.unchanged() });

@@ -1,6 +1,6 @@
 //! A connection to a server, for the commands that are clients like any other.
 
-use std::{error::Error, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use tonic::{
@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(clap::Args, Clone)]
 pub struct ServerArgs {
     /// Server to ask.
-    #[arg(long, env = "TOLLREEVE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
+    #[arg(long, env = "TOLLREEVE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL", global = true)]
     pub server: String,
     /// As whom.
     #[command(flatten)]
@@ -50,10 +50,10 @@ impl ServerArgs {
 #[derive(clap::Args, Clone)]
 pub struct TokenArgs {
     /// Bearer token; better kept in the environment, where other users of the machine do not see it.
-    #[arg(long, env = "TOLLREEVE_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "TOLLREEVE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
     /// File with the bearer token. Without any token: the operator's, ./tollreeve-data/operator.token, if it is there.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }
 
@@ -68,11 +68,28 @@ impl TokenArgs {
             (None, Some(token)) => return Ok(token.trim().to_owned()),
             (None, None) => PathBuf::from(OPERATOR_TOKEN_FILE),
         };
-        let text = std::fs::read_to_string(&file).with_context(|| {
-            format!("no bearer token: cannot read `{}`; set TOLLREEVE_TOKEN or give --token-file", file.display())
-        })?;
+        let text = std::fs::read_to_string(&file).map_err(|error| NoToken { file, error })?;
         Ok(text.trim().to_owned())
     }
+}
+
+/// There is no token to be had.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no bearer token: cannot read `{}`: {error}\n  hint: set TOLLREEVE_TOKEN or give --token-file; on the server's machine, \
+     `tollreeve operator-token` makes one of the operator", file.display()
+)]
+pub struct NoToken {
+    file: PathBuf,
+    error: std::io::Error,
+}
+
+/// Nobody answers.
+#[derive(Debug, thiserror::Error)]
+#[error("no server answers at {server}; `tollreeve start-dev` starts one: {cause}")]
+pub struct NoServer {
+    server: String,
+    cause: tonic::transport::Error,
 }
 
 /// A channel that signs every request.
@@ -115,7 +132,7 @@ impl Connection {
             .tcp_nodelay(true)
             .connect()
             .await
-            .with_context(|| format!("no server answers at {server}; `tollreeve start-dev` starts one"))?;
+            .map_err(|cause| NoServer { server: server.to_owned(), cause })?;
         Ok(Self { channel: InterceptedService::new(channel, Caller { authorization }) })
     }
 
@@ -176,6 +193,10 @@ pub fn worth_retrying(status: &Status) -> bool {
 /// What went wrong, for people: the server's message, the fields at fault, and what to do about it.
 #[must_use]
 pub fn explain(status: &Status) -> String {
+    explain_with(status, None)
+}
+
+fn explain_with(status: &Status, advice: Option<&str>) -> String {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.trim_start_matches("ERROR_REASON_"));
     let name = reason.map_or_else(|| format!("{:?}", status.code()), str::to_owned);
@@ -191,14 +212,68 @@ pub fn explain(status: &Status) -> String {
     if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
         lines.push(format!("it may be tried again in {} ms", delay.as_millis()));
     }
-    lines.extend(hint(status, reason).map(|hint| format!("hint: {hint}")));
+    lines.extend(advice.or_else(|| hint(status, reason)).map(|hint| format!("hint: {hint}")));
     lines.join("\n  ")
 }
+
+/// A call that failed.
+#[derive(Debug)]
+pub struct CallError {
+    /// What was tried.
+    pub what: String,
+    /// What came of it.
+    pub status: Status,
+    /// What to do about it, when more is known than the status says.
+    pub advice: Option<String>,
+}
+
+impl Error for CallError {}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, status, advice } = self;
+        write!(f, "{what}: {}", explain_with(status, advice.as_deref()))
+    }
+}
+
+impl CallError {
+    /// The exit code of a command that ends so, by the kind of failure; as in sysexits.h, where that has one.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.status.code() {
+            _ if deadline_passed(&self.status) => EX_TEMPFAIL,
+            // No answer came.
+            _ if self.status.source().is_some() => EX_UNAVAILABLE,
+            Code::InvalidArgument | Code::OutOfRange => EX_DATAERR,
+            Code::NotFound => EX_NOINPUT,
+            Code::Unavailable => EX_UNAVAILABLE,
+            Code::AlreadyExists | Code::FailedPrecondition => EX_CANTCREAT,
+            Code::Aborted | Code::ResourceExhausted | Code::Cancelled | Code::DeadlineExceeded => EX_TEMPFAIL,
+            Code::PermissionDenied | Code::Unauthenticated => EX_NOPERM,
+            _ => EX_SOFTWARE,
+        }
+    }
+}
+
+/// The request is malformed.
+const EX_DATAERR: u8 = 65;
+/// What was named is not there.
+pub const EX_NOINPUT: u8 = 66;
+/// No server, or it cannot serve now.
+pub const EX_UNAVAILABLE: u8 = 69;
+/// A defect, or a server of another version.
+const EX_SOFTWARE: u8 = 70;
+/// What is there stands in the way.
+const EX_CANTCREAT: u8 = 73;
+/// The same may work a little later, or after another look.
+const EX_TEMPFAIL: u8 = 75;
+/// No token, or one that does not suffice.
+pub const EX_NOPERM: u8 = 77;
 
 /// Turns a status into an error that says what was tried: `.map_err(failed("cannot create the tenant"))`.
 pub fn failed(what: impl Into<String>) -> impl FnOnce(Status) -> anyhow::Error {
     let what = what.into();
-    move |status| anyhow::anyhow!("{what}: {}", explain(&status))
+    move |status| CallError { what, status, advice: None }.into()
 }
 
 /// What to do about it, where that is plain.
@@ -207,7 +282,9 @@ fn hint(status: &Status, reason: Option<&str>) -> Option<&'static str> {
         return Some("it may have been done all the same; with the same id it can be repeated safely");
     }
     Some(match reason.unwrap_or_default() {
-        "TOKEN_INVALID" => "give a valid token in TOLLREEVE_TOKEN or with --token-file",
+        "TOKEN_INVALID" => {
+            "give a valid token in TOLLREEVE_TOKEN or with --token-file; `tollreeve operator-token` makes one of the operator"
+        }
         "PERMISSION_MISSING" => "use the token of a caller that holds the permission",
         "RESOURCE_NOT_FOUND" => "check the name; what a caller may not see is answered in the same way",
         "IDEMPOTENCY_CONFLICT" => "the id was used for something else before: take a new one",

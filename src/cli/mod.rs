@@ -1,23 +1,40 @@
 //! Commands for people.
 
+pub mod access;
 pub mod authorize;
+pub mod bindings;
 pub mod charge;
 pub mod client;
 pub mod demo;
+pub mod lifecycle;
+pub mod message;
+pub mod names;
+pub mod policies;
 pub mod prices;
+pub mod projects;
 pub mod replay;
+pub mod roles;
 pub mod serve;
+pub mod session;
 pub mod show;
 pub mod start_dev;
+pub mod tenants;
+pub mod workspaces;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
+use client::{CallError, NoServer, NoToken};
+use names::{NotThere, UsageError};
+
 use crate::config::{self, Config, ConfigError, Options};
 
 /// Exit code of a start that was refused because of a setting; `EX_USAGE` of sysexits.h.
 const BAD_SETTING: u8 = 64;
+
+/// Exit code of any other failure.
+const FAILURE: u8 = 1;
 
 /// The control plane of AI gateways: authorizes model calls against exact budgets and settles what they cost.
 #[derive(Parser)]
@@ -41,6 +58,18 @@ enum Command {
     Authorize(Box<authorize::Args>),
     /// Record what a model call cost.
     Charge(Box<charge::Args>),
+    /// Tenants: make, change, suspend, delete, bring back.
+    Tenants(tenants::Args),
+    /// Workspaces of a tenant; share them with teams.
+    Workspaces(workspaces::Args),
+    /// Projects of a workspace.
+    Projects(projects::Args),
+    /// Roles, and what each may do.
+    Roles(roles::Args),
+    /// Who holds which role where.
+    Bindings(bindings::Args),
+    /// Who may do what, and why.
+    Access(access::Args),
     /// Play a trace of model calls as a fleet of sidecars would, and check the books.
     Replay(Box<replay::Args>),
 }
@@ -100,8 +129,21 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tollreeve: {error:#}");
-            if error.is::<ConfigError>() { ExitCode::from(BAD_SETTING) } else { ExitCode::FAILURE }
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(call) = error.downcast_ref::<CallError>() {
+        return call.exit_code();
+    }
+    match () {
+        () if error.is::<ConfigError>() || error.is::<UsageError>() => BAD_SETTING,
+        () if error.is::<NotThere>() => client::EX_NOINPUT,
+        () if error.is::<NoServer>() => client::EX_UNAVAILABLE,
+        () if error.is::<NoToken>() => client::EX_NOPERM,
+        () => FAILURE,
     }
 }
 
@@ -116,6 +158,12 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Authorize(args) => authorize::run(*args).await,
         Command::Charge(args) => charge::run(*args).await,
+        Command::Tenants(args) => tenants::run(args).await,
+        Command::Workspaces(args) => workspaces::run(args).await,
+        Command::Projects(args) => projects::run(args).await,
+        Command::Roles(args) => roles::run(args).await,
+        Command::Bindings(args) => bindings::run(args).await,
+        Command::Access(args) => access::run(args).await,
         Command::Replay(args) => start_dev::replay(*args).await,
     }
 }

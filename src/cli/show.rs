@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal as _;
 
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+
 use crate::{
     domain::{
         budgets::THRESHOLDS,
@@ -171,6 +173,30 @@ pub fn grouped(number: impl Into<u128>) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A table without lines, as wide as the terminal at most; whole where there is none. A word when it has no rows.
+#[must_use]
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return "nothing".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.to_vec()).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// Names with what they stand for, aligned.
+#[must_use]
+pub fn pairs(paint: Paint, lines: &[(String, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    let line =
+        |(name, text): &(String, String)| format!("{}  {text}", paint.paint(Colour::Grey, &format!("{name:width$}")));
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

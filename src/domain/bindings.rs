@@ -170,6 +170,16 @@ impl Authority {
         })
     }
 
+    /// The workspaces of a tenant that a permission is held on by roles on themselves.
+    #[must_use]
+    pub fn workspaces(&self, tenant: TenantId, permission: Permission) -> Vec<WorkspaceId> {
+        let on_one = self.0.iter().filter_map(|held| match held.0 {
+            Scope::Workspace(of, id) if of == tenant => Some(id),
+            _ => None,
+        });
+        on_one.filter(|id| self.on(Scope::Workspace(tenant, *id)).has(permission)).collect()
+    }
+
     /// Whether there is any binding within the tenant, or one that reaches into it.
     #[must_use]
     pub fn touches(&self, tenant: TenantId) -> bool {

@@ -1,12 +1,15 @@
 //! What can be done to a tenant, a workspace or a project as a whole, and what comes of it.
 
-use super::{projects::Project, tenants::Lifecycle, tenants::Tenant, time::Timestamp, workspaces::Workspace};
+use super::{
+    policies::PolicyUpdate, projects::Project, tenants::Lifecycle, tenants::Tenant, time::Timestamp,
+    workspaces::Workspace,
+};
 
 /// A change of a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Edit {
-    /// Another name for people; `None`: what it has.
-    Update(Option<String>),
+    /// What is said of it.
+    Update(Update),
     /// Out of use, until it is reactivated.
     Suspend,
     /// Back in use.
@@ -15,6 +18,15 @@ pub enum Edit {
     Delete,
     /// Back as it was before it was deleted.
     Undelete,
+}
+
+/// What is to be said of a record; `None`: as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Update {
+    /// Another name for people.
+    pub display_name: Option<String>,
+    /// Other policies, of a workspace.
+    pub policies: Option<PolicyUpdate>,
 }
 
 /// A record that is deleted can only be brought back.
@@ -41,6 +53,9 @@ pub trait Living: Clone + PartialEq {
     /// Its name for people, its state, when it was deleted, and its version.
     fn parts(&mut self) -> (&mut String, &mut Lifecycle, &mut Option<Timestamp>, &mut i64);
 
+    /// Lays policies down, where there are any.
+    fn lay_down(&mut self, _: &PolicyUpdate) {}
+
     /// The record after an edit, with the next version; the same record when it is so already.
     ///
     /// # Errors
@@ -52,8 +67,14 @@ pub trait Living: Clone + PartialEq {
             return Err(IsDeleted);
         }
         match edit {
-            Edit::Update(Some(name)) => display_name.clone_from(name),
-            Edit::Update(None) => {}
+            Edit::Update(update) => {
+                if let Some(name) = &update.display_name {
+                    display_name.clone_from(name);
+                }
+                if let Some(policies) = &update.policies {
+                    after.lay_down(policies);
+                }
+            }
             Edit::Suspend => *state = Lifecycle::Suspended,
             Edit::Reactivate => *state = Lifecycle::Active,
             Edit::Delete => *deleted = deleted.or(Some(now)),
@@ -67,8 +88,10 @@ pub trait Living: Clone + PartialEq {
 }
 
 macro_rules! living {
-    ($($record:ident),+) => {$(
+    ($($record:ident $({ $lay_down:item })?),+) => {$(
         impl Living for $record {
+            $($lay_down)?
+
             fn parts(&mut self) -> (&mut String, &mut Lifecycle, &mut Option<Timestamp>, &mut i64) {
                 (&mut self.display_name, &mut self.state, &mut self.deleted, &mut self.version)
             }
@@ -76,7 +99,15 @@ macro_rules! living {
     )+};
 }
 
-living!(Tenant, Workspace, Project);
+living!(
+    Tenant,
+    Workspace {
+        fn lay_down(&mut self, update: &PolicyUpdate) {
+            self.policies.update(update);
+        }
+    },
+    Project
+);
 
 #[cfg(test)]
 mod tests {
@@ -101,7 +132,7 @@ mod tests {
         assert_eq!(after(&suspended, Edit::Suspend).as_ref(), Ok(&suspended));
         let deleted = after(&suspended, Edit::Delete).expect("not deleted");
         assert_eq!((deleted.deleted, deleted.in_use()), (Some(now), false));
-        for edit in [Edit::Suspend, Edit::Reactivate, Edit::Update(None)] {
+        for edit in [Edit::Suspend, Edit::Reactivate, Edit::Update(Update::default())] {
             assert_eq!(after(&deleted, edit), Err(IsDeleted));
         }
         let back = after(&deleted, Edit::Undelete).expect("comes back");

@@ -147,6 +147,10 @@ impl<J> Gate<J> {
             }
         };
         let cost = Cost::of(state, asked);
+        found.owner.last_use.note(now);
+        if let Some(key) = found.key {
+            key.last_use.note(now);
+        }
         let tagged = found.tagged(state, asked.project);
         let subject = tagged.unwrap_or(found.without_project());
         let mut denials = subject.denials(state, asked, now);

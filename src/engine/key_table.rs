@@ -1,6 +1,6 @@
 //! API keys in memory, a million and more: a compact row each, found by public id or by id.
 
-use super::key_index::KeyIndex;
+use super::{key_index::KeyIndex, last_use::LastUse};
 use crate::domain::{
     id::KeyId,
     key_secret::{KeyHash, PublicId},
@@ -34,6 +34,8 @@ pub struct KeyRow {
     pub state: KeyState,
     /// Whether a budget limits it.
     pub budgeted: bool,
+    /// When a call was last made with it.
+    pub last_use: LastUse,
 }
 
 impl KeyRow {
@@ -51,6 +53,7 @@ impl KeyRow {
             expires: i64::MAX,
             state,
             budgeted: false,
+            last_use: LastUse::default(),
         }
     }
 
@@ -125,6 +128,7 @@ impl KeyTable {
         };
         if let Some(at) = known {
             row.budgeted = self.row(at).budgeted;
+            row.last_use = self.row(at).last_use.clone();
             *self.row_mut(at) = row;
             return;
         }
@@ -153,7 +157,8 @@ impl KeyTable {
         self.by_id.find(bytes, |at| self.row(at).id == bytes)
     }
 
-    fn row(&self, at: u32) -> &KeyRow {
+    /// The key at an index that this table gave.
+    pub(super) fn row(&self, at: u32) -> &KeyRow {
         &self.chunks[at as usize / CHUNK][at as usize % CHUNK]
     }
 

@@ -36,6 +36,7 @@ pub mod holds;
 pub mod journal;
 mod key_index;
 pub mod key_table;
+pub mod last_use;
 pub mod question;
 mod settle;
 pub mod state;
@@ -341,11 +342,12 @@ impl<J> Gate<J> {
         Ok(())
     }
 
-    /// Whether somebody may act at all: known, active, in an active tenant.
+    /// Whether somebody may act at all: known, active, in an active tenant. Notes that they do.
     #[must_use]
-    pub fn is_active(&self, principal: Principal) -> bool {
+    pub fn acts(&self, principal: Principal, now: Timestamp) -> bool {
         let state = self.read();
-        state.find_actor(principal).is_some_and(|actor| state.is_active(actor))
+        let actor = state.find_actor(principal).filter(|actor| state.is_active(actor));
+        actor.inspect(|actor| actor.last_use.note(now)).is_some()
     }
 
     /// Tenant and resource name of somebody who may act.

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::{accounts::Accounts, key_table::KeyTable};
+use super::{accounts::Accounts, key_table::KeyTable, last_use::LastUse};
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::Budget,
@@ -68,6 +68,18 @@ impl<T> Table<T> {
         self.rows.push(new());
         self.index.insert(bits, at);
         at
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// Every record.
@@ -188,6 +200,8 @@ pub struct ActorRow {
     pub name: Arc<str>,
     /// Whether they may act.
     pub active: bool,
+    /// When they last did, or a call was made as theirs.
+    pub last_use: LastUse,
     /// Indexes of their teams; none for a program.
     pub teams: SmallVec<[u32; 4]>,
     /// Roles of their own.
@@ -205,7 +219,17 @@ impl ActorRow {
             Principal::ServiceAccount(id) => (true, id.bits()),
         };
         let id = bits.to_le_bytes();
-        Self { id, is_program, tenant, name, active, teams, roles: Roles::new(), budgets: BudgetList::new() }
+        Self {
+            id,
+            is_program,
+            tenant,
+            name,
+            active,
+            last_use: LastUse::default(),
+            teams,
+            roles: Roles::new(),
+            budgets: BudgetList::new(),
+        }
     }
 
     /// Looks at both ends of the row, so that memory brings all of it.

@@ -4,7 +4,7 @@ use tonic::Request;
 
 use super::services::{Answer, Management};
 use crate::{
-    app::{access, bindings},
+    app::{access, bindings, reviews},
     pb::tollreeve::v1::{access_service_server::AccessService, *},
 };
 
@@ -43,5 +43,9 @@ impl AccessService for Management {
         request: Request<ListEffectivePermissionsRequest>,
     ) -> Answer<ListEffectivePermissionsResponse> {
         self.run(request, access::list_permissions).await
+    }
+
+    async fn review_access(&self, request: Request<ReviewAccessRequest>) -> Answer<ReviewAccessResponse> {
+        self.run(request, reviews::review).await
     }
 }

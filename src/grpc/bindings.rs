@@ -64,7 +64,7 @@ impl TryFrom<pb::CreateBindingRequest> for CreateBinding {
         let binding = parse::present("binding", request.binding)?;
         Ok(Self {
             parent: parse::required("parent", &request.parent)?,
-            role: parse::required("binding.role", &binding.role)?,
+            role: (!binding.role.is_empty()).then(|| parse::required("binding.role", &binding.role)).transpose()?,
             member: parse::required("binding.member", &binding.member).map_err(|_: FieldError| {
                 invalid("binding.member", "must be a name of a user, team or service account")
             })?,

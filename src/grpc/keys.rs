@@ -66,6 +66,7 @@ impl From<NamedKey> for pb::Key {
             allowlist: (!key.allowlist.is_open()).then(|| key.allowlist.into()),
             create_time: Some(parse::to_wire(key.created)),
             etag: parse::etag(key.version),
+            last_use_time: named.last_used.map(parse::to_wire),
         }
     }
 }

@@ -108,7 +108,8 @@ pub fn listing(
     Ok(Listing { page, terms, order, show_deleted, asked })
 }
 
-/// Whether each of the fields that an update can change is to be changed. Without a mask: those that are set.
+/// Whether each of the fields that an update can change is to be changed. Without a mask: those that are set. A mask may
+/// name a message for all that is in it.
 pub fn masked<const N: usize>(
     mask: Option<prost_types::FieldMask>,
     fields: [(&str, bool); N],
@@ -123,11 +124,16 @@ pub fn masked<const N: usize>(
         if fixed.contains(&path.as_str()) {
             return Err(invalid("update_mask", format!("`{path}` cannot be changed")));
         }
-        if !fields.iter().any(|(name, _)| name == path) {
+        if !fields.iter().any(|(name, _)| covers(path, name)) {
             return Err(invalid("update_mask", format!("`{path:.64}` is not a field")));
         }
     }
-    Ok(fields.map(|(name, _)| every || paths.iter().any(|path| path == name)))
+    Ok(fields.map(|(name, _)| every || paths.iter().any(|path| covers(path, name))))
+}
+
+/// Whether a path of a mask is a field, or a message that it is in.
+fn covers(path: &str, field: &str) -> bool {
+    field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The token that asks for the page after `cursor`.

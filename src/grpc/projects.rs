@@ -2,12 +2,13 @@
 
 use super::{
     parse::{self, FieldError},
+    policies::terms,
     tenants::{STATES, standing},
 };
 use crate::{
     app::projects::{CreateProject, EditProject, GetProject, ListProjects, NamedProject},
     domain::{
-        lifecycle::Edit,
+        lifecycle::{Edit, Update},
         listing::{Field, Kind},
         names::ProjectName,
     },
@@ -46,6 +47,7 @@ impl TryFrom<pb::CreateProjectRequest> for CreateProject {
         Ok(Self {
             parent: parse::required("parent", &request.parent)?,
             display_name: parse::display_name("project.display_name", project.display_name, &slug)?,
+            budget: request.budget.map(|budget| terms("budget", budget)).transpose()?,
             slug,
         })
     }
@@ -60,7 +62,7 @@ impl TryFrom<pb::UpdateProjectRequest> for EditProject {
         let set = [("display_name", !project.display_name.is_empty())];
         let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
         let display_name = parse::display_name("project.display_name", project.display_name, &name.project)?;
-        let edit = Edit::Update(renamed.then_some(display_name));
+        let edit = Edit::Update(Update { display_name: renamed.then_some(display_name), policies: None });
         Ok(Self { version: parse::version(&project.etag), edit, name })
     }
 }

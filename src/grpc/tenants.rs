@@ -7,7 +7,7 @@ use super::{
 use crate::{
     app::tenants::{CreateTenant, EditTenant, GetTenant, ListTenants, PurgeTenant, TenantPurged},
     domain::{
-        lifecycle::Edit,
+        lifecycle::{Edit, Update},
         listing::{Field, Kind},
         names::TenantName,
         tenants::{Lifecycle, Tenant},
@@ -86,7 +86,7 @@ impl TryFrom<pb::UpdateTenantRequest> for EditTenant {
         let set = [("display_name", !tenant.display_name.is_empty())];
         let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
         let display_name = parse::display_name("tenant.display_name", tenant.display_name, &name.tenant)?;
-        let edit = Edit::Update(renamed.then_some(display_name));
+        let edit = Edit::Update(Update { display_name: renamed.then_some(display_name), policies: None });
         Ok(Self { version: parse::version(&tenant.etag), edit, name })
     }
 }

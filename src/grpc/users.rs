@@ -34,6 +34,7 @@ impl From<NamedUser> for pb::User {
             teams: named.teams,
             create_time: Some(parse::to_wire(named.user.created)),
             etag: parse::etag(named.user.version),
+            last_use_time: named.last_used.map(parse::to_wire),
         }
     }
 }

@@ -1,15 +1,18 @@
 //! What messages of workspaces mean.
 
 use super::{
-    parse::{self, FieldError},
+    parse::{self, FieldError, invalid},
+    policies::policies,
     tenants::{STATES, standing},
 };
 use crate::{
     app::workspaces::{CreateWorkspace, EditWorkspace, GetWorkspace, ListWorkspaces, NamedWorkspace},
     domain::{
-        lifecycle::Edit,
+        lifecycle::{Edit, Update},
         listing::{Field, Kind},
-        names::WorkspaceName,
+        names::{Slug, WorkspaceName},
+        policies::PolicyUpdate,
+        workspaces::mistaken_for,
     },
     pb::tollreeve::v1 as pb,
 };
@@ -32,11 +35,23 @@ impl From<NamedWorkspace> for pb::Workspace {
             key_prefix: named.workspace.key_prefix(),
             display_name: named.workspace.display_name,
             environment: named.workspace.environment.to_string(),
+            policies: Some(named.workspace.policies.into()),
             state: standing(named.workspace.state, named.workspace.deleted),
             create_time: Some(parse::to_wire(named.workspace.created)),
             etag: parse::etag(named.workspace.version),
             delete_time: named.workspace.deleted.map(parse::to_wire),
         }
+    }
+}
+
+/// A custom environment has a name of its own, and keys that are not taken for those of another.
+fn environment(text: &str) -> Result<Slug, FieldError> {
+    let field = "workspace.environment";
+    match mistaken_for(text) {
+        Some(known) => {
+            Err(invalid(field, format!("its keys would look like those of `{known}`: is that what is meant?")))
+        }
+        None => parse::required(field, text),
     }
 }
 
@@ -49,7 +64,8 @@ impl TryFrom<pb::CreateWorkspaceRequest> for CreateWorkspace {
         Ok(Self {
             parent: parse::required("parent", &request.parent)?,
             display_name: parse::display_name("workspace.display_name", workspace.display_name, &slug)?,
-            environment: parse::required("workspace.environment", &workspace.environment)?,
+            environment: environment(&workspace.environment)?,
+            policies: policies(workspace.policies)?,
             slug,
         })
     }
@@ -61,10 +77,25 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
     fn try_from(request: pb::UpdateWorkspaceRequest) -> Result<Self, FieldError> {
         let workspace = parse::present("workspace", request.workspace)?;
         let name: WorkspaceName = parse::required("workspace.name", &workspace.name)?;
-        let set = [("display_name", !workspace.display_name.is_empty())];
-        let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
+        let removal_set = workspace.policies.as_ref().is_some_and(|policies| policies.keys_on_removal != 0);
+        let policies = policies(workspace.policies)?;
+        let set = [
+            ("display_name", !workspace.display_name.is_empty()),
+            ("policies.spending.project_budget", policies.project_budget.is_some()),
+            ("policies.spending.project_budget_required", policies.project_budget_required),
+            ("policies.default_role", policies.default_role.is_some()),
+            ("policies.keys_on_removal", removal_set),
+        ];
+        let [renamed, budget, required, role, removal] = parse::masked(request.update_mask, set, FIXED)?;
+        let laid_down = PolicyUpdate {
+            project_budget: budget.then_some(policies.project_budget),
+            project_budget_required: required.then_some(policies.project_budget_required),
+            default_role: role.then_some(policies.default_role),
+            keys_on_removal: removal.then_some(policies.keys_on_removal),
+        };
         let display_name = parse::display_name("workspace.display_name", workspace.display_name, &name.workspace)?;
-        let edit = Edit::Update(renamed.then_some(display_name));
+        let update = Update { display_name: renamed.then_some(display_name), policies: Some(laid_down) };
+        let edit = Edit::Update(update);
         Ok(Self { version: parse::version(&workspace.etag), edit, name })
     }
 }

@@ -7,6 +7,7 @@ pub mod server;
 pub mod sweeper;
 pub mod telemetry;
 pub mod threads;
+pub mod uses;
 pub mod wire;
 
 pub use server::{Server, StartError};

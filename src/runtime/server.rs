@@ -13,6 +13,7 @@ use super::{
     keyring::{Keyring, KeyringError},
     sweeper,
     threads::{self, Connections, Incoming},
+    uses,
     wire::{self, Wire},
 };
 use crate::{
@@ -125,6 +126,11 @@ impl Server {
         tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
 
         let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
+        let noted = uses::run(Arc::clone(&app));
+        tasks.spawn(async {
+            let _: () = noted.await;
+            failed("writing down uses", ())
+        });
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
         let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
@@ -205,6 +211,7 @@ impl Server {
         }
         let retired = self.app.gate.retire().await;
         self.tasks.shutdown().await;
+        uses::end(&self.app).await;
         self.app.db.close().await;
         if let Some(exclusive) = self.exclusive.lock().await.take() {
             exclusive.release().await;

@@ -63,6 +63,25 @@ pub const NAMES: Statement = Statement {
     postgres: names_of!("jsonb_array_elements_text(CAST($1 AS JSONB)) AS ids (value)"),
 };
 
+/// Writes the last uses in a JSON array of `[id, tenant, microseconds]` `$1`, where they are later than what is there.
+pub const PUT_LAST_USES: Statement = Statement {
+    sqlite: "INSERT INTO last_used (id, tenant_id, used)
+        SELECT value ->> 0, tenants.id, value ->> 2
+        FROM json_each($1) JOIN tenants ON tenants.id = value ->> 1 WHERE NOT purged
+        ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE last_used.used < excluded.used",
+    postgres: "INSERT INTO last_used (id, tenant_id, used)
+        SELECT r ->> 0, tenants.id, (r ->> 2)::BIGINT
+        FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r) JOIN tenants ON tenants.id = r ->> 1 WHERE NOT purged
+        ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE last_used.used < excluded.used",
+};
+
+/// Id and last use of each of the records whose ids are in the JSON array `$1`, if they were ever used.
+pub const LAST_USES: Statement = Statement {
+    sqlite: "SELECT id, used FROM last_used WHERE id IN (SELECT value FROM json_each($1))",
+    postgres: "SELECT id, used FROM last_used
+        WHERE id IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB)))",
+};
+
 /// The keys after the row `$1` (a number as text, or nothing), at most `$2`: the last row's number, and all of them as one
 /// JSON array of arrays. On `SQLite` a million rows as rows take several times as long as the same rows as JSON: each row
 /// there is a message from the thread that reads the file. By row, not by id: that needs no look into an index for each.

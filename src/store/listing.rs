@@ -39,6 +39,8 @@ pub struct List<'a> {
     pub select: &'static str,
     /// The column that says whose the records are, and whose are asked for; `None` for all there are.
     pub within: Option<(&'static str, String)>,
+    /// Ids of the only records that there are for the caller; `None` for all.
+    pub among: Option<Vec<String>>,
     /// What is asked.
     pub listing: &'a Listing,
     /// Where the page begins; `None` for the first.
@@ -77,6 +79,14 @@ impl List<'_> {
         let mut sql = QueryBuilder::new(self.select);
         if let Some((column, whose)) = &self.within {
             sql.push(" AND ").push(column).push(" = ").push_bind(whose.clone());
+        }
+        if let Some(ids) = &self.among {
+            sql.push(" AND id IN (");
+            ids.iter().fold(sql.separated(", "), |mut list, id| {
+                list.push_bind(id.clone());
+                list
+            });
+            sql.push(")");
         }
         if !self.listing.show_deleted {
             sql.push(" AND deleted IS NULL");
@@ -156,7 +166,7 @@ mod tests {
         let position = Position { id: "ws_1".into(), key: "x".into() };
         let within = (!select.contains("FROM tenants"))
             .then(|| (if select.contains("projects") { "workspace_id" } else { "tenant_id" }, "ten_1".to_owned()));
-        let list = List { select, within, listing, after: (!first).then_some(&position) };
+        let list = List { select, within, among: None, listing, after: (!first).then_some(&position) };
         let sql = list.statement::<sqlx::Sqlite>().expect("known fields").into_string();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(connection).await.expect("a plan");

@@ -84,7 +84,7 @@ pub async fn list(
     after: Option<&Position>,
 ) -> Result<Vec<Project>> {
     let within = Some(("workspace_id", workspace.to_string()));
-    let list = List { select: select!("WHERE TRUE"), within, listing, after };
+    let list = List { select: select!("WHERE TRUE"), within, among: None, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(project).collect()
 }
 

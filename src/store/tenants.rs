@@ -68,6 +68,7 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
     let id = tombstone.id.to_string();
     // Each refers only to those after it.
     for statement in [
+        "DELETE FROM last_used WHERE tenant_id = $1",
         "DELETE FROM bindings WHERE tenant_id = $1",
         "DELETE FROM api_keys WHERE tenant_id = $1",
         "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
@@ -99,7 +100,7 @@ pub async fn list(
     after: Option<&Position>,
 ) -> Result<Vec<Tenant>> {
     let within = only.map(|id| ("id", id.to_string()));
-    let list = List { select: select!("WHERE NOT purged"), within, listing, after };
+    let list = List { select: select!("WHERE NOT purged"), within, among: None, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(tenant).collect()
 }
 

@@ -1,12 +1,13 @@
 //! Rows of workspaces.
 
 use super::{
-    Inserted, Result, Tx,
+    Inserted, Result, StoreError, Tx,
     listing::{List, Listing, Position, words},
     parse, text_of, value_of,
 };
 use crate::domain::{
     id::{TenantId, WorkspaceId},
+    policies::Policies,
     time::Timestamp,
     workspaces::Workspace,
 };
@@ -14,27 +15,44 @@ use crate::domain::{
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant_id, slug, display_name, environment, state, deleted, created, version FROM workspaces ",
+            "SELECT id, tenant_id, slug, display_name, environment, policies, state, deleted, created, version
+                 FROM workspaces ",
             $rest
         )
     };
 }
 
-type Row = (String, String, String, String, String, String, Option<i64>, i64, i64);
+type Row = (String, String, String, String, String, String, String, Option<i64>, i64, i64);
 
 fn workspace(row: Row) -> Result<Workspace> {
-    let (id, tenant, slug, display_name, environment, state, deleted, created, version) = row;
+    let (id, tenant, slug, display_name, environment, policies, state, deleted, created, version) = row;
     Ok(Workspace {
         id: parse(&id, "workspace id")?,
         tenant: parse(&tenant, "workspace's tenant")?,
         slug: parse(&slug, "workspace slug")?,
         display_name,
         environment: parse(&environment, "workspace environment")?,
+        policies: policies_of(&policies)?,
         state: value_of(state, "workspace state")?,
         deleted: deleted.map(Timestamp::from_micros),
         created: Timestamp::from_micros(created),
         version,
     })
+}
+
+fn policies_of(text: &str) -> Result<Policies> {
+    if text.is_empty() {
+        return Ok(Policies::default());
+    }
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt("policies of a workspace".into()))
+}
+
+/// What policies are stored as: nothing for those that a new workspace has.
+fn policies_text(policies: &Policies) -> Result<String> {
+    if *policies == Policies::default() {
+        return Ok(String::new());
+    }
+    serde_json::to_string(policies).map_err(|_| StoreError::Corrupt("policies of a workspace".into()))
 }
 
 /// Adds a workspace, unless its slug is taken in the tenant.
@@ -44,14 +62,16 @@ fn workspace(row: Row) -> Result<Workspace> {
 pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<Inserted> {
     let rows = execute!(
         tx,
-        "INSERT INTO workspaces (id, tenant_id, slug, display_name, words, environment, state, created, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant_id, slug) DO NOTHING",
+        "INSERT INTO workspaces (id, tenant_id, slug, display_name, words, environment, policies, state, created,
+             version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant_id, slug) DO NOTHING",
         workspace.id.to_string(),
         workspace.tenant.to_string(),
         workspace.slug.as_str(),
         &workspace.display_name,
         words(workspace.slug.as_str(), &workspace.display_name),
         workspace.environment.as_str(),
+        policies_text(&workspace.policies)?,
         text_of(&workspace.state),
         workspace.created.micros(),
         workspace.version,
@@ -63,10 +83,12 @@ pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<Inserted> {
 pub async fn update(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
     execute!(
         tx,
-        "UPDATE workspaces SET display_name = $2, words = $3, state = $4, deleted = $5, version = $6 WHERE id = $1",
+        "UPDATE workspaces SET display_name = $2, words = $3, policies = $4, state = $5, deleted = $6, version = $7
+         WHERE id = $1",
         workspace.id.to_string(),
         &workspace.display_name,
         words(workspace.slug.as_str(), &workspace.display_name),
+        policies_text(&workspace.policies)?,
         text_of(&workspace.state),
         workspace.deleted.map(Timestamp::micros),
         workspace.version,
@@ -86,15 +108,17 @@ pub async fn by_id(tx: &mut Tx, id: WorkspaceId) -> Result<Option<Workspace>> {
     row.map(workspace).transpose()
 }
 
-/// A page of the workspaces of a tenant.
+/// A page of the workspaces of a tenant; of some of them when `only` says which.
 pub async fn list(
     tx: &mut Tx,
     tenant: TenantId,
+    only: Option<Vec<WorkspaceId>>,
     listing: &Listing,
     after: Option<&Position>,
 ) -> Result<Vec<Workspace>> {
     let within = Some(("tenant_id", tenant.to_string()));
-    let list = List { select: select!("WHERE TRUE"), within, listing, after };
+    let among = only.map(|ids| ids.iter().map(ToString::to_string).collect());
+    let list = List { select: select!("WHERE TRUE"), within, among, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(workspace).collect()
 }
 

@@ -7,6 +7,7 @@ mod harness;
 
 mod access;
 mod bad_input;
+mod commands;
 mod gate;
 mod gate_allowlists;
 mod identity;
@@ -21,5 +22,8 @@ mod p2_ledger;
 mod p3_revoked;
 mod p4_audit;
 mod p5_walls;
+mod policies;
+mod reviews;
+mod sharing;
 mod start;
 mod tidy;

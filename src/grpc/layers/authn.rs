@@ -41,8 +41,9 @@ impl<J> AuthnLayer<J> {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let principal = self.tokens.verify(token.trim(), self.clock.now())?;
-        self.gate.is_active(principal).then_some(Authenticated(principal))
+        let now = self.clock.now();
+        let principal = self.tokens.verify(token.trim(), now)?;
+        self.gate.acts(principal, now).then_some(Authenticated(principal))
     }
 }
 

@@ -156,7 +156,7 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
         }),
         create!("IdentityService" CreateProjectRequest {
             parent: workspace_name(), project_id: unique("project"), project: Some(pb::Project::default()),
-            request_id: String::new(), validate_only: false
+            request_id: String::new(), validate_only: false, budget: None
         }),
         create!("IdentityService" CreateTeamRequest {
             parent: tenant(), team_id: unique("team"), team: Some(pb::Team::default())
@@ -197,10 +197,12 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
     let batch = pb::BatchCheckAccessRequest { parent: place.tenant.clone(), questions: vec![question.clone()] };
     let list =
         pb::ListEffectivePermissionsRequest { resource: place.project.clone(), principal: place.account.clone() };
+    let review = pb::ReviewAccessRequest { parent: place.tenant.clone(), ..Default::default() };
     let mut calls = vec![
         to("AccessService", "CheckAccess", &pb::CheckAccessRequest { question: Some(question) }),
         to("AccessService", "BatchCheckAccess", &batch),
         to("AccessService", "ListEffectivePermissions", &list),
+        to("AccessService", "ReviewAccess", &review),
     ];
     calls.extend(named! {
         "IdentityService" GetTenantRequest place.tenant;

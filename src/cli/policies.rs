@@ -1,0 +1,156 @@
+//! Flags for what a workspace lays down, and for budgets on what is not there yet.
+
+use clap::ValueEnum;
+
+use super::names;
+use crate::{domain::money::Nanos, pb::tollreeve::v1 as pb};
+
+/// What a workspace lays down; what is not given stays as it is.
+#[derive(clap::Args, Clone, Default)]
+pub struct PolicyArgs {
+    /// Budget that new projects begin with: `25usd/month`, `1000requests/day`, `5000000tokens/total`, with `:soft` after it
+    /// to warn instead of refusing; or `none`.
+    #[arg(long, value_name = "BUDGET", value_parser = terms_or_none)]
+    project_budget: Option<Terms>,
+    /// Whether a project cannot be made without a budget.
+    #[arg(long, value_name = "BOOL")]
+    project_budget_required: Option<bool>,
+    /// Role of a binding on the workspace that names none, or `none`.
+    #[arg(long, value_name = "ROLE")]
+    default_role: Option<String>,
+    /// What becomes of somebody's keys when they are removed.
+    #[arg(long, value_enum)]
+    keys_on_removal: Option<Removal>,
+}
+
+/// Terms of a budget, or none.
+#[derive(Clone, Copy)]
+pub struct Terms(pub Option<pb::BudgetTerms>);
+
+/// What becomes of somebody's keys when they are removed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Removal {
+    /// They end with the member.
+    Revoke,
+    /// They go to whoever removes the member.
+    Reassign,
+    /// They stay, disabled.
+    KeepDisabled,
+}
+
+impl PolicyArgs {
+    /// The policies that are given, and the paths of what they change.
+    #[must_use]
+    pub fn message(&self) -> (pb::WorkspacePolicies, Vec<String>) {
+        let Self { project_budget, project_budget_required, default_role, keys_on_removal } = self;
+        let named = default_role.as_deref().filter(|role| *role != "none").unwrap_or_default();
+        let policies = pb::WorkspacePolicies {
+            spending: Some(pb::SpendingPolicy {
+                project_budget: project_budget.and_then(|terms| terms.0),
+                project_budget_required: project_budget_required.unwrap_or_default(),
+            }),
+            default_role: names::role(named),
+            keys_on_removal: match keys_on_removal {
+                None => pb::KeysOnRemoval::Unspecified,
+                Some(Removal::Revoke) => pb::KeysOnRemoval::Revoke,
+                Some(Removal::Reassign) => pb::KeysOnRemoval::Reassign,
+                Some(Removal::KeepDisabled) => pb::KeysOnRemoval::KeepDisabled,
+            }
+            .into(),
+        };
+        let paths = [
+            ("spending.project_budget", project_budget.is_some()),
+            ("spending.project_budget_required", project_budget_required.is_some()),
+            ("default_role", default_role.is_some()),
+            ("keys_on_removal", keys_on_removal.is_some()),
+        ];
+        let given = paths.into_iter().filter(|(_, given)| *given);
+        (policies, given.map(|(path, _)| format!("policies.{path}")).collect())
+    }
+}
+
+fn terms_or_none(text: &str) -> Result<Terms, String> {
+    if text == "none" { Ok(Terms(None)) } else { terms(text) }
+}
+
+/// Reads the terms of a budget: `25usd/month`.
+///
+/// # Errors
+/// When the text is none, or the amount too large.
+pub fn terms(text: &str) -> Result<Terms, String> {
+    let wrong =
+        || "must be like `25usd/month`, `1000requests/day` or `5000000tokens/total`, perhaps with `:soft`".to_owned();
+    let (text, hard) = text.strip_suffix(":soft").map_or((text, true), |text| (text, false));
+    let (amount, window) = text.split_once('/').ok_or_else(wrong)?;
+    let digits = amount.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+    let (number, unit) = amount.split_at(digits);
+    let (unit, limit) = match unit {
+        "usd" => (pb::Unit::UsdNanos, dollars(number)),
+        "requests" => (pb::Unit::Requests, number.parse().ok()),
+        "tokens" => (pb::Unit::Tokens, number.parse().ok()),
+        _ => return Err(wrong()),
+    };
+    let window = match window {
+        "hour" => pb::Window::Hour,
+        "day" => pb::Window::Day,
+        "month" => pb::Window::Month,
+        "total" => pb::Window::Total,
+        _ => return Err(wrong()),
+    };
+    let limit = limit.ok_or_else(wrong)?;
+    Ok(Terms(Some(pb::BudgetTerms { unit: unit.into(), window: window.into(), limit, hard: Some(hard) })))
+}
+
+/// Billionths of a dollar in `12.345`, exactly.
+fn dollars(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if part.len() > 9 || !part.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let part: i64 = format!("{part:0<9}").parse().ok()?;
+    whole.parse::<i64>().ok().filter(|whole| *whole >= 0)?.checked_mul(Nanos::DOLLAR.0)?.checked_add(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_written_as_an_amount_a_window() {
+        let read = |text| terms(text).ok().and_then(|terms| terms.0);
+        let budget = read("12.5usd/month:soft").expect("a budget");
+        assert_eq!((budget.unit(), budget.window()), (pb::Unit::UsdNanos, pb::Window::Month));
+        assert_eq!((budget.limit, budget.hard), (12_500_000_000, Some(false)));
+        assert_eq!(read("7requests/day").map(|budget| (budget.unit(), budget.limit)), Some((pb::Unit::Requests, 7)));
+        let bad = [
+            "",
+            "5",
+            "5usd",
+            "5/day",
+            "usd/day",
+            "5eur/day",
+            "5usd/week",
+            "-5usd/day",
+            "1.0000000001usd/day",
+            "1.-5usd/day",
+        ];
+        for text in bad {
+            assert!(terms(text).is_err(), "{text}");
+        }
+        assert!(terms_or_none("none").is_ok_and(|terms| terms.0.is_none()));
+    }
+
+    #[test]
+    fn only_what_is_given_is_changed() {
+        let (_, paths) = PolicyArgs::default().message();
+        assert!(paths.is_empty());
+        let args = PolicyArgs {
+            default_role: Some("none".into()),
+            project_budget_required: Some(false),
+            ..Default::default()
+        };
+        let (policies, paths) = args.message();
+        assert_eq!(paths, ["policies.spending.project_budget_required", "policies.default_role"]);
+        assert_eq!(policies.default_role, "");
+    }
+}

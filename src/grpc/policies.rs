@@ -1,0 +1,74 @@
+//! What the policies of a workspace mean on the wire.
+
+use super::{
+    budgets::{unit, window},
+    parse::{self, FieldError, invalid},
+};
+use crate::{
+    domain::{
+        money::MAX_AMOUNT,
+        policies::{BudgetTerms, KeysOnRemoval, Policies},
+    },
+    pb::tollreeve::v1 as pb,
+};
+
+impl From<BudgetTerms> for pb::BudgetTerms {
+    fn from(terms: BudgetTerms) -> Self {
+        Self {
+            unit: pb::Unit::from(terms.unit).into(),
+            window: pb::Window::from(terms.window).into(),
+            limit: terms.limit,
+            hard: Some(terms.hard),
+        }
+    }
+}
+
+impl From<Policies> for pb::WorkspacePolicies {
+    fn from(policies: Policies) -> Self {
+        Self {
+            spending: Some(pb::SpendingPolicy {
+                project_budget: policies.project_budget.map(Into::into),
+                project_budget_required: policies.project_budget_required,
+            }),
+            default_role: policies.default_role.map(|role| role.to_string()).unwrap_or_default(),
+            keys_on_removal: match policies.keys_on_removal {
+                KeysOnRemoval::Revoke => pb::KeysOnRemoval::Revoke,
+                KeysOnRemoval::Reassign => pb::KeysOnRemoval::Reassign,
+                KeysOnRemoval::KeepDisabled => pb::KeysOnRemoval::KeepDisabled,
+            }
+            .into(),
+        }
+    }
+}
+
+/// Reads the terms of a budget.
+pub(super) fn terms(field: &str, terms: pb::BudgetTerms) -> Result<BudgetTerms, FieldError> {
+    Ok(BudgetTerms {
+        unit: unit(&format!("{field}.unit"), terms.unit)?,
+        window: window(&format!("{field}.window"), terms.window)?,
+        limit: parse::within(&format!("{field}.limit"), terms.limit, 0, MAX_AMOUNT)?,
+        hard: terms.hard.unwrap_or(true),
+    })
+}
+
+/// Reads policies; what is missing is as in a new workspace.
+pub(super) fn policies(message: Option<pb::WorkspacePolicies>) -> Result<Policies, FieldError> {
+    let message = message.unwrap_or_default();
+    let removal = "workspace.policies.keys_on_removal";
+    let keys_on_removal = match pb::KeysOnRemoval::try_from(message.keys_on_removal) {
+        Ok(pb::KeysOnRemoval::Unspecified | pb::KeysOnRemoval::Revoke) => KeysOnRemoval::Revoke,
+        Ok(pb::KeysOnRemoval::Reassign) => KeysOnRemoval::Reassign,
+        Ok(pb::KeysOnRemoval::KeepDisabled) => KeysOnRemoval::KeepDisabled,
+        Err(_) => return Err(invalid(removal, "is not a choice")),
+    };
+    let spending = message.spending.unwrap_or_default();
+    let budget = "workspace.policies.spending.project_budget";
+    let role = (!message.default_role.is_empty())
+        .then(|| parse::required("workspace.policies.default_role", &message.default_role));
+    Ok(Policies {
+        project_budget: spending.project_budget.map(|budget_terms| terms(budget, budget_terms)).transpose()?,
+        project_budget_required: spending.project_budget_required,
+        default_role: role.transpose()?,
+        keys_on_removal,
+    })
+}
