@@ -86,7 +86,7 @@ impl Scene {
         all.push(Change::Binding(Binding {
             id: Id::from_bits(1),
             tenant: self.sidecar.tenant,
-            role: Role::Sidecar,
+            role: Role::Sidecar.into(),
             member: Member::ServiceAccount(self.sidecar.id),
             scope: Scope::Platform,
             created: CREATED,
@@ -208,7 +208,7 @@ impl Customer {
             all.push(Change::Binding(Binding {
                 id: Id::from_bits(user.bits()),
                 tenant: id,
-                role: Role::Developer,
+                role: Role::Developer.into(),
                 member: Member::User(*user),
                 scope: Scope::Tenant(id),
                 created,

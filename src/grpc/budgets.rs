@@ -81,24 +81,24 @@ impl From<Window> for pb::Window {
     }
 }
 
-fn unit(number: i32) -> Result<Unit, FieldError> {
+pub(super) fn unit(field: &str, number: i32) -> Result<Unit, FieldError> {
     match pb::Unit::try_from(number) {
         Ok(pb::Unit::UsdNanos) => Ok(Unit::Usd),
         Ok(pb::Unit::Requests) => Ok(Unit::Requests),
         Ok(pb::Unit::Tokens) => Ok(Unit::Tokens),
-        Ok(pb::Unit::Unspecified) => Err(invalid("budget.unit", "is required")),
-        Err(_) => Err(invalid("budget.unit", "is not a unit")),
+        Ok(pb::Unit::Unspecified) => Err(invalid(field, "is required")),
+        Err(_) => Err(invalid(field, "is not a unit")),
     }
 }
 
-fn window(number: i32) -> Result<Window, FieldError> {
+pub(super) fn window(field: &str, number: i32) -> Result<Window, FieldError> {
     match pb::Window::try_from(number) {
         Ok(pb::Window::Hour) => Ok(Window::Hour),
         Ok(pb::Window::Day) => Ok(Window::Day),
         Ok(pb::Window::Month) => Ok(Window::Month),
         Ok(pb::Window::Total) => Ok(Window::Total),
-        Ok(pb::Window::Unspecified) => Err(invalid("budget.window", "is required")),
-        Err(_) => Err(invalid("budget.window", "is not a window")),
+        Ok(pb::Window::Unspecified) => Err(invalid(field, "is required")),
+        Err(_) => Err(invalid(field, "is not a window")),
     }
 }
 
@@ -141,8 +141,8 @@ impl TryFrom<CreateBudgetRequest> for CreateBudget {
         Ok(Self {
             parent: parse::required("parent", &request.parent)?,
             scope: parse::required("budget.scope", &budget.scope)?,
-            unit: unit(budget.unit)?,
-            window: window(budget.window)?,
+            unit: unit("budget.unit", budget.unit)?,
+            window: window("budget.window", budget.window)?,
             limit: parse::within("budget.limit", budget.limit, 0, MAX_AMOUNT)?,
             hard: budget.hard.unwrap_or(true),
             display_name: parse::bounded("budget.display_name", budget.display_name, MAX_DISPLAY_NAME)?,

@@ -21,5 +21,8 @@ mod p2_ledger;
 mod p3_revoked;
 mod p4_audit;
 mod p5_walls;
+mod role_templates;
+mod roles;
+mod seats;
 mod start;
 mod tidy;
