@@ -132,6 +132,22 @@ pub async fn restore(world: &World) {
     identity.reactivate_workspace(pb::ReactivateWorkspaceRequest { name: workspace }).await.expect("active");
 }
 
+/// A template with everything in it.
+fn template() -> pb::RoleTemplate {
+    let preset = pb::BudgetPreset {
+        limit: 5,
+        unit: pb::Unit::Tokens.into(),
+        window: pb::Window::Day.into(),
+        ..pb::BudgetPreset::default()
+    };
+    pb::RoleTemplate {
+        role: "roles/member".into(),
+        budget: Some(preset),
+        key_policy: Some(pb::KeyPolicy { max_keys: 3, ..pb::KeyPolicy::default() }),
+        ..pb::RoleTemplate::default()
+    }
+}
+
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
     let user = pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
@@ -150,18 +166,7 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
         ..pb::Budget::default()
     };
     let role = pb::Role { permissions: vec!["models:invoke".into()], ..pb::Role::default() };
-    let preset = pb::BudgetPreset {
-        limit: 5,
-        unit: pb::Unit::Tokens.into(),
-        window: pb::Window::Day.into(),
-        ..pb::BudgetPreset::default()
-    };
-    let template = pb::RoleTemplate {
-        role: place.role.clone(),
-        budget: Some(preset),
-        key_policy: Some(pb::KeyPolicy { max_keys: 3, ..pb::KeyPolicy::default() }),
-        ..pb::RoleTemplate::default()
-    };
+    let template = template();
     let (tenant, workspace_name) = (|| place.tenant.clone(), || place.workspace.clone());
     macro_rules! create {
         ($service:literal $request:ident { $($field:ident: $value:expr),+ }) => {
