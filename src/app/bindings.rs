@@ -270,7 +270,7 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Resu
         _ if binding.expires.is_some() => {}
         (RoleRef::BuiltIn(Role::Owner), Scope::Tenant(_), Some(member)) => keep_an_owner(&mut work, member).await?,
         (RoleRef::BuiltIn(Role::Operator), Scope::Platform, Some(member)) => {
-            keep_an_operator(&mut work, member).await?
+            keep_an_operator(&mut work, member).await?;
         }
         _ => {}
     }

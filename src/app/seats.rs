@@ -1,7 +1,10 @@
 //! Use cases of seats: how many may hold a role in a workspace. They are counted in the transaction that gives a role, under
 //! the lock that all changes of a tenant take: two at once cannot both take the last one.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{App, AppError, Changed, Work, caller::Caller, context::Audit, roles};
 use crate::{
@@ -113,13 +116,11 @@ pub(super) async fn take(
         Scope::Tenant(_) | Scope::Workspace(..) => Said::read(work).await?,
     };
     let holders = store::seats::holders(&mut work.tx, work.tenant.id, role, work.now).await?;
+    // In a workspace that says nothing and where nobody holds it by themselves there are as many as in the tenant.
+    let some: BTreeSet<WorkspaceId> = said.workspaces.keys().chain(holders.within.keys()).copied().collect();
     let places = match scope {
         Scope::Workspace(_, id) => vec![Place::Workspace(id)],
-        // In a workspace that says nothing and where nobody holds it by themselves there are as many as in the tenant.
-        _ => {
-            let some: std::collections::BTreeSet<_> = said.workspaces.keys().chain(holders.within.keys()).collect();
-            [Place::Tenant].into_iter().chain(some.into_iter().map(|id| Place::Workspace(*id))).collect()
-        }
+        _ => [Place::Tenant].into_iter().chain(some.into_iter().map(Place::Workspace)).collect(),
     };
     for place in places {
         let Some(seats) = said.of(place, role) else { continue };

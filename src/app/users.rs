@@ -149,7 +149,7 @@ async fn give(work: &mut Work<'_>, gift: &Gift, user: UserId) -> Result<GivenUse
     let name = match gift {
         Gift::Template(name) => {
             let applied = role_templates::give(work, name, Principal::User(user), scope).await?;
-            return Ok(GivenUser::Template { given: applied });
+            return Ok(GivenUser::Template { given: Box::new(applied) });
         }
         Gift::Role(name) => name,
     };
@@ -182,7 +182,7 @@ struct NewUser<'a> {
 #[serde(untagged)]
 enum GivenUser {
     Role { role: RoleRef },
-    Template { given: Applied },
+    Template { given: Box<Applied> },
 }
 
 /// Reads a user.

@@ -235,6 +235,8 @@ impl FromStr for Role {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// What each role may do, for people to read and to compare with the documents.
@@ -302,10 +304,10 @@ mod tests {
         let mut table = format!("{:30}", "");
         table.extend(Role::ALL.iter().map(|role| format!(" {}", text(*role))));
         for permission in Permission::ALL {
-            table.push_str(&format!("\n{permission:30}"));
+            let _ = write!(table, "\n{permission:30}");
             for role in Role::ALL {
                 let may = if role.permissions().has(*permission) { "yes" } else { "-" };
-                table.push_str(&format!(" {may:width$}", width = text(*role).len()));
+                let _ = write!(table, " {may:width$}", width = text(*role).len());
             }
             table.truncate(table.trim_end().len());
         }

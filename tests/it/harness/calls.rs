@@ -255,11 +255,11 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
 fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
     macro_rules! list {
         ($($service:literal $request:ident $parent:expr;)+) => {
-            vec![$(to(
-                $service,
-                stringify!($request).trim_end_matches("Request"),
-                &pb::$request { parent: $parent.clone(), ..pb::$request::default() },
-            )),+]
+            vec![$({
+                let mut request = pb::$request::default();
+                request.parent.clone_from(&$parent);
+                to($service, stringify!($request).trim_end_matches("Request"), &request)
+            }),+]
         };
     }
     list! {
