@@ -84,6 +84,11 @@ impl Said {
         }
     }
 
+    /// Whether there are only so many seats of a role anywhere: of most there are not, and many hold them.
+    fn limits(&self, role: RoleRef) -> bool {
+        self.of(Place::Tenant, role).is_some() || self.workspaces.values().any(|seats| seats.limits.contains_key(&role))
+    }
+
     /// The seats of a role; `None`: as many as want to.
     fn of(&self, place: Place, role: RoleRef) -> Option<i64> {
         let own = match place {
@@ -115,6 +120,9 @@ pub(super) async fn take(
         Scope::Platform | Scope::Project(..) => return Ok(()),
         Scope::Tenant(_) | Scope::Workspace(..) => Said::read(work).await?,
     };
+    if !said.limits(role) {
+        return Ok(());
+    }
     let holders = store::seats::holders(&mut work.tx, work.tenant.id, role, work.now).await?;
     // In a workspace that says nothing and where nobody holds it by themselves there are as many as in the tenant.
     let some: BTreeSet<WorkspaceId> = said.workspaces.keys().chain(holders.within.keys()).copied().collect();

@@ -236,6 +236,12 @@ async fn to_widen_a_role_is_to_give_to_everybody_bound_to_it(env: &mut Env) {
     forbidden(change(&guests, &weak, &["models:invoke", "roles:read", "users:write"]).await);
     change(&guests, &weak, &["models:invoke"]).await.expect("they may take for as long as they may");
     forbidden(give(&guests, (&people, &world.user, tenant), None).await);
+    let template = create_template(&env.operator, tenant, "people", &people).await;
+    let apply = pb::ApplyRoleTemplateRequest { name: template.clone(), principal: guest.clone(), ..Default::default() };
+    forbidden(guests.access().apply_role_template(apply).await);
+    let twin = pb::User { email: "twin@example.com".into(), ..pb::User::default() };
+    let twin = pb::CreateUserRequest { parent: tenant.to_owned(), user: Some(twin), template, ..Default::default() };
+    forbidden(guests.identity().create_user(twin).await);
     give(&guests, (&people, &world.user, tenant), ends).await.expect("for as long as theirs");
     // What somebody holds in one workspace they give there and nowhere else.
     let (local, locals) = caller(env, &world, "roles/reader").await;
