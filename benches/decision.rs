@@ -52,6 +52,8 @@ const STEP: i64 = 100;
 const SECOND: usize = 10_000;
 /// Keys that are asked for, in turn.
 const CHOSEN: usize = 100_000;
+/// Bindings that a tenant has beside those of the people with keys.
+const BINDINGS: usize = 10_000;
 
 fn main() {
     let mut report = Report::new("A decision in process: five hard budgets held, all or none");
@@ -59,16 +61,21 @@ fn main() {
     let decisions = size("BENCH_DECISIONS", 500_000, 2000);
     for keys in [1000, 100_000, 1_000_000].into_iter().filter(|keys| *keys <= most) {
         let held = |answer: &Answer<'_>| answer.hold.as_ref().map_or(0, |hold| hold.amounts().count());
-        let times = decide(keys, decisions, held);
+        let times = decide(keys, 0, decisions, held);
         let (median, tail) = (percentile(&times, 50), percentile(&times, 99));
         report.hold(format!("{keys} keys, median"), micros(median), " us", ..=2.0);
         report.note(format!("{keys} keys, 99 of 100 within"), show(tail));
+        if keys == 1000 {
+            let bound = percentile(&decide(keys, BINDINGS, decisions, held), 50);
+            let what = format!("{keys} keys, with {BINDINGS} further bindings in the tenant, against without");
+            report.hold(what, ratio(bound, median), "", ..=1.1);
+        }
         if keys == most {
             let sealed = |answer: &Answer<'_>| {
                 black_box(answer.hold.as_ref().map(HoldView::token));
                 held(answer)
             };
-            let sealed = percentile(&decide(keys, decisions, sealed), 50);
+            let sealed = percentile(&decide(keys, 0, decisions, sealed), 50);
             report.note(format!("{keys} keys, median, with the hold's token made"), show(sealed));
             let yardstick = hmac_time(decisions / 5) + look_up_time(keys, decisions);
             report.note("an HMAC-SHA-256 of 300 bytes and a look-up among as many", show(yardstick));
@@ -87,8 +94,13 @@ fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }
 
-/// The times of decisions on random keys, in order; `tell` is what is made of each answer, and says how much is held.
-fn decide(keys: usize, decisions: usize, tell: impl Fn(&Answer<'_>) -> usize + Copy + Send + Sync) -> Vec<Duration> {
+/// The times of decisions on random keys, with so many further bindings in the first tenant, in order; `tell` is what is made of each answer, and says how much is held.
+fn decide(
+    keys: usize,
+    bindings: usize,
+    decisions: usize,
+    tell: impl Fn(&Answer<'_>) -> usize + Copy + Send + Sync,
+) -> Vec<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let pepper = Pepper::new(&[1; 32]);
     let scene = Scene::new(keys, keys.min(1000), pepper.clone());
@@ -101,6 +113,9 @@ fn decide(keys: usize, decisions: usize, tell: impl Fn(&Answer<'_>) -> usize + C
         clock: Arc::new(Noon),
     });
     load(&gate, &scene, keys);
+    if bindings > 0 {
+        gate.load(scene.bindings(bindings)).expect("loads");
+    }
     runtime.spawn(gate.run_grants(queues.grants));
     let mut random = Random::new(9);
     let texts: Vec<String> =

@@ -94,7 +94,11 @@
 //! after its moment ([`engine::Gate`]), and use cases read bindings with the time: no task has to run for it.
 //!
 //! Invariant: nobody gives what they do not hold, nor for longer than they hold it: by a binding, a new user's role or
-//! teams, or a token ([`domain::bindings::Authority::lasting`]).
+//! teams, a role that they make or widen, a role template, or a token ([`domain::bindings::Authority::lasting`]).
+//!
+//! A binding refers to a role, built in or a tenant's own; in memory by index, so that a change of a role is one change for
+//! everybody bound to it, in force when it is acknowledged, and a decision does no more for it. Seats are counted in the
+//! transaction that gives a role, under the tenant's lock ([`app::seats`]).
 //!
 //! To share a workspace with a team is to bind a role to the team on it: there is no second way to do that. What a workspace
 //! lays down ([`domain::policies`]) is enforced by the use case that makes what it speaks of, in the same transaction.

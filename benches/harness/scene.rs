@@ -10,9 +10,11 @@ use tollreeve::domain::{
     money::Unit,
     names::Slug,
     policies::Policies,
+    permission::{Permission, PermissionSet},
     prices::Price,
     projects::Project,
     role::Role,
+    roles::CustomRole,
     service_accounts::ServiceAccount,
     teams::Team,
     tenants::{Lifecycle, Tenant},
@@ -32,6 +34,8 @@ const CREATED: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 const PLENTY: i64 = 1_000_000_000_000_000_000;
 const TEAMS: usize = 10;
 const USERS: usize = 50;
+/// Roles of its own that a tenant with many bindings has.
+const OWN_ROLES: usize = 50;
 
 /// The customers of a platform.
 pub struct Scene {
@@ -87,7 +91,7 @@ impl Scene {
         all.push(Change::Binding(Binding {
             id: Id::from_bits(1),
             tenant: self.sidecar.tenant,
-            role: Role::Sidecar,
+            role: Role::Sidecar.into(),
             member: Member::ServiceAccount(self.sidecar.id),
             scope: Scope::Platform,
             created: CREATED,
@@ -101,6 +105,60 @@ impl Scene {
             output: 10_000_000_000,
             ..Price::default()
         }]));
+        all
+    }
+
+    /// Further people, teams and roles of the first tenant, and so many bindings on them and on those who were there before:
+    /// of the tenant's own roles, on the tenant and below, every third one with an end.
+    #[allow(dead_code, reason = "not every benchmark asks")]
+    pub fn bindings(&self, count: usize) -> Vec<Change> {
+        let Customer { id: tenant, workspace, ref projects, .. } = self.tenants[0];
+        let (mut ids, mut all) = (Ids(1 << 42), Vec::new());
+        let mut roles = Vec::new();
+        for n in 0..OWN_ROLES {
+            let permissions = PermissionSet::of(&[Permission::ModelsInvoke, Permission::ALL[n]]);
+            let (id, slug) = (ids.next(), slug("role", n));
+            let (display_name, description) = (slug.to_string(), String::new());
+            roles.push(id);
+            let (created, version) = (CREATED, 1);
+            all.push(Change::Role(CustomRole {
+                id,
+                tenant,
+                slug,
+                display_name,
+                description,
+                permissions,
+                created,
+                version,
+            }));
+        }
+        // Two bindings for each, with those who were there before among them.
+        let more = Customer {
+            id: tenant,
+            workspace,
+            teams: (0..count / 8).map(|_| ids.next()).collect(),
+            projects: Vec::new(),
+            users: (0..count * 3 / 8).map(|_| ids.next()).collect(),
+        };
+        more.people(1, &mut all);
+        let users = self.tenants[0].users.iter().chain(&more.users).map(|id| Member::User(*id));
+        let teams = self.tenants[0].teams.iter().chain(&more.teams).map(|id| Member::Team(*id));
+        let members: Vec<Member> = users.chain(teams).collect();
+        for n in 0..count {
+            all.push(Change::Binding(Binding {
+                id: ids.next(),
+                tenant,
+                role: roles[n % OWN_ROLES].into(),
+                member: members[n % members.len()],
+                scope: match n % 4 {
+                    0 => Scope::Tenant(tenant),
+                    1 | 2 => Scope::Workspace(tenant, workspace),
+                    _ => Scope::Project(tenant, workspace, projects[n % TEAMS]),
+                },
+                created: CREATED,
+                expires: n.is_multiple_of(3).then(|| CREATED.after(std::time::Duration::from_hours(24 * 365))),
+            }));
+        }
         all
     }
 
@@ -191,8 +249,15 @@ impl Customer {
                 version,
             }));
         }
+        self.people(0, all);
+    }
+
+    /// The teams and the people, each of them a developer; in groups, so that no two teams have one name.
+    fn people(&self, group: usize, all: &mut Vec<Change>) {
+        let (id, created, version) = (self.id, CREATED, 1);
+        let named = || "Name".to_owned();
         for (n, team) in self.teams.iter().enumerate() {
-            let (slug, description) = (slug("team", n), String::new());
+            let (slug, description) = (slug("team", group << 32 | n), String::new());
             let team = Team { id: *team, tenant: id, slug, display_name: named(), description, created, version };
             all.push(Change::Team(team));
         }
@@ -200,17 +265,17 @@ impl Customer {
             all.push(Change::User(User {
                 id: *user,
                 tenant: id,
-                email: format!("user-{n}@example.com"),
+                email: format!("user-{group}-{n}@example.com"),
                 display_name: named(),
                 state: UserState::Active,
-                teams: vec![self.teams[n % TEAMS]],
+                teams: vec![self.teams[n % self.teams.len()]],
                 created,
                 version,
             }));
             all.push(Change::Binding(Binding {
                 id: Id::from_bits(user.bits()),
                 tenant: id,
-                role: Role::Developer,
+                role: Role::Developer.into(),
                 member: Member::User(*user),
                 scope: Scope::Tenant(id),
                 created,

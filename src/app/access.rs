@@ -6,12 +6,14 @@ use super::{
     App, AppError, Work,
     bindings::{self, NamedBinding},
     caller::Caller,
-    projects, service_accounts, users,
+    projects,
+    roles::{self, NamedRole},
+    service_accounts, users,
 };
 use crate::{
     domain::{
-        bindings::{Principal, Scope},
-        names::{PrincipalName, ScopeName, Slug, TenantName},
+        bindings::{Binding, Held, Principal, Scope},
+        names::{PrincipalName, RoleName, ScopeName, Slug, TenantName},
         permission::{Permission, PermissionSet},
         role::Role,
         tenants::Lifecycle,
@@ -76,8 +78,8 @@ pub struct Answer {
     pub obstacle: Option<Obstacle>,
     /// The bindings that give the permission.
     pub grants: Vec<NamedBinding>,
-    /// Roles that would give it, when none does; fewest permissions first.
-    pub roles: Vec<Role>,
+    /// Names of roles that would give it, when none does; fewest permissions first.
+    pub roles: Vec<RoleName>,
     /// Names of those who could bind one of these roles there.
     pub granters: Vec<String>,
 }
@@ -96,8 +98,8 @@ struct Asked {
     name: String,
     scope: Scope,
     obstacle: Option<Obstacle>,
-    /// Their bindings that reach the resource.
-    held: Vec<NamedBinding>,
+    /// Their bindings that reach the resource, and what each gives.
+    held: Vec<(NamedBinding, PermissionSet)>,
 }
 
 /// Answers questions, all of them of one state.
@@ -121,23 +123,25 @@ pub async fn list_permissions(
 ) -> Result<Effective, AppError> {
     let mut work = app.read(&caller, asked.resource.tenant(), &asked.resource).await?;
     let about = find(&mut work, &asked.resource, asked.principal.as_ref()).await?;
-    let all = about.held.iter().fold(PermissionSet::NONE, |all, held| all.with(held.binding.role.permissions()));
-    let grants = |permission: Permission| {
-        let gives = |held: &&NamedBinding| held.binding.role.permissions().has(permission);
-        about.held.iter().filter(gives).cloned().collect()
-    };
+    let all = about.held.iter().fold(PermissionSet::NONE, |all, (_, permissions)| all.with(*permissions));
+    let grants = |permission: Permission| giving(permission, &about.held);
     let permissions = all.iter().map(|permission| (permission, grants(permission))).collect();
     Ok(Effective { permissions, obstacle: about.obstacle })
 }
 
+/// The bindings that give a permission.
+fn giving(permission: Permission, held: &[(NamedBinding, PermissionSet)]) -> Vec<NamedBinding> {
+    let gives = held.iter().filter(|(_, permissions)| permissions.has(permission));
+    gives.map(|(binding, _)| binding.clone()).collect()
+}
+
 async fn answer(work: &mut Work<'_>, question: Question) -> Result<Answer, AppError> {
     let about = find(work, &question.resource, question.principal.as_ref()).await?;
-    let gives = |held: &NamedBinding| held.binding.role.permissions().has(question.permission);
-    let grants: Vec<NamedBinding> = about.held.into_iter().filter(gives).collect();
+    let grants = giving(question.permission, &about.held);
     let missing = grants.is_empty();
     let obstacle = about.obstacle.or(missing.then_some(Obstacle::PermissionMissing));
-    let roles = if missing { roles_with(question.permission) } else { Vec::new() };
-    let granters = granters(work, &roles, about.scope).await?;
+    let (roles, granters) =
+        if missing { ways(work, question.permission, about.scope).await? } else { Default::default() };
     Ok(Answer { who: about.name, question, obstacle, grants, roles, granters })
 }
 
@@ -161,14 +165,16 @@ async fn find(work: &mut Work<'_>, resource: &ScopeName, principal: Option<&Prin
         (true, true) => None,
     };
     let mut held = store::bindings::held(&mut work.tx, principal, work.now).await?;
-    held.retain(|binding| binding.scope.covers(scope));
-    let names = bindings::names(work, &held).await?;
+    held.retain(|held| held.binding.scope.covers(scope));
+    let reaching: Vec<Binding> = held.iter().map(|held| held.binding).collect();
+    let names = bindings::names(work, &reaching).await?;
     // Bindings lie in the tenant of their member, which for a caller from elsewhere is another than that at work.
     let tenant: Slug = match name.parse::<PrincipalName>() {
         Ok(name) => name.tenant().clone(),
         Err(_) => work.tenant.slug.clone(),
     };
-    let held = held.into_iter().map(|binding| NamedBinding::new(&tenant, &names, binding)).collect();
+    let named = |held: Held| (NamedBinding::new(&tenant, &names, held.binding), held.permissions);
+    let held = held.into_iter().map(named).collect();
     Ok(Asked { name, scope, obstacle, held })
 }
 
@@ -202,27 +208,28 @@ async fn scope(work: &mut Work<'_>, resource: &ScopeName) -> Result<Scope, AppEr
     })
 }
 
-/// The roles that a tenant can give and that hold a permission, fewest permissions first.
-fn roles_with(permission: Permission) -> Vec<Role> {
-    let gives = |role: &Role| *role != Role::Operator && role.permissions().has(permission);
-    let mut roles: Vec<Role> = Role::ALL.iter().copied().filter(gives).collect();
-    roles.sort_by_key(|role| role.permissions().iter().count());
-    roles
-}
-
-/// Those who could bind one of the roles on a scope by a role of theirs: it lets them bind, and holds all that they give.
-async fn granters(work: &mut Work<'_>, roles: &[Role], scope: Scope) -> Result<Vec<String>, AppError> {
-    let suffices = |held: &Role| {
+/// The roles that the tenant can give and that hold a permission, fewest permissions first; and those who could bind one of
+/// them on a scope, by a role of theirs that lets them bind and holds all that it gives.
+async fn ways(
+    work: &mut Work<'_>,
+    permission: Permission,
+    scope: Scope,
+) -> Result<(Vec<RoleName>, Vec<String>), AppError> {
+    let all = roles::all(work).await?;
+    let gives = |role: &&NamedRole| role.role() != Role::Operator.into() && role.permissions().has(permission);
+    let mut giving: Vec<&NamedRole> = all.iter().filter(gives).collect();
+    giving.sort_by_key(|role| role.permissions().iter().count());
+    let suffices = |held: &&NamedRole| {
         let all = held.permissions();
-        all.has(Permission::BindingsWrite) && roles.iter().any(|role| role.permissions().without(all).is_empty())
+        all.has(Permission::BindingsWrite) && giving.iter().any(|role| role.permissions().without(all).is_empty())
     };
     let mut found = Vec::new();
-    for role in Role::ALL.iter().copied().filter(suffices) {
-        let of_role = store::bindings::of_role(&mut work.tx, work.tenant.id, role, LOOKED_AT).await?;
+    for role in all.iter().filter(suffices) {
+        let of_role = store::bindings::of_role(&mut work.tx, work.tenant.id, role.role(), LOOKED_AT).await?;
         found.extend(of_role.into_iter().filter(|binding| binding.scope.covers(scope)));
     }
     let names = bindings::names(work, &found).await?;
     let mut seen = BTreeSet::new();
     let granters = found.iter().map(|binding| names.of(binding.member)).filter(|name| seen.insert(name.clone()));
-    Ok(granters.take(MAX_GRANTERS).collect())
+    Ok((giving.into_iter().map(NamedRole::name).collect(), granters.take(MAX_GRANTERS).collect()))
 }

@@ -1,27 +1,25 @@
-//! Use cases of bindings, and of the roles that they give.
+//! Use cases of bindings.
 
 use std::sync::Arc;
 
 use super::{
-    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, projects, service_accounts, teams, users,
+    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, projects, roles, seats, service_accounts,
+    teams, users,
 };
 use crate::{
     domain::{
-        bindings::{Binding, Member, Principal, Scope},
+        bindings::{Binding, Held, Member, Principal, Scope},
         change::Change,
-        id::TeamId,
-        names::{BindingName, MemberName, PLATFORM, ScopeName, Slug, TenantName},
+        id::{TeamId, UserId},
+        names::{BindingName, MemberName, PLATFORM, RoleName, ScopeName, Slug, TenantName},
         permission::Permission,
         role::Role,
+        roles::RoleRef,
         tenants::Tenant,
         time::Timestamp,
     },
     store::{self, Page, names::Names},
 };
-
-/// Asks for the roles.
-#[derive(Debug)]
-pub struct ListRoles;
 
 /// What a role is to be given on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +36,7 @@ pub struct CreateBinding {
     /// The tenant of the member.
     pub parent: TenantName,
     /// The role; `None`: the default of the workspace that is the scope.
-    pub role: Option<Role>,
+    pub role: Option<RoleName>,
     /// To whom.
     pub member: MemberName,
     /// On what.
@@ -75,6 +73,8 @@ pub struct DeleteBinding {
 pub struct NamedBinding {
     /// The name.
     pub name: BindingName,
+    /// Name of the role.
+    pub role: String,
     /// Name of the member.
     pub member: String,
     /// Name of the scope.
@@ -91,6 +91,7 @@ impl NamedBinding {
     pub(super) fn new(tenant: &Slug, names: &Names, binding: Binding) -> Self {
         Self {
             name: BindingName { tenant: tenant.clone(), binding: binding.id },
+            role: names.role(binding.role),
             member: names.of(binding.member),
             scope: scope_id(binding.scope).map_or_else(|| PLATFORM.to_owned(), |id| names.of(id)),
             binding,
@@ -108,8 +109,17 @@ fn scope_id(scope: Scope) -> Option<String> {
     }
 }
 
+/// Id of a role that is the tenant's own; the others go by their names.
+fn own_role(role: RoleRef) -> Option<String> {
+    matches!(role, RoleRef::Custom(_)).then(|| role.to_string())
+}
+
 pub(super) async fn names(work: &mut Work<'_>, bindings: &[Binding]) -> Result<Names, AppError> {
-    let ids = bindings.iter().flat_map(|b| [Some(b.member.to_string()), scope_id(b.scope)]).flatten().collect();
+    let ids = bindings
+        .iter()
+        .flat_map(|b| [Some(b.member.to_string()), scope_id(b.scope), own_role(b.role)])
+        .flatten()
+        .collect();
     Ok(store::names::names(&mut work.tx, ids).await?)
 }
 
@@ -121,7 +131,7 @@ async fn find_member(work: &mut Work<'_>, name: &MemberName) -> Result<Member, A
     })
 }
 
-async fn find_scope(work: &mut Work<'_>, asked: &AskedScope) -> Result<Scope, AppError> {
+pub(super) async fn find_scope(work: &mut Work<'_>, asked: &AskedScope) -> Result<Scope, AppError> {
     let name = match asked {
         AskedScope::Platform if work.tenant.slug.as_str() == Tenant::SYSTEM => return Ok(Scope::Platform),
         AskedScope::Platform => {
@@ -163,6 +173,9 @@ async fn find(work: &mut Work<'_>, name: &BindingName) -> Result<Binding, AppErr
 }
 
 /// Reads a binding.
+///
+/// # Errors
+/// [`AppError`]; so for every function of this module.
 pub async fn get(app: Arc<App>, caller: Caller, asked: GetBinding) -> Result<NamedBinding, AppError> {
     let mut work = app.read(&caller, &asked.name.tenant, &asked.name).await?;
     work.require(Permission::BindingsRead, work.scope())?;
@@ -171,22 +184,14 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetBinding) -> Result<Nam
     Ok(NamedBinding::new(&asked.name.tenant, &names, binding))
 }
 
-/// Lists the roles: the same for everybody.
-///
-/// # Errors
-/// [`AppError`]; so for every function of this module.
-pub async fn list_roles(_: Arc<App>, _: Caller, _: ListRoles) -> Result<Vec<Role>, AppError> {
-    Ok(Role::ALL.to_vec())
-}
-
 /// Binds a role. Nobody gives away what they do not hold themselves. The same binding again changes nothing.
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Result<Changed<NamedBinding>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     let scope = find_scope(&mut work, &asked.scope).await?;
     work.require(Permission::BindingsWrite, scope)?;
-    let role = match asked.role {
-        Some(role) => role,
-        None => default_role(&mut work, scope).await?,
+    let role = match &asked.role {
+        Some(name) => roles::find(&mut work, name).await?,
+        None => roles::NamedRole::BuiltIn(default_role(&mut work, scope).await?),
     };
     work.require_all(role.permissions(), scope, asked.expires)?;
     if asked.expires.is_some_and(|expires| expires <= work.now) {
@@ -195,32 +200,60 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Resu
     let binding = Binding {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
-        role,
+        role: role.role(),
         member: find_member(&mut work, &asked.member).await?,
         scope,
         created: work.now,
         expires: asked.expires,
     };
+    let given = give(&mut work, &binding).await?;
+    let binding = *given.binding();
     let names = names(&mut work, &[binding]).await?;
-    let tenant = work.tenant.slug.clone();
-    if let Some(same) = store::bindings::same(&mut work.tx, &binding).await? {
-        let record = NamedBinding::new(&tenant, &names, same);
+    let record = NamedBinding::new(&work.tenant.slug, &names, binding);
+    if let Given::Before(_) = given {
+        return Ok(Changed { record, revision: work.unchanged() });
+    }
+    let revision = work.commit(Audit::new("bindings.create", &record.name, None, Some(&binding))).await?;
+    Ok(Changed { record, revision })
+}
+
+/// What came of giving a role.
+pub(super) enum Given {
+    /// It is given now.
+    Now(Binding),
+    /// It was given before, just so.
+    Before(Binding),
+}
+
+impl Given {
+    /// The binding that gives it.
+    pub(super) const fn binding(&self) -> &Binding {
+        match self {
+            Self::Now(binding) | Self::Before(binding) => binding,
+        }
+    }
+}
+
+/// Gives a role that the caller may give, if there is a seat for whoever gets it.
+pub(super) async fn give(work: &mut Work<'_>, binding: &Binding) -> Result<Given, AppError> {
+    if let Some(same) = store::bindings::same(&mut work.tx, binding).await? {
         if same.in_force(work.now) {
             return if same.expires == binding.expires {
-                Ok(Changed { record, revision: work.unchanged() })
+                Ok(Given::Before(same))
             } else {
-                Err(AppError::Exists(format!("{}, which ends at another time,", record.name)))
+                let name = BindingName { tenant: work.tenant.slug.clone(), binding: same.id };
+                Err(AppError::Exists(format!("{name}, which ends at another time,")))
             };
         }
         store::bindings::delete(&mut work.tx, same.id).await?;
         work.emit(Change::BindingDeleted(same.id));
     }
+    let newcomers = seats::behind(work, binding.member).await?;
+    seats::take(work, binding.role, binding.scope, &newcomers).await?;
     // The tenant's log is locked: nobody else binds the same in the meantime.
-    let _ = store::bindings::insert(&mut work.tx, &binding).await?;
-    work.emit(Change::Binding(binding));
-    let record = NamedBinding::new(&tenant, &names, binding);
-    let revision = work.commit(Audit::new("bindings.create", &record.name, None, Some(&binding))).await?;
-    Ok(Changed { record, revision })
+    let _ = store::bindings::insert(&mut work.tx, binding).await?;
+    work.emit(Change::Binding(*binding));
+    Ok(Given::Now(*binding))
 }
 
 /// Lists the bindings of a tenant's members.
@@ -238,7 +271,8 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Resu
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let binding = find(&mut work, &asked.name).await?;
     work.require(Permission::BindingsWrite, binding.scope)?;
-    work.require_all(binding.role.permissions(), binding.scope, Some(work.now))?;
+    let permissions = store::roles::permissions(&mut work.tx, binding.role).await?;
+    work.require_all(permissions, binding.scope, Some(work.now))?;
     let member = match binding.member {
         Member::User(id) => Some(Principal::User(id)),
         Member::ServiceAccount(id) => Some(Principal::ServiceAccount(id)),
@@ -247,8 +281,10 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Resu
     match (binding.role, binding.scope, member) {
         // What ends by itself keeps nobody in office.
         _ if binding.expires.is_some() => {}
-        (Role::Owner, Scope::Tenant(_), Some(member)) => keep_an_owner(&mut work, member).await?,
-        (Role::Operator, Scope::Platform, Some(member)) => keep_an_operator(&mut work, member).await?,
+        (RoleRef::BuiltIn(Role::Owner), Scope::Tenant(_), Some(member)) => keep_an_owner(&mut work, member).await?,
+        (RoleRef::BuiltIn(Role::Operator), Scope::Platform, Some(member)) => {
+            keep_an_operator(&mut work, member).await?;
+        }
         _ => {}
     }
     store::bindings::delete(&mut work.tx, binding.id).await?;
@@ -257,11 +293,13 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Resu
     Ok(BindingDeleted(revision))
 }
 
-/// Insists that the caller may give all that being in a team gives: to put somebody into it is to give them its roles.
-pub(super) async fn require_team(work: &mut Work<'_>, team: TeamId) -> Result<(), AppError> {
-    for held in store::bindings::of_team(&mut work.tx, team).await? {
-        if held.in_force(work.now) {
-            work.require_all(held.role.permissions(), held.scope, held.expires)?;
+/// Insists that the caller may give all that being in a team gives, and that there are seats for it: to put somebody into it
+/// is to give them its roles.
+pub(super) async fn require_team(work: &mut Work<'_>, team: TeamId, newcomer: UserId) -> Result<(), AppError> {
+    for Held { binding, permissions } in store::bindings::of_team(&mut work.tx, team).await? {
+        if binding.in_force(work.now) {
+            work.require_all(permissions, binding.scope, binding.expires)?;
+            seats::take(work, binding.role, binding.scope, &[Principal::User(newcomer)]).await?;
         }
     }
     Ok(())

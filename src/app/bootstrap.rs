@@ -60,7 +60,7 @@ pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, 
     let binding = Binding {
         id: Id::new(now, random()?),
         tenant: tenant.id,
-        role: Role::Operator,
+        role: Role::Operator.into(),
         member: Member::ServiceAccount(operator.id),
         scope: Scope::Platform,
         created: now,

@@ -25,6 +25,28 @@ pub enum AppError {
     /// The state of things does not allow it.
     #[error("{0}")]
     State(String),
+    /// As many hold a role in a workspace as may.
+    #[error("{place} has {seats} seats for {role}, and {taken} are taken")]
+    SeatsTaken {
+        /// Name of the role.
+        role: String,
+        /// Name of the workspace, or of the tenant.
+        place: String,
+        /// How many there are.
+        seats: i64,
+        /// How many are taken.
+        taken: i64,
+    },
+    /// Somebody is bound to a role, or a template gives it.
+    #[error("{role} is in use: {bindings} bindings and {templates} role templates give it")]
+    RoleInUse {
+        /// Name of the role.
+        role: String,
+        /// How many bindings give it.
+        bindings: usize,
+        /// How many role templates give it.
+        templates: usize,
+    },
     /// The etag is not the current one.
     #[error("the resource has changed since it was read")]
     Etag,

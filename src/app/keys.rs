@@ -140,6 +140,18 @@ async fn find_owner(work: &mut Work<'_>, name: &PrincipalName) -> Result<Princip
     if active { Ok(principal) } else { Err(AppError::State(format!("{name} is not active"))) }
 }
 
+/// Insists on what a role template said about keys of one's own. Whoever may make keys for others answers for what they make.
+async fn require_policy(work: &mut Work<'_>, owner: Principal, asked: &CreateKey) -> Result<(), AppError> {
+    let Some(policy) = store::role_templates::key_policy(&mut work.tx, owner).await? else { return Ok(()) };
+    policy.check(work.now, asked.expires, &asked.allowlist).map_err(|(field, why)| AppError::Invalid { field, why })?;
+    if let Some(most) = policy.most_keys
+        && store::keys::count_of_owner(&mut work.tx, owner, work.now).await? >= most
+    {
+        return Err(AppError::State(format!("{} has {most} keys, the most by their key policy", asked.owner)));
+    }
+    Ok(())
+}
+
 /// The record of a key for the audit log: all but what is stored of its secret.
 fn redacted(key: &Key) -> Value {
     let mut record = serde_json::to_value(key).unwrap_or_default();
@@ -170,6 +182,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
     let owner = match find_owner(&mut work, &asked.owner).await {
         Ok(owner) if owner == caller.principal => {
             work.require(Permission::KeysCreate, scope)?;
+            require_policy(&mut work, owner, &asked).await?;
             owner
         }
         // The permission first: without it, whether there is such an owner is not the caller's business.

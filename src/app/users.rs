@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{App, AppError, Changed, Listed, Work, bindings, caller::Caller, context::Audit, teams};
+use super::{
+    App, AppError, Changed, Listed, Work, bindings,
+    caller::Caller,
+    context::Audit,
+    role_templates::{self, Applied},
+    roles, teams,
+};
 use crate::{
     domain::{
         bindings::{Binding, Member, Principal},
         change::Change,
-        id::TeamId,
-        names::{Slug, TeamName, TenantName, UserName},
+        id::{TeamId, UserId},
+        names::{RoleName, RoleTemplateName, Slug, TeamName, TenantName, UserName},
         permission::Permission,
-        role::Role,
+        roles::RoleRef,
         time::Timestamp,
         users::{User, UserState},
     },
@@ -28,8 +34,17 @@ pub struct CreateUser {
     pub display_name: String,
     /// Their teams.
     pub teams: Vec<TeamName>,
-    /// Their role on the whole tenant.
-    pub role: Role,
+    /// What they are given on the whole tenant.
+    pub gift: Gift,
+}
+
+/// What a new user is given on the whole tenant.
+#[derive(Debug)]
+pub enum Gift {
+    /// A role.
+    Role(RoleName),
+    /// What a role template says.
+    Template(RoleTemplateName),
 }
 
 /// Asks for a user.
@@ -92,12 +107,12 @@ async fn named(work: &mut Work<'_>, user: User) -> Result<NamedUser, AppError> {
 }
 
 /// The teams with these names, each once, for somebody to be put into.
-async fn team_ids(work: &mut Work<'_>, names: &[TeamName]) -> Result<Vec<TeamId>, AppError> {
+async fn team_ids(work: &mut Work<'_>, names: &[TeamName], newcomer: UserId) -> Result<Vec<TeamId>, AppError> {
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
         let team = teams::find(work, name).await?;
         if !ids.contains(&team.id) {
-            bindings::require_team(work, team.id).await?;
+            bindings::require_team(work, team.id, newcomer).await?;
             ids.push(team.id);
         }
     }
@@ -111,46 +126,68 @@ async fn team_ids(work: &mut Work<'_>, names: &[TeamName]) -> Result<Vec<TeamId>
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateUser) -> Result<Changed<NamedUser>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::UsersWrite, work.scope())?;
-    work.require_all(asked.role.permissions(), work.scope(), None)?;
+    let id = app.new_id(work.now)?;
     let user = User {
-        id: app.new_id(work.now)?,
+        id,
         tenant: work.tenant.id,
         email: asked.email,
         display_name: asked.display_name,
         state: UserState::Active,
-        teams: team_ids(&mut work, &asked.teams).await?,
+        teams: team_ids(&mut work, &asked.teams, id).await?,
         created: work.now,
         version: 1,
     };
     if store::users::insert(&mut work.tx, &user).await? == Inserted::Exists {
         return Err(AppError::Exists(format!("a user of {} with the address {}", asked.parent, user.email)));
     }
-    let binding = Binding {
-        id: app.new_id(work.now)?,
-        tenant: work.tenant.id,
-        role: asked.role,
-        member: Member::User(user.id),
-        scope: work.scope(),
-        created: work.now,
-        expires: None,
-    };
-    // The user is new, so nothing can be bound to them yet.
-    let _ = store::bindings::insert(&mut work.tx, &binding).await?;
     work.emit(Change::User(user.clone()));
-    work.emit(Change::Binding(binding));
+    let given = give(&mut work, &asked.gift, user.id).await?;
     let named = named(&mut work, user).await?;
-    let record = UserWithRole { user: &named.user, role: asked.role };
-    let audit = Audit::new("users.create", &named.name, None, Some(&record));
+    let audit = Audit::new("users.create", &named.name, None, Some(&NewUser { user: &named.user, given }));
     let revision = work.commit(audit).await?;
     Ok(Changed { record: named, revision })
 }
 
+/// Gives a new user what they are to have on the whole tenant.
+async fn give(work: &mut Work<'_>, gift: &Gift, user: UserId) -> Result<GivenUser, AppError> {
+    let scope = work.scope();
+    let name = match gift {
+        Gift::Template(name) => {
+            let applied = role_templates::give(work, name, Principal::User(user), scope).await?;
+            return Ok(GivenUser::Template { given: Box::new(applied) });
+        }
+        Gift::Role(name) => name,
+    };
+    let role = roles::find(work, name).await?;
+    work.require_all(role.permissions(), scope, None)?;
+    let binding = Binding {
+        id: work.app().new_id(work.now)?,
+        tenant: work.tenant.id,
+        role: role.role(),
+        member: Member::User(user),
+        scope,
+        created: work.now,
+        expires: None,
+    };
+    bindings::give(work, &binding).await?;
+    Ok(GivenUser::Role { role: binding.role })
+}
+
 /// What goes on record for a new user.
 #[derive(serde::Serialize)]
-struct UserWithRole<'a> {
+struct NewUser<'a> {
     #[serde(flatten)]
     user: &'a User,
-    role: Role,
+    #[serde(flatten)]
+    given: GivenUser,
+}
+
+/// What a new user was given.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum GivenUser {
+    Role { role: RoleRef },
+    Template { given: Box<Applied> },
 }
 
 /// Reads a user.

@@ -198,7 +198,8 @@ async fn create_people(connection: &Connection) -> anyhow::Result<()> {
         [("olivia@demo.example", "Olivia Owner", "roles/owner", vec![])].into_iter().chain(developers)
     {
         let user = pb::User { email: email.into(), display_name: name.into(), teams, ..pb::User::default() };
-        let request = pb::CreateUserRequest { parent: TENANT.into(), user: Some(user), role: role.into() };
+        let request =
+            pb::CreateUserRequest { parent: TENANT.into(), user: Some(user), role: role.into(), ..Default::default() };
         connection
             .identity()
             .create_user(request)

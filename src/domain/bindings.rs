@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     id::{BindingId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
     permission::{Permission, PermissionSet},
-    role::Role,
+    roles::RoleRef,
     time::Timestamp,
 };
 
@@ -108,7 +108,7 @@ pub struct Binding {
     /// The tenant whose member it is given to.
     pub tenant: TenantId,
     /// The role.
-    pub role: Role,
+    pub role: RoleRef,
     /// To whom.
     pub member: Member,
     /// On what.
@@ -128,18 +128,27 @@ impl Binding {
     }
 }
 
-/// A role on a scope, and when it ends.
-pub type Held = (Scope, Role, Option<Timestamp>);
+/// A binding, and what its role gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The binding.
+    pub binding: Binding,
+    /// The permissions of its role.
+    pub permissions: PermissionSet,
+}
 
-/// What somebody may do, everywhere: their bindings and those of their teams.
+/// Permissions on a scope, and when they end.
+pub type Power = (Scope, PermissionSet, Option<Timestamp>);
+
+/// What somebody may do, everywhere: by their bindings and those of their teams.
 #[derive(Clone, Default, Debug)]
-pub struct Authority(Vec<Held>);
+pub struct Authority(Vec<Power>);
 
 impl Authority {
-    /// From bindings.
+    /// From what bindings give.
     #[must_use]
-    pub fn new(bindings: Vec<Held>) -> Self {
-        Self(bindings)
+    pub const fn new(powers: Vec<Power>) -> Self {
+        Self(powers)
     }
 
     /// Everything that may be done on `scope`.
@@ -155,18 +164,18 @@ impl Authority {
         self.all(|(at, _, ends)| at.covers(scope) && ends.is_none_or(|ends| until.is_some_and(|until| until <= ends)))
     }
 
-    fn all(&self, counts: impl Fn(&Held) -> bool) -> PermissionSet {
-        let counting = self.0.iter().filter(|held| counts(held));
-        counting.fold(PermissionSet::NONE, |set, (_, role, _)| set.with(role.permissions()))
+    fn all(&self, counts: impl Fn(&Power) -> bool) -> PermissionSet {
+        let counting = self.0.iter().filter(|power| counts(power));
+        counting.fold(PermissionSet::NONE, |set, (_, permissions, _)| set.with(*permissions))
     }
 
     /// A permission that this holds somewhere before `until`, and `other` does not hold there for as long; `None` when
     /// `other` may do all of it.
     #[must_use]
     pub fn beyond(&self, other: &Self, until: Timestamp) -> Option<Permission> {
-        self.0.iter().find_map(|(at, role, ends)| {
+        self.0.iter().find_map(|(at, permissions, ends)| {
             let until = ends.map_or(until, |ends| ends.min(until));
-            role.permissions().without(other.lasting(*at, Some(until))).iter().next()
+            permissions.without(other.lasting(*at, Some(until))).iter().next()
         })
     }
 
@@ -190,12 +199,13 @@ impl Authority {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::role::Role;
 
     #[test]
     fn a_role_reaches_down_from_its_scope_and_nowhere_else() {
         let (tenant, other) = (TenantId::from_bits(1), TenantId::from_bits(2));
         let (workspace, sibling) = (WorkspaceId::from_bits(1), WorkspaceId::from_bits(2));
-        let held = Authority::new(vec![(Scope::Workspace(tenant, workspace), Role::Admin, None)]);
+        let held = Authority::new(vec![(Scope::Workspace(tenant, workspace), Role::Admin.permissions(), None)]);
         let writes = |scope| held.on(scope).has(Permission::KeysWrite);
         assert!(writes(Scope::Workspace(tenant, workspace)));
         assert!(writes(Scope::Project(tenant, workspace, ProjectId::from_bits(9))));
@@ -206,7 +216,7 @@ mod tests {
     #[test]
     fn an_authority_is_beyond_another_when_it_holds_more_anywhere() {
         let tenant = Scope::Tenant(TenantId::from_bits(1));
-        let of = |scope, role| Authority::new(vec![(scope, role, None)]);
+        let of = |scope, role: Role| Authority::new(vec![(scope, role.permissions(), None)]);
         let then = Timestamp::from_micros(9);
         assert_eq!(of(tenant, Role::Developer).beyond(&of(tenant, Role::Admin), then), None);
         assert!(of(tenant, Role::Owner).beyond(&of(tenant, Role::Admin), then).is_some());
@@ -217,7 +227,7 @@ mod tests {
     fn an_authority_that_ends_gives_nothing_that_lasts_longer() {
         let tenant = Scope::Tenant(TenantId::from_bits(1));
         let [sooner, then, later] = [1, 2, 3].map(Timestamp::from_micros);
-        let until = |ends| Authority::new(vec![(tenant, Role::Admin, ends)]);
+        let until = |ends| Authority::new(vec![(tenant, Role::Admin.permissions(), ends)]);
         let held = until(Some(then));
         let gives = |until| held.lasting(tenant, until).has(Permission::KeysWrite);
         assert!(gives(Some(sooner)) && gives(Some(then)) && !gives(Some(later)) && !gives(None));

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     bindings::Binding,
     budgets::Budget,
-    id::{BindingId, BudgetId},
+    id::{BindingId, BudgetId, RoleId},
     keys::Key,
     prices::Price,
     projects::Project,
+    roles::CustomRole,
     service_accounts::ServiceAccount,
     teams::Team,
     tenants::Tenant,
@@ -32,6 +33,10 @@ pub enum Change {
     User(User),
     /// A service account is new or different.
     ServiceAccount(ServiceAccount),
+    /// A tenant's own role is new or different: so is what everybody may do who is bound to it.
+    Role(CustomRole),
+    /// A tenant's own role is gone; nobody is bound to it.
+    RoleDeleted(RoleId),
     /// A binding is new.
     Binding(Binding),
     /// A binding is gone.

@@ -55,6 +55,10 @@ kinds! {
     ServiceAccountKind ServiceAccountId "sa";
     /// A binding of a role.
     BindingKind BindingId "bind";
+    /// A tenant's own role.
+    RoleKind RoleId "role";
+    /// A role template.
+    RoleTemplateKind RoleTemplateId "tmpl";
     /// An API key.
     KeyKind KeyId "key";
     /// A budget.

@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{BindingId, BudgetId, KeyId, UserId};
+use super::{
+    id::{BindingId, BudgetId, KeyId, UserId},
+    role::Role,
+};
 
 /// An id that a person chose: 2 to 63 of `a-z 0-9 -`, starting with a letter, not ending in `-`. As in RFC 1034 labels.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,6 +121,10 @@ resource_names! {
     }
     /// Names a binding.
     BindingName "tenants/acme/bindings/bind_..." { tenant: Slug = "tenants", binding: BindingId = "bindings" }
+    /// Names a tenant's own role.
+    CustomRoleName "tenants/acme/roles/reviewer" { tenant: Slug = "tenants", role: Slug = "roles" }
+    /// Names a role template.
+    RoleTemplateName "tenants/acme/roleTemplates/engineer" { tenant: Slug = "tenants", template: Slug = "roleTemplates" }
     /// Names a key.
     KeyName "tenants/acme/workspaces/prod/keys/key_..." {
         tenant: Slug = "tenants", workspace: Slug = "workspaces", key: KeyId = "keys"
@@ -126,6 +133,33 @@ resource_names! {
     BudgetName "tenants/acme/budgets/bud_..." { tenant: Slug = "tenants", budget: BudgetId = "budgets" }
     /// Names an audit event.
     AuditEventName "tenants/acme/auditEvents/42" { tenant: Slug = "tenants", seq: i64 = "auditEvents" }
+}
+
+/// Names a role: one that every tenant has, or a tenant's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RoleName {
+    /// `roles/developer`.
+    BuiltIn(Role),
+    /// `tenants/acme/roles/reviewer`.
+    Custom(CustomRoleName),
+}
+
+impl FromStr for RoleName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let custom = || text.parse().map(Self::Custom).map_err(|_| NameError("roles/developer"));
+        text.parse().map_or_else(|_| custom(), |role| Ok(Self::BuiltIn(role)))
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn(role) => fmt::Display::fmt(role, f),
+            Self::Custom(name) => fmt::Display::fmt(name, f),
+        }
+    }
 }
 
 /// The name of the scope above every tenant.
@@ -202,6 +236,11 @@ macro_rules! alternatives {
 }
 
 alternatives! {
+    /// Names something that has seats.
+    SeatsName "tenants/acme/workspaces/prod" {
+        Tenant(TenantName) "The tenant, for every workspace that does not say otherwise.",
+        Workspace(WorkspaceName) "A workspace.",
+    }
     /// Names somebody who can own a key.
     PrincipalName "tenants/acme/users/user_..." {
         User(UserName) "A person.",

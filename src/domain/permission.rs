@@ -14,6 +14,14 @@ macro_rules! catalogue {
         }
 
         impl Permission {
+            /// What it allows, in a sentence.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$name => $doc,)*
+                }
+            }
+
             /// Every permission, in the order of the catalogue.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
@@ -63,6 +71,8 @@ catalogue! {
     ServiceAccountsImpersonate "serviceAccounts:impersonate" "Issue tokens for service accounts.";
     BindingsRead "bindings:read" "See who holds which role.";
     BindingsWrite "bindings:write" "Give and take roles.";
+    RolesRead "roles:read" "See the tenant's own roles, its role templates and its seats.";
+    RolesWrite "roles:write" "Create and change the tenant's own roles, its role templates and its seats.";
     OwnershipTransfer "ownership:transfer" "Transfer the tenant's ownership.";
     KeysRead "keys:read" "See keys, never their secrets.";
     KeysCreate "keys:create" "Create keys of one's own.";

@@ -1,6 +1,19 @@
 //! The built-in roles.
 //!
-//! The matrices come from the product's founding documents; where two of them disagree the narrower one holds.
+//! Their matrices are those of the product's four founding documents, made one: where a document gives something and none
+//! takes it away, it is given; where one gives what another takes away, the narrower one holds. The documents:
+//!
+//! 1. *team collaboration*: administrator, developer, analyst and viewer, with their permissions
+//! 2. *team members*: reader, developer, admin and owner, each more than the one before
+//! 3. *access of a gateway*: viewer, member, admin and owner
+//! 4. *workspaces*: viewer, developer, admin (at most 5) and billing manager (at most 3); see [`super::seats`]
+//!
+//! Where they disagree: 4 lets admins see and modify billing, 2 forbids it, so they do neither (whoever is to do both is
+//! bound to both roles); 3 leaves the giving of roles to owners, 1, 2 and 4 count it to the management of members, so admins
+//! give roles, but never one that holds more than they do, such as owner; 4 shows developers their own usage only, 1 gives
+//! them analytics, so they see dashboards and not what others use; 2 leaves keys to admins and has developers make one of
+//! their own, as 3 and 4 do with members and developers, so `keys:create` is for one's own keys and `keys:write` for
+//! anybody's.
 
 use std::{fmt, str::FromStr};
 
@@ -12,28 +25,38 @@ use super::permission::{Permission, Permission::*, PermissionSet};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Everything in the tenant.
+    /// Everything in the tenant. 2: "owner", complete control; 3: "owner", everything.
     Owner,
-    /// Everything but billing, deleting the tenant and giving it away.
+    /// Everything but billing, deleting the tenant and giving it away. 1: "administrator"; 2: "admin", all of a developer, team
+    /// and keys, no billing; 3: "admin"; 4: "admin", but for billing.
     Admin,
-    /// Builds and deploys; makes keys of its own.
+    /// Builds and deploys; makes keys of its own. 1, 2 and 4: "developer".
     Developer,
-    /// Uses the gateway with keys of its own.
+    /// Uses the gateway with keys of its own. 3: "member", issues and uses keys, reads dashboards.
     Member,
-    /// Reads dashboards, logs and reports.
+    /// Reads dashboards, logs and reports. 1: "analyst".
     Analyst,
-    /// Reads, nothing else; "viewer" in some products.
+    /// Reads, nothing else. 1, 3 and 4: "viewer"; 2: "reader".
     Reader,
-    /// Credit and invoices, no keys and no models.
+    /// Credit and invoices, no keys and no models. 4: "billing manager".
     BillingManager,
-    /// Asks for decisions and records charges.
+    /// Asks for decisions and records charges. In no document: they have no sidecars.
     Sidecar,
-    /// Runs the platform: every permission, everywhere.
+    /// Runs the platform: every permission, everywhere. In no document: they have no platform.
     Operator,
 }
 
-const READER: &[Permission] =
-    &[TenantsRead, EndpointsRead, PromptsRead, LogsRead, AnalyticsRead, WorkspacesRead, ProjectsRead, TeamsRead];
+const READER: &[Permission] = &[
+    TenantsRead,
+    EndpointsRead,
+    PromptsRead,
+    LogsRead,
+    AnalyticsRead,
+    UsageRead,
+    WorkspacesRead,
+    ProjectsRead,
+    TeamsRead,
+];
 const MEMBER: &[Permission] = &[
     ModelsInvoke,
     PlaygroundUse,
@@ -81,6 +104,8 @@ const ADMIN: &[Permission] = &[
     ServiceAccountsImpersonate,
     BindingsRead,
     BindingsWrite,
+    RolesRead,
+    RolesWrite,
     KeysRead,
     KeysWrite,
     KeysRotate,
@@ -158,6 +183,22 @@ impl Role {
         }
     }
 
+    /// The role's name for people.
+    #[must_use]
+    pub const fn display_name(self) -> &'static str {
+        match self {
+            Self::Owner => "Owner",
+            Self::Admin => "Admin",
+            Self::Developer => "Developer",
+            Self::Member => "Member",
+            Self::Analyst => "Analyst",
+            Self::Reader => "Reader",
+            Self::BillingManager => "Billing manager",
+            Self::Sidecar => "Sidecar",
+            Self::Operator => "Operator",
+        }
+    }
+
     /// What the role is for, in a sentence.
     #[must_use]
     pub const fn description(self) -> &'static str {
@@ -197,15 +238,166 @@ impl FromStr for Role {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
+    /// What each role may do, for people to read and to compare with the documents.
+    #[rustfmt::skip]
+    const MATRIX: &str = "
+                                       owner admin developer member analyst reader billing sidecar operator
+        models:invoke                  yes   yes   yes       yes    -       -      -       -       yes
+        playground:use                 yes   yes   yes       yes    -       -      -       -       yes
+        endpoints:read                 yes   yes   yes       -      -       yes    -       -       yes
+        endpoints:write                yes   yes   yes       -      -       -      -       -       yes
+        endpoints:delete               yes   yes   -         -      -       -      -       -       yes
+        integrations:read              yes   yes   yes       -      -       -      -       -       yes
+        integrations:write             yes   yes   yes       -      -       -      -       -       yes
+        prompts:read                   yes   yes   yes       -      -       yes    -       -       yes
+        prompts:write                  yes   yes   yes       -      -       -      -       -       yes
+        prompts:promote                yes   yes   yes       -      -       -      -       -       yes
+        logs:read                      yes   yes   yes       -      yes     yes    -       -       yes
+        analytics:read                 yes   yes   yes       yes    yes     yes    -       -       yes
+        reports:generate               yes   yes   -         -      yes     -      -       -       yes
+        settings:read                  yes   yes   -         -      -       -      -       -       yes
+        settings:write                 yes   yes   -         -      -       -      -       -       yes
+        tenants:read                   yes   yes   yes       yes    yes     yes    yes     -       yes
+        tenants:create                 -     -     -         -      -       -      -       -       yes
+        tenants:suspend                -     -     -         -      -       -      -       -       yes
+        tenant:delete                  yes   -     -         -      -       -      -       -       yes
+        workspaces:read                yes   yes   yes       yes    yes     yes    yes     -       yes
+        workspaces:write               yes   yes   -         -      -       -      -       -       yes
+        projects:read                  yes   yes   yes       yes    yes     yes    -       -       yes
+        projects:write                 yes   yes   -         -      -       -      -       -       yes
+        users:read                     yes   yes   -         -      -       -      -       -       yes
+        users:write                    yes   yes   -         -      -       -      -       -       yes
+        users:suspend                  yes   yes   -         -      -       -      -       -       yes
+        users:delete                   yes   yes   -         -      -       -      -       -       yes
+        teams:read                     yes   yes   yes       yes    yes     yes    -       -       yes
+        teams:write                    yes   yes   -         -      -       -      -       -       yes
+        serviceAccounts:read           yes   yes   -         -      -       -      -       -       yes
+        serviceAccounts:write          yes   yes   -         -      -       -      -       -       yes
+        serviceAccounts:impersonate    yes   yes   -         -      -       -      -       -       yes
+        bindings:read                  yes   yes   -         -      -       -      -       -       yes
+        bindings:write                 yes   yes   -         -      -       -      -       -       yes
+        roles:read                     yes   yes   -         -      -       -      -       -       yes
+        roles:write                    yes   yes   -         -      -       -      -       -       yes
+        ownership:transfer             yes   -     -         -      -       -      -       -       yes
+        keys:read                      yes   yes   -         -      -       -      -       -       yes
+        keys:create                    yes   yes   yes       yes    -       -      -       -       yes
+        keys:write                     yes   yes   -         -      -       -      -       -       yes
+        keys:rotate                    yes   yes   -         -      -       -      -       -       yes
+        keys:revoke                    yes   yes   -         -      -       -      -       -       yes
+        budgets:read                   yes   yes   yes       -      yes     -      yes     -       yes
+        budgets:write                  yes   yes   -         -      -       -      -       -       yes
+        credits:read                   yes   yes   -         -      -       -      yes     -       yes
+        credits:write                  yes   -     -         -      -       -      yes     -       yes
+        billing:read                   yes   -     -         -      -       -      yes     -       yes
+        billing:write                  yes   -     -         -      -       -      yes     -       yes
+        prices:write                   -     -     -         -      -       -      -       -       yes
+        usage:read                     yes   yes   -         -      yes     yes    yes     -       yes
+        usage:readOwn                  yes   yes   yes       yes    -       -      -       -       yes
+        audit:read                     yes   yes   -         -      -       -      -       -       yes
+        gate:authorize                 yes   yes   -         -      -       -      -       yes     yes
+        gate:charge                    yes   yes   -         -      -       -      -       yes     yes";
+
     #[test]
-    fn roles_keep_the_walls_that_the_documents_draw() {
-        let can = |role: Role, permission| role.permissions().has(permission);
-        assert!(can(Role::Owner, BillingWrite) && !can(Role::Admin, BillingWrite), "admins cannot access billing");
-        assert!(can(Role::Developer, PromptsPromote) && !can(Role::Developer, UsersWrite));
-        assert!(!can(Role::BillingManager, ModelsInvoke) && !can(Role::BillingManager, KeysCreate));
-        assert!(!can(Role::Reader, ModelsInvoke) && can(Role::Reader, LogsRead));
-        assert!(!can(Role::Owner, TenantsCreate), "an owner owns one tenant, not the platform");
+    fn the_roles_are_as_the_table_says() {
+        let text = |role: Role| if role == Role::BillingManager { "billing" } else { role.id() };
+        let mut table = format!("{:30}", "");
+        table.extend(Role::ALL.iter().map(|role| format!(" {}", text(*role))));
+        for permission in Permission::ALL {
+            let _ = write!(table, "\n{permission:30}");
+            for role in Role::ALL {
+                let may = if role.permissions().has(*permission) { "yes" } else { "-" };
+                let _ = write!(table, " {may:width$}", width = text(*role).len());
+            }
+            table.truncate(table.trim_end().len());
+        }
+        let lines = |text: &str| text.trim().lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+        assert_eq!(lines(&table), lines(MATRIX), "\n{table}");
+    }
+
+    /// A line of a document: a role, what it gives to it, and what it denies it.
+    type Line = (u8, Role, &'static [Permission], &'static [Permission]);
+
+    const DOCUMENTS: &[Line] = &[
+        (
+            1,
+            Role::Admin,
+            &[
+                UsersRead,
+                UsersWrite,
+                UsersDelete,
+                EndpointsRead,
+                EndpointsWrite,
+                EndpointsDelete,
+                AnalyticsRead,
+                SettingsRead,
+                SettingsWrite,
+                AuditRead,
+            ],
+            &[],
+        ),
+        (
+            1,
+            Role::Developer,
+            &[EndpointsRead, EndpointsWrite, IntegrationsRead, IntegrationsWrite, AnalyticsRead, LogsRead],
+            &[UsersWrite, EndpointsDelete, SettingsWrite, AuditRead],
+        ),
+        (1, Role::Analyst, &[AnalyticsRead, LogsRead, ReportsGenerate], &[EndpointsWrite, SettingsWrite, UsersWrite]),
+        (1, Role::Reader, &[EndpointsRead, AnalyticsRead], &[EndpointsWrite, ReportsGenerate, UsersWrite]),
+        (2, Role::Reader, &[EndpointsRead, PromptsRead, LogsRead], &[EndpointsWrite, PromptsWrite, PromptsPromote]),
+        (
+            2,
+            Role::Developer,
+            &[EndpointsRead, PromptsRead, LogsRead, EndpointsWrite, PromptsWrite, PromptsPromote, KeysCreate],
+            &[KeysWrite, KeysRevoke, UsersWrite, BindingsWrite, BillingRead, BillingWrite],
+        ),
+        (
+            2,
+            Role::Admin,
+            &[EndpointsWrite, PromptsWrite, PromptsPromote, KeysRead, KeysWrite, KeysRotate, KeysRevoke, UsersWrite],
+            &[BillingRead, BillingWrite, TenantsDelete, OwnershipTransfer],
+        ),
+        (2, Role::Owner, &[KeysWrite, UsersWrite, BillingRead, BillingWrite, TenantsDelete, OwnershipTransfer], &[]),
+        (3, Role::Owner, &[BindingsWrite, BillingWrite, TenantsDelete], &[TenantsCreate, TenantsSuspend, PricesWrite]),
+        (3, Role::Admin, &[EndpointsWrite, IntegrationsWrite, TeamsWrite, KeysWrite, UsersWrite], &[]),
+        (3, Role::Member, &[KeysCreate, ModelsInvoke, AnalyticsRead], &[KeysWrite, UsersWrite, EndpointsWrite]),
+        (3, Role::Reader, &[AnalyticsRead], &[ModelsInvoke, KeysCreate, PlaygroundUse]),
+        (
+            4,
+            Role::Admin,
+            &[UsersWrite, UsersDelete, BindingsWrite, BudgetsWrite, KeysRotate, UsageRead, WorkspacesWrite],
+            &[],
+        ),
+        (
+            4,
+            Role::Developer,
+            &[KeysCreate, ModelsInvoke, UsageReadOwn, PlaygroundUse],
+            &[UsageRead, CreditsWrite, BillingWrite, BudgetsWrite, UsersWrite],
+        ),
+        (4, Role::Reader, &[AnalyticsRead, UsageRead], &[KeysCreate, ModelsInvoke]),
+        (
+            4,
+            Role::BillingManager,
+            &[CreditsRead, CreditsWrite, BillingRead, BillingWrite],
+            &[KeysCreate, KeysRead, KeysWrite, ModelsInvoke, PlaygroundUse, EndpointsRead, IntegrationsRead],
+        ),
+    ];
+
+    #[test]
+    fn the_roles_keep_every_line_of_the_documents() {
+        for (document, role, given, denied) in DOCUMENTS {
+            let lacking = PermissionSet::of(given).without(role.permissions());
+            assert!(lacking.is_empty(), "document {document}: {role} lacks {:?}", lacking.iter().collect::<Vec<_>>());
+            let beyond: Vec<_> = denied.iter().filter(|p| role.permissions().has(**p)).collect();
+            assert!(beyond.is_empty(), "document {document}: {role} has {beyond:?}");
+        }
+        // Document 2: each role does all that the one before does.
+        let levels = [Role::Developer, Role::Admin, Role::Owner, Role::Operator];
+        for pair in levels.windows(2) {
+            assert!(pair[0].permissions().without(pair[1].permissions()).is_empty(), "{} and {}", pair[0], pair[1]);
+        }
     }
 }

@@ -19,7 +19,6 @@ use crate::domain::{
     id::{BootId, KeyId, ProjectId, WorkspaceId},
     keys::KeyState,
     money::Unit,
-    role::Role,
     time::Timestamp,
 };
 
@@ -137,10 +136,13 @@ impl<'s> PrincipalView<'s> {
         self.subject.key.map(KeyRow::id)
     }
 
-    /// Roles that the owner holds here, the greatest first.
-    pub fn roles(&self) -> impl Iterator<Item = Role> {
-        let held: SmallVec<[Role; 4]> = self.state.roles_at(self.subject.owner, self.subject.place).collect();
-        Role::ALL.iter().copied().filter(move |role| held.contains(role))
+    /// Resource names of the roles that the owner holds here: those that every tenant has first, the greatest of them first.
+    pub fn roles(&self) -> impl Iterator<Item = &'s str> {
+        let mut held: SmallVec<[u32; 4]> = self.state.roles_at(self.subject.owner, self.subject.place).collect();
+        held.sort_unstable();
+        held.dedup();
+        let state = self.state;
+        held.into_iter().map(move |role| &*state.roles.at(role).name)
     }
 }
 

@@ -16,8 +16,10 @@ use crate::domain::{
     id::{BindingId, BudgetId},
     keys::Key,
     names::Slug,
+    permission::PermissionSet,
     prices::Price,
     projects::Project,
+    roles::CustomRole,
     service_accounts::ServiceAccount,
     teams::Team,
     tenants::{Lifecycle, Tenant},
@@ -51,6 +53,9 @@ impl State {
             Change::Team(team) => self.put_team(&team)?,
             Change::User(user) => self.put_user(&user)?,
             Change::ServiceAccount(account) => self.put_service_account(&account)?,
+            Change::Role(role) => self.put_role(&role)?,
+            // Nobody is bound to it: what it gives, it gives to nobody.
+            Change::RoleDeleted(id) => self.roles.put(id.into(), PermissionSet::NONE, || "".into()),
             Change::Binding(binding) => self.put_binding(binding)?,
             Change::BindingDeleted(id) => self.drop_binding(id),
             Change::Key(key) => self.put_key(*key)?,
@@ -139,11 +144,19 @@ impl State {
         })
     }
 
+    fn put_role(&mut self, role: &CustomRole) -> Result<()> {
+        let tenant = known(self.tenants.find(role.tenant.bits()), &role.tenant)?;
+        let name = || format!("{}/roles/{}", self.tenants.at(tenant).name, role.slug).into();
+        self.roles.put(role.id.into(), role.permissions, name);
+        Ok(())
+    }
+
     fn put_binding(&mut self, binding: Binding) -> Result<()> {
         let reach = self.reach(binding.scope).ok_or_else(|| ApplyError(format!("{:?}", binding.scope)))?;
         if self.bindings.insert(binding.id, binding).is_none() {
+            let role = known(self.roles.find(binding.role), &binding.role)?;
             let roles = self.roles_of(binding.member).ok_or_else(|| ApplyError(format!("{:?}", binding.member)))?;
-            roles.push((reach, binding.role));
+            roles.push((reach, role));
         }
         self.ends.extend(binding.expires.map(|at| (at, binding.id)));
         Ok(())
@@ -167,9 +180,9 @@ impl State {
         if let Some(at) = binding.expires {
             self.ends.remove(&(at, id));
         }
-        let Some(reach) = self.reach(binding.scope) else { return };
+        let (Some(reach), Some(role)) = (self.reach(binding.scope), self.roles.find(binding.role)) else { return };
         if let Some(roles) = self.roles_of(binding.member)
-            && let Some(at) = roles.iter().position(|held| *held == (reach, binding.role))
+            && let Some(at) = roles.iter().position(|held| *held == (reach, role))
         {
             // One entry of one binding: another binding of the same role to the same place has its own.
             roles.swap_remove(at);

@@ -18,6 +18,7 @@ use crate::domain::{
     permission::{Permission, PermissionSet},
     prices::Price,
     role::Role,
+    roles::RoleRef,
     time::Timestamp,
     window::Window,
 };
@@ -90,8 +91,8 @@ impl<T> Table<T> {
 
 /// Indexes of the budgets on one scope.
 pub type BudgetList = SmallVec<[u32; 2]>;
-/// Roles held, and where: one entry a binding.
-pub type Roles = SmallVec<[(Reach, Role); 2]>;
+/// Roles held, by index, and where: one entry a binding.
+pub type Roles = SmallVec<[(Reach, u32); 2]>;
 
 /// Where a role holds: there and on everything below. By index: a decision asks for several roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,56 @@ impl Reach {
             Self::Workspace(at) => at == place.workspace,
             Self::Project(at) => at == place.project,
         }
+    }
+}
+
+/// A role. Whoever is bound to it refers to it by index, so what it gives changes for all of them at once.
+pub struct RoleRow {
+    /// Resource name.
+    pub name: Arc<str>,
+    /// What it gives.
+    pub permissions: PermissionSet,
+}
+
+/// Roles: those that every tenant has, the greatest first, then the tenants' own.
+pub struct RoleTable(Table<RoleRow>);
+
+impl Default for RoleTable {
+    fn default() -> Self {
+        let mut table = Table::default();
+        for role in Role::ALL {
+            let row = RoleRow { name: role.to_string().into(), permissions: role.permissions() };
+            table.put(Self::key((*role).into()), |_| (), || row);
+        }
+        Self(table)
+    }
+}
+
+impl RoleTable {
+    /// Ids are not so great: they begin with a time.
+    const fn key(role: RoleRef) -> u128 {
+        match role {
+            RoleRef::BuiltIn(role) => u128::MAX - role as u128,
+            RoleRef::Custom(id) => id.bits(),
+        }
+    }
+
+    /// The index of a role.
+    #[must_use]
+    pub fn find(&self, role: RoleRef) -> Option<u32> {
+        self.0.find(Self::key(role))
+    }
+
+    /// The role at an index that this table gave.
+    #[must_use]
+    pub fn at(&self, index: u32) -> &RoleRow {
+        self.0.at(index)
+    }
+
+    /// Changes what a role gives, or puts a new one in.
+    pub fn put(&mut self, role: RoleRef, permissions: PermissionSet, name: impl FnOnce() -> Arc<str>) {
+        let new = || RoleRow { name: name(), permissions };
+        self.0.put(Self::key(role), |row| row.permissions = permissions, new);
     }
 }
 
@@ -313,6 +364,8 @@ pub struct State {
     pub users: Table<ActorRow>,
     /// Programs.
     pub service_accounts: Table<ActorRow>,
+    /// Roles.
+    pub roles: RoleTable,
     /// Bindings, for when they go.
     pub bindings: HashMap<BindingId, Binding>,
     /// When bindings end: those that do, soonest first.
@@ -365,8 +418,8 @@ impl State {
         })
     }
 
-    /// Every role that somebody holds at a place, their own and their teams'.
-    pub fn roles_at<'a>(&'a self, actor: &'a ActorRow, place: Place) -> impl Iterator<Item = Role> + 'a {
+    /// The index of every role that somebody holds at a place, their own and their teams'.
+    pub fn roles_at<'a>(&'a self, actor: &'a ActorRow, place: Place) -> impl Iterator<Item = u32> + 'a {
         let teams = actor.teams.iter().flat_map(|team| self.teams.at(*team).roles.iter());
         actor.roles.iter().chain(teams).filter(move |(reach, _)| reach.covers(place)).map(|(_, role)| *role)
     }
@@ -374,7 +427,7 @@ impl State {
     /// Everything that somebody may do at a place.
     #[must_use]
     pub fn permissions_at(&self, actor: &ActorRow, place: Place) -> PermissionSet {
-        self.roles_at(actor, place).fold(PermissionSet::NONE, |set, role| set.with(role.permissions()))
+        self.roles_at(actor, place).fold(PermissionSet::NONE, |set, role| set.with(self.roles.at(role).permissions))
     }
 
     /// Whether somebody who is active, in an active tenant, holds a permission at a place.

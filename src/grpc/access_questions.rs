@@ -66,12 +66,7 @@ impl TryFrom<pb::ListEffectivePermissionsRequest> for ListEffectivePermissions {
 
 impl From<NamedBinding> for pb::AccessGrant {
     fn from(named: NamedBinding) -> Self {
-        Self {
-            binding: named.name.to_string(),
-            role: named.binding.role.to_string(),
-            member: named.member,
-            scope: named.scope,
-        }
+        Self { binding: named.name.to_string(), role: named.role, member: named.member, scope: named.scope }
     }
 }
 
@@ -96,7 +91,7 @@ fn explain(answer: &Answer) -> String {
     };
     match (answer.obstacle, grants.first()) {
         (None, Some(by)) => {
-            format!("{who} may {permission} on {resource}: {} holds {} on {}", by.member, by.binding.role, by.scope)
+            format!("{who} may {permission} on {resource}: {} holds {} on {}", by.member, by.role, by.scope)
         }
         (Some(Obstacle::PrincipalNotActive), _) => format!("{who} is not active"),
         (Some(Obstacle::TenantNotInUse), _) => format!("the tenant of {who} is suspended or deleted"),

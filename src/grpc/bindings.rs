@@ -1,46 +1,17 @@
-//! What messages of roles and bindings mean.
+//! What messages of bindings mean.
 
 use super::parse::{self, FieldError, invalid};
 use crate::{
-    app::bindings::{
-        AskedScope, BindingDeleted, CreateBinding, DeleteBinding, GetBinding, ListBindings, ListRoles, NamedBinding,
-    },
-    domain::{
-        names::{PLATFORM, ScopeName},
-        role::Role,
-    },
+    app::bindings::{AskedScope, BindingDeleted, CreateBinding, DeleteBinding, GetBinding, ListBindings, NamedBinding},
+    domain::names::{PLATFORM, ScopeName},
     pb::tollreeve::v1 as pb,
 };
-
-impl TryFrom<pb::ListRolesRequest> for ListRoles {
-    type Error = FieldError;
-
-    fn try_from(_: pb::ListRolesRequest) -> Result<Self, FieldError> {
-        Ok(Self)
-    }
-}
-
-impl From<Role> for pb::Role {
-    fn from(role: Role) -> Self {
-        Self {
-            name: role.to_string(),
-            description: role.description().to_owned(),
-            permissions: role.permissions().iter().map(|permission| permission.to_string()).collect(),
-        }
-    }
-}
-
-impl From<Vec<Role>> for pb::ListRolesResponse {
-    fn from(roles: Vec<Role>) -> Self {
-        Self { roles: roles.into_iter().map(Into::into).collect() }
-    }
-}
 
 impl From<NamedBinding> for pb::Binding {
     fn from(named: NamedBinding) -> Self {
         Self {
             name: named.name.to_string(),
-            role: named.binding.role.to_string(),
+            role: named.role,
             member: named.member,
             scope: named.scope,
             create_time: Some(parse::to_wire(named.binding.created)),
@@ -50,10 +21,10 @@ impl From<NamedBinding> for pb::Binding {
 }
 
 /// Reads what a role is to be given on.
-fn scope(text: &str) -> Result<AskedScope, FieldError> {
+pub(super) fn scope(field: &str, text: &str) -> Result<AskedScope, FieldError> {
     match text {
         PLATFORM => Ok(AskedScope::Platform),
-        _ => parse::required::<ScopeName>("binding.scope", text).map(AskedScope::Within),
+        _ => parse::required::<ScopeName>(field, text).map(AskedScope::Within),
     }
 }
 
@@ -68,7 +39,7 @@ impl TryFrom<pb::CreateBindingRequest> for CreateBinding {
             member: parse::required("binding.member", &binding.member).map_err(|_: FieldError| {
                 invalid("binding.member", "must be a name of a user, team or service account")
             })?,
-            scope: scope(&binding.scope)?,
+            scope: scope("binding.scope", &binding.scope)?,
             expires: binding.expire_time.map(|at| parse::timestamp("binding.expire_time", &at)).transpose()?,
         })
     }

@@ -32,6 +32,13 @@ fn plain(code: Code, reason: ErrorReason, message: impl Into<String>) -> Status 
     Status::with_error_details(code, message, details(reason))
 }
 
+/// With what a program may want to know of it.
+fn telling<const N: usize>(code: Code, reason: ErrorReason, message: String, facts: [(&str, String); N]) -> Status {
+    let mut details = details(reason);
+    details.set_error_info(short(reason), DOMAIN, facts.map(|(key, value)| (key.to_owned(), value)));
+    Status::with_error_details(code, message, details)
+}
+
 fn retry_later(code: Code, reason: ErrorReason, message: &str) -> Status {
     let mut details = details(reason);
     details.set_retry_info(Some(RETRY_AFTER));
@@ -85,15 +92,29 @@ pub fn of_app(error: &AppError) -> Status {
     match error {
         AppError::NotFound(_) => plain(Code::NotFound, ErrorReason::ResourceNotFound, text()),
         AppError::Exists(_) => plain(Code::AlreadyExists, ErrorReason::ResourceExists, text()),
-        AppError::Forbidden(permission) => {
-            let mut details = details(ErrorReason::PermissionMissing);
-            details.set_error_info(
-                short(ErrorReason::PermissionMissing),
-                DOMAIN,
-                [("permission".to_owned(), permission.to_string())],
-            );
-            Status::with_error_details(Code::PermissionDenied, text(), details)
-        }
+        AppError::Forbidden(permission) => telling(
+            Code::PermissionDenied,
+            ErrorReason::PermissionMissing,
+            text(),
+            [("permission", permission.to_string())],
+        ),
+        AppError::SeatsTaken { role, place, seats, taken } => telling(
+            Code::FailedPrecondition,
+            ErrorReason::SeatsTaken,
+            text(),
+            [
+                ("role", role.clone()),
+                ("scope", place.clone()),
+                ("seats", seats.to_string()),
+                ("taken", taken.to_string()),
+            ],
+        ),
+        AppError::RoleInUse { role, bindings, templates } => telling(
+            Code::FailedPrecondition,
+            ErrorReason::RoleInUse,
+            text(),
+            [("role", role.clone()), ("bindings", bindings.to_string()), ("templates", templates.to_string())],
+        ),
         AppError::Invalid { field, why } => invalid(field, why),
         AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
         AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),

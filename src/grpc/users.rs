@@ -2,9 +2,9 @@
 
 use super::parse::{self, FieldError, invalid};
 use crate::{
-    app::users::{CreateUser, GetUser, ListUsers, NamedUser, SetUserState},
+    app::users::{CreateUser, GetUser, Gift, ListUsers, NamedUser, SetUserState},
     domain::{
-        names::TeamName,
+        names::{RoleName, TeamName},
         role::Role,
         users::{MAX_TEAMS, UserState, is_email},
     },
@@ -39,6 +39,16 @@ impl From<NamedUser> for pb::User {
     }
 }
 
+/// What a new user is given: a role, or what a template says.
+fn gift(role: &str, template: &str) -> Result<Gift, FieldError> {
+    match (role, template) {
+        ("", "") => Ok(Gift::Role(RoleName::BuiltIn(Role::Member))),
+        (_, "") => parse::required("role", role).map(Gift::Role),
+        ("", _) => parse::required("template", template).map(Gift::Template),
+        _ => Err(invalid("template", "gives a role: leave `role` empty")),
+    }
+}
+
 impl TryFrom<pb::CreateUserRequest> for CreateUser {
     type Error = FieldError;
 
@@ -59,7 +69,7 @@ impl TryFrom<pb::CreateUserRequest> for CreateUser {
             parent: parse::required("parent", &request.parent)?,
             display_name: parse::display_name("user.display_name", user.display_name, &local_part)?,
             teams: user.teams.iter().enumerate().map(team).collect::<Result<_, _>>()?,
-            role: if request.role.is_empty() { Role::Member } else { parse::required("role", &request.role)? },
+            gift: gift(&request.role, &request.template)?,
             email: user.email,
         })
     }

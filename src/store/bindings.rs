@@ -1,10 +1,10 @@
 //! Rows of bindings.
 
-use super::{Inserted, Page, Result, StoreError, Tx, parse, text_of, value_of};
+use super::{Inserted, Page, Result, StoreError, Tx, parse, roles};
 use crate::domain::{
-    bindings::{Authority, Binding, Member, Principal, Scope},
+    bindings::{Authority, Binding, Held, Member, Principal, Scope},
     id::{BindingId, TeamId, TenantId},
-    role::Role,
+    roles::{CustomRole, RoleRef},
     time::Timestamp,
 };
 
@@ -15,7 +15,7 @@ fn binding(row: Row) -> Result<Binding> {
     Ok(Binding {
         id: parse(&id, "binding id")?,
         tenant: parse(&tenant, "binding's tenant")?,
-        role: value_of(role, "role")?,
+        role: parse(&role, "role")?,
         member: member_of(&member)?,
         scope: scope_of(scope_tenant.as_deref(), scope_workspace.as_deref(), scope_project.as_deref())?,
         created: Timestamp::from_micros(created),
@@ -30,6 +30,15 @@ fn member_of(text: &str) -> Result<Member> {
         Some("sa") => Ok(Member::ServiceAccount(parse(text, "member")?)),
         _ => Err(StoreError::Corrupt("member".into())),
     }
+}
+
+/// The person or program that a member is; none when it is a team.
+pub(super) fn principal_of(text: &str) -> Result<Option<Principal>> {
+    Ok(match member_of(text)? {
+        Member::User(id) => Some(Principal::User(id)),
+        Member::ServiceAccount(id) => Some(Principal::ServiceAccount(id)),
+        Member::Team(_) => None,
+    })
 }
 
 fn scope_of(tenant: Option<&str>, workspace: Option<&str>, project: Option<&str>) -> Result<Scope> {
@@ -65,7 +74,7 @@ pub async fn insert(tx: &mut Tx, binding: &Binding) -> Result<Inserted> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         binding.id.to_string(),
         binding.tenant.to_string(),
-        text_of(&binding.role),
+        binding.role.to_string(),
         binding.member.to_string(),
         scope_tenant,
         scope_workspace,
@@ -106,7 +115,7 @@ pub async fn same(tx: &mut Tx, wanted: &Binding) -> Result<Option<Binding>> {
              expires FROM bindings
          WHERE member = $1 AND role = $2 AND COALESCE(scope_project, scope_workspace, scope_tenant, '') = $3",
         wanted.member.to_string(),
-        text_of(&wanted.role),
+        wanted.role.to_string(),
         narrowest
     )?;
     row.map(binding).transpose()
@@ -141,8 +150,8 @@ pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Binding>>
     rows.into_iter().map(binding).collect()
 }
 
-/// The bindings of somebody and of their teams that have not ended, by id.
-pub async fn held(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<Vec<Binding>> {
+/// The bindings of somebody and of their teams that have not ended, by id, and what each gives.
+pub async fn held(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<Vec<Held>> {
     let rows = fetch_all!(
         tx,
         Row,
@@ -153,11 +162,11 @@ pub async fn held(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<V
         principal.to_string(),
         now.micros()
     )?;
-    rows.into_iter().map(binding).collect()
+    giving(tx, rows).await
 }
 
-/// The bindings of a team.
-pub async fn of_team(tx: &mut Tx, team: TeamId) -> Result<Vec<Binding>> {
+/// The bindings of a team, and what each gives.
+pub async fn of_team(tx: &mut Tx, team: TeamId) -> Result<Vec<Held>> {
     let rows = fetch_all!(
         tx,
         Row,
@@ -165,17 +174,45 @@ pub async fn of_team(tx: &mut Tx, team: TeamId) -> Result<Vec<Binding>> {
              expires FROM bindings WHERE member = $1",
         team.to_string()
     )?;
-    rows.into_iter().map(binding).collect()
+    giving(tx, rows).await
+}
+
+/// What each binding gives. Somebody holds few roles of a tenant's own.
+async fn giving(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<Held>> {
+    let mut all: Vec<Held> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let binding = binding(row)?;
+        let known = all.iter().find(|held| held.binding.role == binding.role).map(|held| held.permissions);
+        let permissions = match known {
+            Some(permissions) => permissions,
+            None => roles::permissions(tx, binding.role).await?,
+        };
+        all.push(Held { binding, permissions });
+    }
+    Ok(all)
 }
 
 /// Everything that somebody may do: their own bindings and those of their teams.
 pub async fn authority(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<Authority> {
     let held = held(tx, principal, now).await?;
-    Ok(Authority::new(held.into_iter().map(|held| (held.scope, held.role, held.expires)).collect()))
+    Ok(Authority::new(held.iter().map(|held| (held.binding.scope, held.permissions, held.binding.expires)).collect()))
+}
+
+/// Every binding of a tenant's own role, those that have ended among them. Only the tenant's members are bound to it.
+pub async fn of_custom_role(tx: &mut Tx, role: &CustomRole) -> Result<Vec<Binding>> {
+    let rows = fetch_all!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
+             expires FROM bindings WHERE tenant_id = $1 AND role = $2 ORDER BY id",
+        role.tenant.to_string(),
+        role.id.to_string()
+    )?;
+    rows.into_iter().map(binding).collect()
 }
 
 /// The bindings for good of one role in a tenant, on the whole of it or below, oldest first, at most `limit`.
-pub async fn of_role(tx: &mut Tx, tenant: TenantId, role: Role, limit: i64) -> Result<Vec<Binding>> {
+pub async fn of_role(tx: &mut Tx, tenant: TenantId, role: RoleRef, limit: i64) -> Result<Vec<Binding>> {
     let rows = fetch_all!(
         tx,
         Row,
@@ -183,7 +220,7 @@ pub async fn of_role(tx: &mut Tx, tenant: TenantId, role: Role, limit: i64) -> R
              expires FROM bindings
          WHERE tenant_id = $1 AND role = $2 AND scope_tenant = $1 AND expires IS NULL ORDER BY id LIMIT $3",
         tenant.to_string(),
-        text_of(&role),
+        role.to_string(),
         limit
     )?;
     rows.into_iter().map(binding).collect()

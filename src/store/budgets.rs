@@ -139,6 +139,20 @@ pub async fn count(tx: &mut Tx, tenant: TenantId, scope: &BudgetScope) -> Result
     Ok(count)
 }
 
+/// The budgets on a scope, oldest first.
+pub async fn of_scope(tx: &mut Tx, tenant: TenantId, scope: &BudgetScope) -> Result<Vec<Budget>> {
+    let (scope_kind, scope_ref) = scope_texts(scope);
+    let rows = fetch_all!(
+        tx,
+        Row,
+        select!("WHERE tenant_id = $1 AND scope_kind = $2 AND scope_ref = $3 AND NOT deleted ORDER BY id"),
+        tenant.to_string(),
+        scope_kind,
+        scope_ref
+    )?;
+    rows.into_iter().map(budget).collect()
+}
+
 /// The budgets of a tenant, page by page, by id.
 pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Budget>> {
     let rows = fetch_all!(

@@ -41,6 +41,9 @@ macro_rules! names_of {
              SELECT teams.id, 'tenants/' || tenants.slug || '/teams/' || teams.slug
              FROM asked JOIN teams ON teams.id = asked.id JOIN tenants ON tenants.id = teams.tenant_id
              UNION ALL
+             SELECT roles.id, 'tenants/' || tenants.slug || '/roles/' || roles.slug
+             FROM asked JOIN roles ON roles.id = asked.id JOIN tenants ON tenants.id = roles.tenant_id
+             UNION ALL
              SELECT users.id, 'tenants/' || tenants.slug || '/users/' || users.id
              FROM asked JOIN users ON users.id = asked.id JOIN tenants ON tenants.id = users.tenant_id
              UNION ALL

@@ -219,3 +219,11 @@ pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Option<Chunk>
     };
     Ok((!last.is_empty()).then_some(Chunk { last, rows }))
 }
+
+/// How many keys somebody has that are neither revoked nor at their end.
+pub async fn count_of_owner(tx: &mut Tx, owner: Principal, now: Timestamp) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM api_keys
+         WHERE owner = $1 AND state <> 'revoked' AND (expires IS NULL OR expires > $2)";
+    let (count,) = fetch_one!(tx, (i64,), sql, owner.to_string(), now.micros())?;
+    Ok(count)
+}

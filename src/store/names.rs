@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Result, Tx, dialect};
+use crate::domain::roles::RoleRef;
 
 /// Resource names by id.
 #[derive(Debug, Default)]
@@ -17,9 +18,18 @@ impl Names {
     pub fn of(&self, id: impl Display) -> String {
         self.0.get(&id.to_string()).cloned().unwrap_or_default()
     }
+
+    /// The name of a role; empty when it is a tenant's own and there is no such role.
+    #[must_use]
+    pub fn role(&self, role: RoleRef) -> String {
+        match role {
+            RoleRef::BuiltIn(role) => role.to_string(),
+            RoleRef::Custom(id) => self.of(id),
+        }
+    }
 }
 
-/// Finds the names of tenants, workspaces, projects, teams, users, service accounts and keys.
+/// Finds the names of tenants, workspaces, projects, teams, the tenants' own roles, users, service accounts and keys.
 ///
 /// # Errors
 /// As [`super::StoreError`] says.

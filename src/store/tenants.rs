@@ -70,6 +70,10 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
     for statement in [
         "DELETE FROM last_used WHERE tenant_id = $1",
         "DELETE FROM bindings WHERE tenant_id = $1",
+        "DELETE FROM seats WHERE tenant_id = $1",
+        "DELETE FROM key_policies WHERE tenant_id = $1",
+        "DELETE FROM role_templates WHERE tenant_id = $1",
+        "DELETE FROM roles WHERE tenant_id = $1",
         "DELETE FROM api_keys WHERE tenant_id = $1",
         "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
         "DELETE FROM teams WHERE tenant_id = $1",

@@ -307,7 +307,12 @@ async fn nobody_gives_a_role_for_longer_than_they_hold_it(env: &mut Env) {
     bind_for(env, &guest_admin, ("roles/developer", &guest, &world.workspace), 3_600).await.expect("as long as theirs");
     // A new user holds their role for good.
     let user = pb::User { email: "twin@example.com".into(), ..pb::User::default() };
-    let request = pb::CreateUserRequest { parent: world.tenant.clone(), user: Some(user), role: "roles/admin".into() };
+    let request = pb::CreateUserRequest {
+        parent: world.tenant.clone(),
+        user: Some(user),
+        role: "roles/admin".into(),
+        ..Default::default()
+    };
     let refused = guest_admin.identity().create_user(request).await;
     assert_refused(refused, Code::PermissionDenied, "PERMISSION_MISSING");
     // Nor does a token outlive what its maker holds.
@@ -325,7 +330,7 @@ async fn to_put_somebody_into_a_team_is_to_give_them_its_roles(env: &mut Env) {
     let admin = env.operator.with_token(Some(&env.user_token(&admin)));
     let join = async |email: &str| {
         let user = pb::User { email: email.into(), teams: vec![world.team.clone()], ..pb::User::default() };
-        let request = pb::CreateUserRequest { parent: world.tenant.clone(), user: Some(user), role: String::new() };
+        let request = pb::CreateUserRequest { parent: world.tenant.clone(), user: Some(user), ..Default::default() };
         admin.identity().create_user(request).await.map(|_| ())
     };
     join("one@example.com").await.expect("a team without roles");

@@ -64,20 +64,25 @@ async fn a_caller_without_a_good_token_is_told_so_by_every_rpc(env: &mut Env) {
     let (head, tail) = good.split_at(good.len() - 10);
     let tampered = format!("{head}{}{}", if tail.starts_with('A') { 'B' } else { 'A' }, &tail[1..]);
     // Used while it is good, so that the server remembers it.
-    env.operator.with_token(Some(&ended)).access().list_roles(pb::ListRolesRequest {}).await.expect("still good");
+    env.operator
+        .with_token(Some(&ended))
+        .access()
+        .list_roles(pb::ListRolesRequest::default())
+        .await
+        .expect("still good");
     env.clock.advance(Duration::from_mins(1));
     let long = "x".repeat(9_000);
     let bad = ["", "x", "a.b.c", &of_nobody, &ended, &not_yet, &foreign, &tampered, &long];
     for token in bad {
         let caller = env.operator.with_token(Some(token));
-        let answer = caller.access().list_roles(pb::ListRolesRequest {}).await;
+        let answer = caller.access().list_roles(pb::ListRolesRequest::default()).await;
         assert_refused(answer, Code::Unauthenticated, "TOKEN_INVALID");
     }
     let nobody = env.operator.with_token(None);
     for (path, body) in every_call(&world).await {
         assert_refused(call(&nobody, &path, body).await, Code::Unauthenticated, "TOKEN_INVALID");
     }
-    let mut basic = tonic::Request::new(pb::ListRolesRequest {});
+    let mut basic = tonic::Request::new(pb::ListRolesRequest::default());
     basic.metadata_mut().insert("authorization", "Basic b3BlcmF0b3I6".parse().expect("a header"));
     assert_refused(nobody.access().list_roles(basic).await, Code::Unauthenticated, "TOKEN_INVALID");
     elsewhere.end().await;
@@ -94,7 +99,7 @@ async fn a_message_that_is_too_large_is_refused(env: &mut Env) {
         assert!(expected, "{path}: {status:?}");
     }
     let header = "x".repeat(64 * 1024);
-    let mut request = tonic::Request::new(pb::ListRolesRequest {});
+    let mut request = tonic::Request::new(pb::ListRolesRequest::default());
     request.metadata_mut().insert("x-large", header.parse().expect("a header"));
     // On a connection of its own, which the server ends.
     let apart = Client { bearer: env.operator.bearer.clone(), ..Client::new(env.server.addr(), None) };
@@ -176,7 +181,7 @@ async fn a_deadline_that_has_passed_is_told_as_such(env: &mut Env) {
     }
     // One that cannot be read counts as none. The owner's tenant may have been deleted in time.
     let bearer = format!("Bearer {}", env.server.operator_token(Duration::from_hours(1)).expect("a token"));
-    let ask = pb::ListRolesRequest {}.encode_to_vec();
+    let ask = pb::ListRolesRequest::default().encode_to_vec();
     for timeout in ["", "5", "-1S", "x", "123456789S", "99999999H"] {
         let headers = [("authorization", bearer.as_str()), ("grpc-timeout", timeout)];
         let status = connection.status("/tollreeve.v1.AccessService/ListRoles", &headers, framed(&ask)).await;
@@ -322,7 +327,7 @@ async fn a_client_that_goes_away_in_the_middle_of_charges_loses_none(env: &mut E
             sent.push(asked);
         }
         // The server reads a connection in order: when it answers this, it has all that came before.
-        let roles = framed(&pb::ListRolesRequest {}.encode_to_vec());
+        let roles = framed(&pb::ListRolesRequest::default().encode_to_vec());
         assert_eq!(connection.status("/tollreeve.v1.AccessService/ListRoles", &headers, roles).await, Some(0));
         drop((answers, connection));
     }

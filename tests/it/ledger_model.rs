@@ -182,7 +182,7 @@ fn people() -> Vec<Change> {
     changes.push(Change::Binding(Binding {
         id: Id::from_bits(50),
         tenant,
-        role: Role::Sidecar,
+        role: Role::Sidecar.into(),
         member,
         scope,
         created,
@@ -205,7 +205,7 @@ fn people() -> Vec<Change> {
         changes.push(Change::Binding(Binding {
             id,
             tenant,
-            role: Role::Member,
+            role: Role::Member.into(),
             member,
             scope,
             created,

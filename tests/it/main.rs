@@ -25,5 +25,8 @@ mod p5_walls;
 mod policies;
 mod reviews;
 mod sharing;
+mod role_templates;
+mod roles;
+mod seats;
 mod start;
 mod tidy;

@@ -135,9 +135,9 @@ async fn a_suspended_user_is_refused_by_the_first_call_after_it(env: &mut Env) {
     restricted(&world, off, on).await;
     // Nor may they act themselves.
     let own = env.operator.with_token(Some(&env.user_token(&world.user)));
-    own.access().list_roles(pb::ListRolesRequest {}).await.expect("may ask");
+    own.access().list_roles(pb::ListRolesRequest::default()).await.expect("may ask");
     off(0).await;
-    let refused = own.access().list_roles(pb::ListRolesRequest {}).await.expect_err("suspended");
+    let refused = own.access().list_roles(pb::ListRolesRequest::default()).await.expect_err("suspended");
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "TOKEN_INVALID"));
 }
 

@@ -5,7 +5,7 @@ use tollreeve::pb::tollreeve::v1 as pb;
 
 use super::{
     raw::rpcs,
-    world::{World, bind, on_hold, on_key, unique},
+    world::{World, bind, create_role, create_template, on_hold, on_key, unique},
 };
 
 /// The names of one thing of each kind in a tenant.
@@ -20,6 +20,8 @@ pub struct Place {
     pub binding: String,
     pub key: String,
     pub budget: String,
+    pub role: String,
+    pub template: String,
     pub event: String,
     /// Another tenant, deleted.
     pub doomed: String,
@@ -39,6 +41,8 @@ impl Place {
             binding: bind(&world.operator, tenant, "roles/reader", &world.user, scope).await,
             key: world.key.name.clone(),
             budget: world.dollars(&world.workspace, 1_000_000).await,
+            role: create_role(&world.operator, tenant, &unique("role"), &["models:invoke", "keys:read"]).await,
+            template: create_template(&world.operator, tenant, &unique("template"), "roles/analyst").await,
             event: format!("{tenant}/auditEvents/1"),
             doomed: doomed(world).await,
         }
@@ -57,6 +61,8 @@ impl Place {
             binding: moved(&self.binding),
             key: moved(&self.key),
             budget: moved(&self.budget),
+            role: moved(&self.role),
+            template: moved(&self.template),
             event: moved(&self.event),
             doomed: moved(&self.doomed),
         }
@@ -104,7 +110,7 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
         ("/tollreeve.v1.GateService/ChargeBatch".into(), charges.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/CreateTenant".into(), tenant.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new()),
-        ("/tollreeve.v1.AccessService/ListRoles".into(), Vec::new()),
+        ("/tollreeve.v1.AccessService/ListPermissions".into(), Vec::new()),
         ("/tollreeve.v1.BudgetService/ImportPrices".into(), prices.encode_to_vec()),
         ("/tollreeve.v1.BudgetService/ListPrices".into(), Vec::new()),
     ]);
@@ -126,6 +132,22 @@ pub async fn restore(world: &World) {
     identity.reactivate_workspace(pb::ReactivateWorkspaceRequest { name: workspace }).await.expect("active");
 }
 
+/// A template with everything in it.
+fn template() -> pb::RoleTemplate {
+    let preset = pb::BudgetPreset {
+        limit: 5,
+        unit: pb::Unit::Tokens.into(),
+        window: pb::Window::Day.into(),
+        ..pb::BudgetPreset::default()
+    };
+    pb::RoleTemplate {
+        role: "roles/member".into(),
+        budget: Some(preset),
+        key_policy: Some(pb::KeyPolicy { max_keys: 3, ..pb::KeyPolicy::default() }),
+        ..pb::RoleTemplate::default()
+    }
+}
+
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
     let user = pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
@@ -143,6 +165,8 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
         limit: 5,
         ..pb::Budget::default()
     };
+    let role = pb::Role { permissions: vec!["models:invoke".into()], ..pb::Role::default() };
+    let template = template();
     let (tenant, workspace_name) = (|| place.tenant.clone(), || place.workspace.clone());
     macro_rules! create {
         ($service:literal $request:ident { $($field:ident: $value:expr),+ }) => {
@@ -162,13 +186,21 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             parent: tenant(), team_id: unique("team"), team: Some(pb::Team::default())
         }),
         create!("IdentityService" CreateUserRequest {
-            parent: tenant(), user: Some(user), role: "roles/member".into()
+            parent: tenant(), user: Some(user), role: "roles/member".into(), template: String::new()
         }),
         create!("IdentityService" CreateServiceAccountRequest {
             parent: tenant(), service_account_id: unique("sa"), service_account: Some(pb::ServiceAccount::default())
         }),
         create!("IdentityService" CreateServiceAccountTokenRequest { name: place.account.clone(), ttl_seconds: 60 }),
         create!("AccessService" CreateBindingRequest { parent: tenant(), binding: Some(binding) }),
+        create!("AccessService" CreateRoleRequest {
+            parent: tenant(), role_id: unique("role"), role: Some(role),
+            request_id: String::new(), validate_only: false
+        }),
+        create!("AccessService" CreateRoleTemplateRequest {
+            parent: tenant(), role_template_id: unique("template"), role_template: Some(template),
+            request_id: String::new(), validate_only: false
+        }),
         create!("KeyService" CreateKeyRequest { parent: workspace_name(), key: Some(key) }),
         create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget) }),
         create!("BudgetService" GrantCreditRequest {
@@ -214,6 +246,9 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
         "KeyService" GetKeyRequest place.key;
         "BudgetService" GetBudgetRequest place.budget;
         "AccessService" GetBindingRequest place.binding;
+        "AccessService" GetRoleRequest place.role;
+        "AccessService" GetRoleTemplateRequest place.template;
+        "AccessService" GetSeatsRequest place.workspace;
         "AuditService" GetAuditEventRequest place.event;
     });
     calls
@@ -222,11 +257,11 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
 fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
     macro_rules! list {
         ($($service:literal $request:ident $parent:expr;)+) => {
-            vec![$(to(
-                $service,
-                stringify!($request).trim_end_matches("Request"),
-                &pb::$request { parent: $parent.clone(), ..pb::$request::default() },
-            )),+]
+            vec![$({
+                let mut request = pb::$request::default();
+                request.parent.clone_from(&$parent);
+                to($service, stringify!($request).trim_end_matches("Request"), &request)
+            }),+]
         };
     }
     list! {
@@ -236,6 +271,8 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ListUsersRequest place.tenant;
         "IdentityService" ListServiceAccountsRequest place.tenant;
         "AccessService" ListBindingsRequest place.tenant;
+        "AccessService" ListRolesRequest place.tenant;
+        "AccessService" ListRoleTemplatesRequest place.tenant;
         "KeyService" ListKeysRequest place.workspace;
         "BudgetService" ListBudgetsRequest place.tenant;
         "BudgetService" SummarizeChargesRequest place.tenant;
@@ -266,6 +303,7 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         update!(UpdateWorkspaceRequest { workspace: Workspace place.workspace }),
         update!(UpdateProjectRequest { project: Project place.project }),
     ];
+    calls.extend(changes_of_roles(place));
     calls.extend(named! {
         "KeyService" DisableKeyRequest place.key;
         "KeyService" EnableKeyRequest place.key;
@@ -291,5 +329,31 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
     });
     calls.push(to("BudgetService", "UpdateBudget", &update));
     calls.extend(named! { "BudgetService" DeleteBudgetRequest place.budget; });
+    calls
+}
+
+fn changes_of_roles(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let role = pb::Role { name: place.role.clone(), display_name: unique("Renamed"), ..pb::Role::default() };
+    let role = pb::UpdateRoleRequest { role: Some(role), ..pb::UpdateRoleRequest::default() };
+    let (name, display_name) = (place.template.clone(), unique("Renamed"));
+    let template = pb::RoleTemplate { name, display_name, ..pb::RoleTemplate::default() };
+    let template = pb::UpdateRoleTemplateRequest { role_template: Some(template), ..Default::default() };
+    let apply = pb::ApplyRoleTemplateRequest {
+        name: place.template.clone(),
+        principal: place.user.clone(),
+        ..pb::ApplyRoleTemplateRequest::default()
+    };
+    let limit = pb::SeatLimit { role: "roles/analyst".into(), seats: 7 };
+    let seats = pb::UpdateSeatsRequest { name: place.workspace.clone(), limits: vec![limit], ..Default::default() };
+    let mut calls = vec![
+        to("AccessService", "UpdateRole", &role),
+        to("AccessService", "UpdateRoleTemplate", &template),
+        to("AccessService", "ApplyRoleTemplate", &apply),
+        to("AccessService", "UpdateSeats", &seats),
+    ];
+    calls.extend(named! {
+        "AccessService" DeleteRoleTemplateRequest place.template;
+        "AccessService" DeleteRoleRequest place.role;
+    });
     calls
 }

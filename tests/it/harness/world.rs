@@ -233,7 +233,8 @@ pub async fn create_project(operator: &Client, workspace: &str, id: &str) -> Str
 pub async fn create_user(operator: &Client, tenant: &str, email: &str, role: &str, teams: &[&str]) -> String {
     let teams = teams.iter().map(|team| (*team).to_owned()).collect();
     let user = pb::User { email: email.into(), teams, ..pb::User::default() };
-    let request = pb::CreateUserRequest { parent: tenant.into(), user: Some(user), role: role.into() };
+    let request =
+        pb::CreateUserRequest { parent: tenant.into(), user: Some(user), role: role.into(), ..Default::default() };
     let answer = operator.identity().create_user(request).await.expect("a user").into_inner();
     answer.user.expect("a user").name
 }
@@ -260,6 +261,30 @@ pub async fn bind(operator: &Client, tenant: &str, role: &str, member: &str, sco
     let request = pb::CreateBindingRequest { parent: tenant.into(), binding: Some(binding) };
     let answer = operator.access().create_binding(request).await.expect("a binding").into_inner();
     answer.binding.expect("a binding").name
+}
+
+/// A role of the tenant's own.
+pub async fn create_role(operator: &Client, tenant: &str, id: &str, permissions: &[&str]) -> String {
+    let permissions = permissions.iter().map(|permission| (*permission).to_owned()).collect();
+    let request = pb::CreateRoleRequest {
+        parent: tenant.into(),
+        role_id: id.into(),
+        role: Some(pb::Role { permissions, ..pb::Role::default() }),
+        ..pb::CreateRoleRequest::default()
+    };
+    operator.access().create_role(request).await.expect("a role").into_inner().role.expect("a role").name
+}
+
+/// A role template that gives a role and nothing else.
+pub async fn create_template(operator: &Client, tenant: &str, id: &str, role: &str) -> String {
+    let request = pb::CreateRoleTemplateRequest {
+        parent: tenant.into(),
+        role_template_id: id.into(),
+        role_template: Some(pb::RoleTemplate { role: role.into(), ..pb::RoleTemplate::default() }),
+        ..pb::CreateRoleTemplateRequest::default()
+    };
+    let answer = operator.access().create_role_template(request).await.expect("a role template");
+    answer.into_inner().role_template.expect("a role template").name
 }
 
 /// A token of a service account; good for a day.
