@@ -81,7 +81,7 @@ async fn a_member_of_a_team_that_a_workspace_is_shared_with_sees_that_workspace_
     bind(&env.operator, &world.tenant, "roles/reader", &guest.team, &world.workspace).await;
     assert_eq!(guest.get(&world.workspace).await.expect("it is shared"), world.workspace);
     assert_refused(guest.get(&other).await, Code::PermissionDenied, "PERMISSION_MISSING");
-    assert_eq!(guest.workspaces("", 0).await.expect("a list"), [world.workspace.clone()]);
+    assert_eq!(guest.workspaces("", 0).await.expect("a list"), std::slice::from_ref(&world.workspace));
     assert_eq!(guest.workspaces("environment = staging", 0).await.expect("a list"), Vec::<String>::new());
     bind(&env.operator, &world.tenant, "roles/reader", &guest.name, &third).await;
     assert_eq!(guest.workspaces("", 1).await.expect("a list"), [world.workspace.clone(), third]);
