@@ -20,6 +20,7 @@ mod p2_kill;
 mod p2_ledger;
 mod p3_revoked;
 mod p4_audit;
+mod p5_second_wall;
 mod p5_walls;
 mod start;
 mod tidy;

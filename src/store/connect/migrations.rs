@@ -22,7 +22,8 @@ pub struct Applied {
 /// Every migration of one database, in order: the number and name in its file's name.
 macro_rules! migrations {
     ($folder:literal) => {
-        migrations!($folder; 1 "identity", 2 "access", 3 "keys", 4 "budgets", 5 "ledger", 6 "audit", 7 "lifecycle")
+        migrations!($folder; 1 "identity", 2 "access", 3 "keys", 4 "budgets", 5 "ledger", 6 "audit", 7 "lifecycle",
+            9 "walls")
     };
     ($folder:literal; $($version:literal $name:literal),*) => {
         vec![$((

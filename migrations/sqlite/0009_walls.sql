@@ -1,0 +1,1 @@
+-- Row-level security, which SQLite does not have: the file belongs to one server alone, and one wall stands before it.
