@@ -137,6 +137,18 @@ pub(super) async fn named(work: &mut Work<'_>, budget: Budget) -> Result<NamedBu
     Ok(NamedBudget::new(&work.tenant.slug, &names, budget))
 }
 
+/// As [`find_scope`], for a budget to be made there: nothing is made in what is deleted.
+async fn find_open_scope(work: &mut Work<'_>, name: &BudgetScopeName) -> Result<(BudgetScope, Scope), AppError> {
+    let found = find_scope(work, name).await?;
+    match name {
+        BudgetScopeName::Workspace(name) => drop(work.open_workspace(&name.workspace, name).await?),
+        BudgetScopeName::Project(name) => drop(projects::find_open(work, name).await?),
+        BudgetScopeName::Key(name) => drop(work.open_workspace(&name.workspace, name).await?),
+        _ => {}
+    }
+    Ok(found)
+}
+
 /// What a budget is to limit, and the scope on which a permission over it is held.
 async fn find_scope(work: &mut Work<'_>, name: &BudgetScopeName) -> Result<(BudgetScope, Scope), AppError> {
     work.own(name.tenant(), name)?;
@@ -226,7 +238,7 @@ pub(super) async fn unchanged(work: Work<'_>, on: NamedBudget) -> Changed<NamedB
 /// [`AppError`]; so for every function of this module.
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBudget) -> Result<Changed<NamedBudget>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
-    let (limits, scope) = find_scope(&mut work, &asked.scope).await?;
+    let (limits, scope) = find_open_scope(&mut work, &asked.scope).await?;
     work.require(Permission::BudgetsWrite, scope)?;
     let budget = Budget {
         id: app.new_id(work.now)?,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     App, AppError, Changed, Listed, Work, access,
     caller::Caller,
-    context::{Audit, random},
+    context::{Audit, random, undeleted},
     projects,
 };
 use crate::{
@@ -171,7 +171,12 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
         // The permission first: without it, whether there is such an owner is not the caller's business.
         other => {
             work.require(Permission::KeysWrite, scope)?;
-            other?
+            let owner = other?;
+            // Whoever makes a key sees its secret, and could do with it what it lets its owner do.
+            let held = store::bindings::authority(&mut work.tx, owner, work.now).await?;
+            let given = asked.allowlist.narrowed(held.reaching(scope));
+            work.require_all(given, scope, asked.expires)?;
+            owner
         }
     };
     let project = match &asked.project {
@@ -242,6 +247,7 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Res
     if before.owner != caller.principal {
         work.require(permission, work.workspace_scope(&workspace))?;
     }
+    undeleted(workspace.deleted, &format_args!("{}/workspaces/{}", work.tenant.name(), workspace.slug))?;
     if before.state == asked.state {
         let record = named(&mut work, &workspace, before).await?;
         return Ok(Changed { record, revision: work.unchanged() });

@@ -113,8 +113,11 @@ async fn settled(env: &Env, slug: &str) -> World {
     }
     // Under an id for the request, by somebody of the tenant.
     let tenant = pb::Tenant { name: world.tenant.clone(), display_name: "Renamed".into(), ..pb::Tenant::default() };
-    let request =
-        pb::UpdateTenantRequest { tenant: Some(tenant), request_id: "once".into(), ..pb::UpdateTenantRequest::default() };
+    let request = pb::UpdateTenantRequest {
+        tenant: Some(tenant),
+        request_id: "once".into(),
+        ..pb::UpdateTenantRequest::default()
+    };
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     owner.identity().update_tenant(request).await.expect("renamed");
     world
@@ -164,11 +167,16 @@ async fn nothing_is_reached(env: &mut Env) {
         let row = &query(&mut tx, &sql).await.expect("their rows")[0];
         let rows: String = row.try_get(0).unwrap_or_else(|_| panic!("{table} has no row of theirs: make one"));
         theirs.push((format!("ctid = ANY ('{rows}'::tid[])"), row.get::<String, _>(1)));
-        walled.push((table.clone(), columns.last().expect("a column").clone(), columns.contains(&"tenant_id".into()), {
-            let count = count(&mut tx, table, &mine).await;
-            assert!(count > 0, "{table} has no row of one's own");
-            (mine, count)
-        }));
+        walled.push((
+            table.clone(),
+            columns.last().expect("a column").clone(),
+            columns.contains(&"tenant_id".into()),
+            {
+                let count = count(&mut tx, table, &mine).await;
+                assert!(count > 0, "{table} has no row of one's own");
+                (mine, count)
+            },
+        ));
     }
     drop(tx);
     for ((table, column, has_tenant, (mine, own_rows)), (condition, row)) in walled.iter().zip(&theirs) {
@@ -196,8 +204,13 @@ async fn nothing_is_reached(env: &mut Env) {
             assert_walled(changed(&mut work.tx, sql).await, &format!("a row of {table} is given away"));
         }
     }
-    without_the_wall(env, &own, &caller, &walled.iter().map(|walled| walled.0.as_str()).zip(&theirs).collect::<Vec<_>>())
-        .await;
+    without_the_wall(
+        env,
+        &own,
+        &caller,
+        &walled.iter().map(|walled| walled.0.as_str()).zip(&theirs).collect::<Vec<_>>(),
+    )
+    .await;
     without_the_setting(env).await;
 }
 
