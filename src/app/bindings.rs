@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, projects, service_accounts, teams, users,
+    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, listing::Paging, projects, service_accounts,
+    teams, users,
 };
 use crate::{
     domain::{
@@ -16,7 +17,7 @@ use crate::{
         tenants::Tenant,
         time::Timestamp,
     },
-    store::{self, Page, names::Names},
+    store::{self, listing::Listing, names::Names},
 };
 
 /// Asks for the roles.
@@ -52,8 +53,8 @@ pub struct CreateBinding {
 pub struct ListBindings {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for a binding that there is.
@@ -213,9 +214,10 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Resu
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListBindings) -> Result<Listed<NamedBinding>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::BindingsRead, work.scope())?;
-    let rows = store::bindings::list(&mut work.tx, work.tenant.id, &asked.page).await?;
+    let paging = Paging::begin(&app, &format!("bindings of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::bindings::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
-    let listed = Listed::new(rows, &asked.page, |binding| binding.id.to_string());
+    let listed = paging.end(rows);
     Ok(listed.map(|binding| NamedBinding::new(&work.tenant.slug, &names, binding)))
 }
 

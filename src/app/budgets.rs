@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, keys, projects, service_accounts, teams,
-    users,
+    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, keys, listing::Paging, projects,
+    service_accounts, teams, users,
 };
 use crate::{
     domain::{
@@ -18,7 +18,7 @@ use crate::{
         window::Window,
     },
     engine::Standing,
-    store::{self, Page, names::Names},
+    store::{self, listing::Listing, names::Names},
 };
 
 /// Asks for a new budget.
@@ -52,8 +52,8 @@ pub struct GetBudget {
 pub struct ListBudgets {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for another limit.
@@ -275,9 +275,10 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetBudget) -> Result<Name
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListBudgets) -> Result<Listed<NamedBudget>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::BudgetsRead, work.scope())?;
-    let rows = store::budgets::list(&mut work.tx, work.tenant.id, &asked.page).await?;
+    let paging = Paging::begin(&app, &format!("budgets of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::budgets::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
-    let listed = Listed::new(rows, &asked.page, |budget| budget.id.to_string());
+    let listed = paging.end(rows);
     let (tenant, now) = (work.tenant.slug.clone(), work.now);
     drop(work);
     let mut records = Vec::with_capacity(listed.records.len());

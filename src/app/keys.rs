@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{
     App, AppError, Changed, Listed, Work, access,
     caller::Caller,
-    context::{Audit, random, undeleted},
+    context::{Audit, random},
+    listing::Paging,
     projects,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         time::Timestamp,
         workspaces::Workspace,
     },
-    store::{self, Inserted, Page, names::Names},
+    store::{self, Inserted, listing::Listing, names::Names},
 };
 
 /// Asks for a new key.
@@ -53,8 +54,8 @@ pub struct GetKey {
 pub struct ListKeys {
     /// Of which workspace.
     pub parent: WorkspaceName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for a key to be disabled, enabled or revoked.
@@ -229,13 +230,14 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListKeys) -> Result<List
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
     work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
-    let rows = store::keys::list(&mut work.tx, workspace.id, &asked.page).await?;
+    let paging = Paging::begin(&app, &format!("keys of {}", workspace.id), &asked.listing)?;
+    let rows = store::keys::list(&mut work.tx, workspace.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
-    let listed = Listed::new(rows, &asked.page, |key| key.id.to_string());
+    let listed = paging.end(rows);
     Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, key)))
 }
 
-/// Disables, enables or revokes a key. Whose key it is may do so with it; nobody brings a revoked one back.
+/// Disables, enables or revokes a key, in a deleted workspace too: a leaked one is revoked wherever it is. Whose key it is may do so with it; nobody brings a revoked one back.
 pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Result<Changed<NamedKey>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let (workspace, before) = find(&mut work, &asked.name).await?;
@@ -247,7 +249,6 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Res
     if before.owner != caller.principal {
         work.require(permission, work.workspace_scope(&workspace))?;
     }
-    undeleted(workspace.deleted, &format_args!("{}/workspaces/{}", work.tenant.name(), workspace.slug))?;
     if before.state == asked.state {
         let record = named(&mut work, &workspace, before).await?;
         return Ok(Changed { record, revision: work.unchanged() });

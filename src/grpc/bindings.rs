@@ -6,11 +6,18 @@ use crate::{
         AskedScope, BindingDeleted, CreateBinding, DeleteBinding, GetBinding, ListBindings, ListRoles, NamedBinding,
     },
     domain::{
+        listing::{Field, Kind},
         names::{PLATFORM, ScopeName},
         role::Role,
     },
     pb::tollreeve::v1 as pb,
 };
+
+/// What lists of bindings can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    Field { name: "expire_time", kind: Kind::Time, sorts: false },
+];
 
 impl TryFrom<pb::ListRolesRequest> for ListRoles {
     type Error = FieldError;
@@ -85,8 +92,8 @@ asks_by_name! {
     GetBindingRequest => GetBinding;
 }
 
-asks_for_page! {
-    ListBindingsRequest => ListBindings;
+asks_for_listing! {
+    ListBindingsRequest => ListBindings by FIELDS;
 }
 
 answers_one! {

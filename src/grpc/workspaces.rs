@@ -8,7 +8,7 @@ use crate::{
     app::workspaces::{CreateWorkspace, EditWorkspace, GetWorkspace, ListWorkspaces, NamedWorkspace},
     domain::{
         lifecycle::Edit,
-        listing::{Field, Kind},
+        listing::{Field, Kind, WORDS},
         names::WorkspaceName,
     },
     pb::tollreeve::v1 as pb,
@@ -20,6 +20,7 @@ const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
     Field { name: "environment", kind: Kind::Text, sorts: false },
 ];
 /// Fields of a workspace that never change, or only by other calls.
@@ -87,7 +88,7 @@ asks_for_edit! {
 intended!(CreateWorkspaceRequest, UpdateWorkspaceRequest, DeleteWorkspaceRequest, UndeleteWorkspaceRequest);
 
 asks_for_listing! {
-    ListWorkspacesRequest => ListWorkspaces by FIELDS;
+    ListWorkspacesRequest => ListWorkspaces by FIELDS, show_deleted;
 }
 
 answers_one! {

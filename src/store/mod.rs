@@ -29,6 +29,7 @@ pub mod names;
 pub mod prices;
 pub mod projects;
 pub mod requests;
+pub mod search;
 pub mod service_accounts;
 pub mod slices;
 pub mod snapshot;

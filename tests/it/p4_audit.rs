@@ -225,7 +225,7 @@ async fn an_event_says_who_did_what_when_and_why(env: &mut Env) {
         tonic::Request::new(pb::RevokeKeyRequest { name: world.key.name.clone(), reason: "leaked".into() });
     request.metadata_mut().insert("x-request-id", "call-17".parse().expect("a header"));
     let revision = owner.keys().revoke_key(request).await.expect("revoked").into_inner().revision;
-    let list = pb::ListAuditEventsRequest { parent: world.tenant.clone(), page_size: 1, page_token: String::new() };
+    let list = pb::ListAuditEventsRequest { parent: world.tenant.clone(), page_size: 1, ..Default::default() };
     let page = owner.audit().list_audit_events(list).await.expect("a page").into_inner();
     let event = &page.events[0];
     assert_eq!((event.actor.as_str(), event.action.as_str()), (world.owner.as_str(), "keys.revoke"));
@@ -240,7 +240,12 @@ async fn an_event_says_who_did_what_when_and_why(env: &mut Env) {
     // Page by page, newest first, down to the first.
     let (mut seen, mut token) = (vec![event.sequence], page.next_page_token);
     while !token.is_empty() {
-        let list = pb::ListAuditEventsRequest { parent: world.tenant.clone(), page_size: 3, page_token: token };
+        let list = pb::ListAuditEventsRequest {
+            parent: world.tenant.clone(),
+            page_size: 3,
+            page_token: token,
+            ..Default::default()
+        };
         let page = owner.audit().list_audit_events(list).await.expect("a page").into_inner();
         seen.extend(page.events.iter().map(|event| event.sequence));
         token = page.next_page_token;

@@ -140,6 +140,11 @@ impl Cluster {
         url.replacen("tollreeve@", &format!("{user}@"), 1)
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         if let Some((user, group)) = self.owner {

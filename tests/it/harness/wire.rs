@@ -49,9 +49,20 @@ pub fn set(message: &[u8], way: &[u32], text: &str) -> Vec<u8> {
     })
 }
 
+/// Everything that stands in a field of the message.
+pub fn all(message: &[u8], number: u32) -> Vec<&[u8]> {
+    let found = fields(message).into_iter().filter(|field| field.number == number);
+    found.map(|field| &message[field.content]).collect()
+}
+
 /// The message with a flag set.
 pub fn flag(message: &[u8], number: u32) -> Vec<u8> {
     put(message, &[number], &|number, to| prost::encoding::bool::encode(number, &true, to))
+}
+
+/// The message with a number in a field.
+pub fn number(message: &[u8], number: u32, value: i32) -> Vec<u8> {
+    put(message, &[number], &|number, to| prost::encoding::int32::encode(number, &value, to))
 }
 
 fn put(message: &[u8], way: &[u32], write: &dyn Fn(u32, &mut Vec<u8>)) -> Vec<u8> {
