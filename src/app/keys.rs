@@ -237,7 +237,8 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListKeys) -> Result<List
     Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, key)))
 }
 
-/// Disables, enables or revokes a key, in a deleted workspace too: a leaked one is revoked wherever it is. Whose key it is may do so with it; nobody brings a revoked one back.
+/// Disables, enables or revokes a key, in a deleted workspace too: a leaked one is revoked wherever it is. Whose key it is
+/// may do so with it; nobody brings a revoked one back.
 pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Result<Changed<NamedKey>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let (workspace, before) = find(&mut work, &asked.name).await?;
