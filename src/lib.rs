@@ -109,11 +109,28 @@
 //! and written down by a task once a minute and at an orderly stop, some rows a transaction. Nothing waits for it, and after
 //! a crash the last minute is missing: it tells what has gone unused for months, and decides nothing.
 //!
+//! # Two walls
+//!
+//! Every statement asks for the rows of a tenant: that is the first wall. The second stands in `PostgreSQL`: row-level
+//! security on every table, for those who own the tables as well (migration `walls`). A use case gives up the sight of all
+//! rows but its tenant's and its caller's own tenant's before it does anything ([`store::Tx::wall`]); who is above
+//! row-level security takes a role that is not. What is of all tenants by its nature keeps everything in sight: migrations,
+//! the snapshot, the feed, the ledger, the search for a tenant by its name and the list of tenants for the platform. A
+//! decision asks no database and passes neither wall: its state is built of everything, and a key leads to one tenant.
+//!
+//! Where a user is above row-level security and may take no role, the server says at its start that the second wall is
+//! off. `pg_dump` as the owner of the tables needs `PGOPTIONS="-c tollreeve.tenants=*"` and `--enable-row-security`.
+//!
+//! Invariant: every table has the wall or is named in the test that looks for those without (`tests/it/p5_second_wall.rs`).
+//!
 //! # Lists
 //!
 //! A list is asked by a filter and an order over the fields of its noun ([`domain::listing`]); the statement is put together
 //! from constant parts and binds every value ([`store::listing`]). A page begins after the last record of the page before,
 //! so it is a range of an index; its token is authenticated together with the list it belongs to ([`app::listing`]).
+//!
+//! A search goes by the beginnings of words, which stand in a table of their own ([`store::search`]): a range of an index
+//! too, on both databases and behind row-level security, which neither trigrams nor full-text indexes are there.
 //!
 //! # One server a database
 //!

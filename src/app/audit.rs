@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{App, AppError, Listed, caller::Caller};
+use super::{App, AppError, Listed, caller::Caller, listing::Paging};
 use crate::{
     domain::{
         names::{AuditEventName, Slug, TenantName},
         permission::Permission,
     },
-    store::{self, Page, audit::AuditEvent},
+    store::{self, audit::AuditEvent, listing::Listing},
 };
 
 /// Asks for an event.
@@ -18,13 +18,13 @@ pub struct GetAuditEvent {
     pub name: AuditEventName,
 }
 
-/// Asks for the events of a tenant, newest first.
+/// Asks for the events of a tenant.
 #[derive(Debug)]
 pub struct ListAuditEvents {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// An event under its name.
@@ -58,11 +58,7 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetAuditEvent) -> Result<
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListAuditEvents) -> Result<Listed<NamedAuditEvent>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::AuditRead, work.scope())?;
-    let before = match asked.page.after.as_str() {
-        "" => i64::MAX,
-        cursor => cursor.parse().map_err(|_| AppError::invalid("page_token", "is not one that this server gave"))?,
-    };
-    let rows = store::audit::list_before(&mut work.tx, work.tenant.id, before, asked.page.limit).await?;
-    let listed = Listed::new(rows, &asked.page, |event| event.seq.to_string());
-    Ok(listed.map(|event| NamedAuditEvent::new(&work.tenant.slug, event)))
+    let paging = Paging::begin(&app, &format!("audit events of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::audit::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
+    Ok(paging.end(rows).map(|event| NamedAuditEvent::new(&work.tenant.slug, event)))
 }

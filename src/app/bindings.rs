@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, projects, roles, seats, service_accounts,
-    teams, users,
+    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, listing::Paging, projects, roles, seats,
+    service_accounts, teams, users,
 };
 use crate::{
     domain::{
@@ -18,7 +18,7 @@ use crate::{
         tenants::Tenant,
         time::Timestamp,
     },
-    store::{self, Page, names::Names},
+    store::{self, listing::Listing, names::Names},
 };
 
 /// What a role is to be given on.
@@ -50,8 +50,8 @@ pub struct CreateBinding {
 pub struct ListBindings {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for a binding that there is.
@@ -260,9 +260,10 @@ pub(super) async fn give(work: &mut Work<'_>, binding: &Binding) -> Result<Given
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListBindings) -> Result<Listed<NamedBinding>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::BindingsRead, work.scope())?;
-    let rows = store::bindings::list(&mut work.tx, work.tenant.id, &asked.page).await?;
+    let paging = Paging::begin(&app, &format!("bindings of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::bindings::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
-    let listed = Listed::new(rows, &asked.page, |binding| binding.id.to_string());
+    let listed = paging.end(rows);
     Ok(listed.map(|binding| NamedBinding::new(&work.tenant.slug, &names, binding)))
 }
 

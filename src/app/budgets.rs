@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, keys, projects, service_accounts, teams,
-    users,
+    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, keys, listing::Paging, projects,
+    service_accounts, teams, users,
 };
 use crate::{
     domain::{
@@ -18,7 +18,7 @@ use crate::{
         window::Window,
     },
     engine::Standing,
-    store::{self, Page, names::Names},
+    store::{self, listing::Listing, names::Names},
 };
 
 /// Asks for a new budget.
@@ -52,8 +52,8 @@ pub struct GetBudget {
 pub struct ListBudgets {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for another limit.
@@ -135,6 +135,18 @@ async fn names(work: &mut Work<'_>, budgets: &[Budget]) -> Result<Names, AppErro
 pub(super) async fn named(work: &mut Work<'_>, budget: Budget) -> Result<NamedBudget, AppError> {
     let names = names(work, std::slice::from_ref(&budget)).await?;
     Ok(NamedBudget::new(&work.tenant.slug, &names, budget))
+}
+
+/// As [`find_scope`], for a budget to be made there: nothing is made in what is deleted.
+async fn find_open_scope(work: &mut Work<'_>, name: &BudgetScopeName) -> Result<(BudgetScope, Scope), AppError> {
+    let found = find_scope(work, name).await?;
+    match name {
+        BudgetScopeName::Workspace(name) => drop(work.open_workspace(&name.workspace, name).await?),
+        BudgetScopeName::Project(name) => drop(projects::find_open(work, name).await?),
+        BudgetScopeName::Key(name) => drop(work.open_workspace(&name.workspace, name).await?),
+        _ => {}
+    }
+    Ok(found)
 }
 
 /// What a budget is to limit, and the scope on which a permission over it is held.
@@ -226,7 +238,7 @@ pub(super) async fn unchanged(work: Work<'_>, on: NamedBudget) -> Changed<NamedB
 /// [`AppError`]; so for every function of this module.
 pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBudget) -> Result<Changed<NamedBudget>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
-    let (limits, scope) = find_scope(&mut work, &asked.scope).await?;
+    let (limits, scope) = find_open_scope(&mut work, &asked.scope).await?;
     work.require(Permission::BudgetsWrite, scope)?;
     let budget = Budget {
         id: app.new_id(work.now)?,
@@ -263,9 +275,10 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetBudget) -> Result<Name
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListBudgets) -> Result<Listed<NamedBudget>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::BudgetsRead, work.scope())?;
-    let rows = store::budgets::list(&mut work.tx, work.tenant.id, &asked.page).await?;
+    let paging = Paging::begin(&app, &format!("budgets of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::budgets::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
-    let listed = Listed::new(rows, &asked.page, |budget| budget.id.to_string());
+    let listed = paging.end(rows);
     let (tenant, now) = (work.tenant.slug.clone(), work.now);
     drop(work);
     let mut records = Vec::with_capacity(listed.records.len());

@@ -104,7 +104,7 @@ impl App {
         asked: &impl ToString,
     ) -> Result<Work<'a>, AppError> {
         let tx = self.db.read().await?;
-        self.work(caller, tx, tenant, asked).await
+        self.enter(caller, tx, tenant, asked, false).await
     }
 
     /// Begins to change something in a tenant, and locks its audit log.
@@ -132,13 +132,8 @@ impl App {
         tenant: &Slug,
         asked: &impl ToString,
     ) -> Result<Work<'a>, AppError> {
-        let mut tx = self.db.begin().await?;
-        let found = store::tenants::by_slug(&mut tx, tenant.as_str()).await?;
-        let id = found.ok_or_else(|| AppError::NotFound(asked.to_string()))?.id;
-        let seq = store::audit::next_seq(&mut tx, id).await?;
-        // Read again: the tenant may have changed while this waited for the lock.
-        let mut work = self.work(caller, tx, tenant, asked).await?;
-        work.seq = seq;
+        let tx = self.db.begin().await?;
+        let mut work = self.enter(caller, tx, tenant, asked, true).await?;
         work.replayed = replayed(&mut work.tx, caller).await?;
         Ok(work)
     }
@@ -170,6 +165,7 @@ impl App {
                 made.ok_or_else(|| AppError::NotFound(tenant.name()))?
             }
         };
+        tx.wall(&[tenant.id, caller.tenant]).await?;
         let seq = if replayed.is_some() { 0 } else { store::audit::next_seq(&mut tx, tenant.id).await? };
         Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), replayed, tx, tenant, now })
     }
@@ -192,21 +188,31 @@ impl App {
         Ok(Id::new(now, random()?))
     }
 
-    async fn work<'a>(
+    /// Enters a tenant: from here on the transaction sees what is the tenant's and the caller's own tenant's, and nothing
+    /// else. The two are one but for the operators of the platform.
+    async fn enter<'a>(
         &'a self,
         caller: &'a Caller,
         mut tx: Tx,
-        tenant: &Slug,
+        slug: &Slug,
         asked: &impl ToString,
+        lock: bool,
     ) -> Result<Work<'a>, AppError> {
         let unknown = || AppError::NotFound(asked.to_string());
-        let tenant = store::tenants::by_slug(&mut tx, tenant.as_str()).await?.ok_or_else(unknown)?;
+        let mut tenant = store::tenants::by_slug(&mut tx, slug.as_str()).await?.ok_or_else(unknown)?;
+        tx.wall(&[tenant.id, caller.tenant]).await?;
+        let mut seq = 0;
+        if lock {
+            seq = store::audit::next_seq(&mut tx, tenant.id).await?;
+            // Read again: the tenant may have changed while this waited for the lock.
+            tenant = store::tenants::by_slug(&mut tx, slug.as_str()).await?.ok_or_else(unknown)?;
+        }
         let now = self.clock.now();
         let authority = authority(&mut tx, caller, now).await?;
         if !authority.touches(tenant.id) {
             return Err(unknown());
         }
-        Ok(Work { app: self, caller, authority, seq: 0, changes: Vec::new(), replayed: None, tx, tenant, now })
+        Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), replayed: None, tx, tenant, now })
     }
 }
 

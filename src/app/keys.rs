@@ -8,6 +8,7 @@ use super::{
     App, AppError, Changed, Listed, Work, access,
     caller::Caller,
     context::{Audit, random},
+    listing::Paging,
     projects,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         time::Timestamp,
         workspaces::Workspace,
     },
-    store::{self, Inserted, Page, last_used::LastUses, names::Names},
+    store::{self, Inserted, last_used::LastUses, listing::Listing, names::Names},
 };
 
 /// Asks for a new key.
@@ -53,8 +54,8 @@ pub struct GetKey {
 pub struct ListKeys {
     /// Of which workspace.
     pub parent: WorkspaceName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for a key to be disabled, enabled or revoked.
@@ -188,7 +189,12 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
         // The permission first: without it, whether there is such an owner is not the caller's business.
         other => {
             work.require(Permission::KeysWrite, scope)?;
-            other?
+            let owner = other?;
+            // Whoever makes a key sees its secret, and could do with it what it lets its owner do.
+            let held = store::bindings::authority(&mut work.tx, owner, work.now).await?;
+            let given = asked.allowlist.narrowed(held.reaching(scope));
+            work.require_all(given, scope, asked.expires)?;
+            owner
         }
     };
     let project = match &asked.project {
@@ -241,14 +247,16 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListKeys) -> Result<List
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
     work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
-    let rows = store::keys::list(&mut work.tx, workspace.id, &asked.page).await?;
+    let paging = Paging::begin(&app, &format!("keys of {}", workspace.id), &asked.listing)?;
+    let rows = store::keys::list(&mut work.tx, workspace.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
     let uses = store::last_used::of(&mut work.tx, rows.iter().map(|key| key.id.to_string())).await?;
-    let listed = Listed::new(rows, &asked.page, |key| key.id.to_string());
+    let listed = paging.end(rows);
     Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, &uses, key)))
 }
 
-/// Disables, enables or revokes a key. Whose key it is may do so with it; nobody brings a revoked one back.
+/// Disables, enables or revokes a key, in a deleted workspace too: a leaked one is revoked wherever it is. Whose key it is
+/// may do so with it; nobody brings a revoked one back.
 pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Result<Changed<NamedKey>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let (workspace, before) = find(&mut work, &asked.name).await?;

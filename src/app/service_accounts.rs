@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{App, AppError, Changed, Listed, Work, bindings, caller::Caller, context::Audit};
+use super::{App, AppError, Changed, Listed, Work, bindings, caller::Caller, context::Audit, listing::Paging};
 use crate::{
     domain::{
         bindings::Principal,
@@ -13,7 +13,7 @@ use crate::{
         tenants::Lifecycle,
         time::Timestamp,
     },
-    store::{self, Inserted, Page},
+    store::{self, Inserted, listing::Listing},
 };
 
 /// Asks for a new service account.
@@ -39,8 +39,8 @@ pub struct GetServiceAccount {
 pub struct ListServiceAccounts {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for a service account to be suspended or reactivated.
@@ -137,8 +137,9 @@ pub async fn list(
 ) -> Result<Listed<NamedServiceAccount>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::ServiceAccountsRead, work.scope())?;
-    let rows = store::service_accounts::list(&mut work.tx, work.tenant.id, &asked.page).await?;
-    let listed = Listed::new(rows, &asked.page, |account| account.id.to_string());
+    let paging = Paging::begin(&app, &format!("service accounts of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::service_accounts::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
+    let listed = paging.end(rows);
     Ok(listed.map(|account| NamedServiceAccount::new(&work.tenant.slug, account)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{App, AppError, Changed, Listed, Work, caller::Caller, context::Audit};
+use super::{App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, listing::Paging};
 use crate::{
     domain::{
         change::Change,
@@ -10,7 +10,7 @@ use crate::{
         permission::Permission,
         teams::Team,
     },
-    store::{self, Inserted, Page},
+    store::{self, Inserted, listing::Listing},
 };
 
 /// Asks for a new team.
@@ -38,8 +38,8 @@ pub struct GetTeam {
 pub struct ListTeams {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// A team under its name.
@@ -101,7 +101,8 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetTeam) -> Result<NamedT
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListTeams) -> Result<Listed<NamedTeam>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::TeamsRead, work.scope())?;
-    let rows = store::teams::list(&mut work.tx, work.tenant.id, &asked.page).await?;
-    let listed = Listed::new(rows, &asked.page, |team| team.id.to_string());
+    let paging = Paging::begin(&app, &format!("teams of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::teams::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
+    let listed = paging.end(rows);
     Ok(listed.map(|team| NamedTeam::new(&work.tenant.slug, team)))
 }

@@ -101,8 +101,11 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListTenants) -> Result<L
     let only = (!reads(Scope::Platform)).then_some(caller.tenant);
     let list = only.map_or_else(|| "tenants".to_owned(), |id| format!("tenants of {id}"));
     let paging = Paging::begin(&app, &list, &asked.listing)?;
-    if only.is_some_and(|id| !reads(Scope::Tenant(id))) {
-        return Ok(paging.end(Vec::new()));
+    if let Some(own) = only {
+        if !reads(Scope::Tenant(own)) {
+            return Ok(paging.end(Vec::new()));
+        }
+        tx.wall(&[own]).await?;
     }
     Ok(paging.end(store::tenants::list(&mut tx, only, &asked.listing, paging.after()).await?))
 }

@@ -6,6 +6,7 @@ use super::{
     App, AppError, Changed, Listed, Work, bindings,
     caller::Caller,
     context::Audit,
+    listing::Paging,
     role_templates::{self, Applied},
     roles, teams,
 };
@@ -20,7 +21,7 @@ use crate::{
         time::Timestamp,
         users::{User, UserState},
     },
-    store::{self, Inserted, Page, last_used::LastUses, names::Names},
+    store::{self, Inserted, last_used::LastUses, listing::Listing, names::Names},
 };
 
 /// Asks for a new user, who is active at once.
@@ -59,8 +60,8 @@ pub struct GetUser {
 pub struct ListUsers {
     /// Of which tenant.
     pub parent: TenantName,
-    /// Which page.
-    pub page: Page,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
 }
 
 /// Asks for a user to be suspended or reactivated.
@@ -202,11 +203,12 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetUser) -> Result<NamedU
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListUsers) -> Result<Listed<NamedUser>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::UsersRead, work.scope())?;
-    let rows = store::users::list(&mut work.tx, work.tenant.id, &asked.page).await?;
+    let paging = Paging::begin(&app, &format!("users of {}", work.tenant.id), &asked.listing)?;
+    let rows = store::users::list(&mut work.tx, work.tenant.id, &asked.listing, paging.after()).await?;
     let teams = rows.iter().flat_map(|user| &user.teams).map(ToString::to_string).collect();
     let names = store::names::names(&mut work.tx, teams).await?;
     let uses = store::last_used::of(&mut work.tx, rows.iter().map(|user| user.id.to_string())).await?;
-    let listed = Listed::new(rows, &asked.page, |user| user.id.to_string());
+    let listed = paging.end(rows);
     Ok(listed.map(|user| NamedUser::new(&work.tenant.slug, &names, &uses, user)))
 }
 

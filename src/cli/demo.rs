@@ -307,7 +307,7 @@ fn team_name(team: &Team) -> String {
 
 /// The resource name of the person in each of [`TEAMS`].
 async fn owners(connection: &Connection) -> anyhow::Result<[String; TEAMS.len()]> {
-    let request = pb::ListUsersRequest { parent: TENANT.into(), page_size: 1000, page_token: String::new() };
+    let request = pb::ListUsersRequest { parent: TENANT.into(), page_size: 1000, ..Default::default() };
     let users = connection.identity().list_users(request).await.map_err(failed("cannot list the demo's users"))?;
     let users = users.into_inner().users;
     let mut names = <[String; TEAMS.len()]>::default();

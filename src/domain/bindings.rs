@@ -157,6 +157,12 @@ impl Authority {
         self.all(|(at, ..)| at.covers(scope))
     }
 
+    /// Everything that may be done on `scope` or somewhere in it.
+    #[must_use]
+    pub fn reaching(&self, scope: Scope) -> PermissionSet {
+        self.all(|(at, ..)| at.covers(scope) || scope.covers(*at))
+    }
+
     /// Everything that may be done on `scope` until then; `None`: for good. Nobody gives away what they hold for longer
     /// than they hold it.
     #[must_use]

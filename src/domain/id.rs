@@ -83,6 +83,14 @@ impl<K: Kind> Id<K> {
         Self::from_bits(uuid.as_u128())
     }
 
+    /// The smallest identifier of this millisecond, and the smallest of the next one: whatever is made in it lies between.
+    #[must_use]
+    pub fn within(moment: Timestamp) -> (Self, Self) {
+        let millis = u64::try_from(moment.micros().div_euclid(1000)).map_or(0, u128::from);
+        let first = |millis: u128| Self::from_bits(millis.min((1 << 48) - 1) << 80);
+        (first(millis), first(millis + 1))
+    }
+
     /// The identifier with these bits.
     #[must_use]
     pub const fn from_bits(bits: u128) -> Self {

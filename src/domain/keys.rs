@@ -77,6 +77,12 @@ pub struct Allowlist {
 }
 
 impl Allowlist {
+    /// What is left of permissions.
+    #[must_use]
+    pub fn narrowed(&self, permissions: PermissionSet) -> PermissionSet {
+        self.permissions.map_or(permissions, |listed| permissions.without(permissions.without(listed)))
+    }
+
     /// Whether nothing is restricted.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -1,6 +1,17 @@
 //! Lists: which records of a noun are asked for, and in which order; and how a caller writes it.
 
-use super::{projects::Project, tenants::Tenant, time::Timestamp, workspaces::Workspace};
+use super::{
+    bindings::Binding,
+    budgets::Budget,
+    keys::Key,
+    projects::Project,
+    service_accounts::ServiceAccount,
+    teams::Team,
+    tenants::Tenant,
+    time::Timestamp,
+    users::{User, fold_email},
+    workspaces::Workspace,
+};
 
 /// Longest filter, in characters.
 const MAX_FILTER: usize = 1024;
@@ -27,8 +38,22 @@ pub enum Kind {
     Text,
     /// One of these, for equality; stored in lower case.
     Choice(&'static [&'static str]),
+    /// A text, for equality whatever its case.
+    Email,
     /// A point in time.
     Time,
+    /// Stands for the words that are looked for, which no comparison names.
+    Words,
+}
+
+/// Lists can be searched for words.
+pub const WORDS: Field = Field { name: "", kind: Kind::Words, sorts: false };
+
+impl Kind {
+    /// Whether a comparison can name the field.
+    const fn compares(self) -> bool {
+        !matches!(self, Self::Order | Self::Words)
+    }
 }
 
 /// How a field is compared.
@@ -62,7 +87,7 @@ pub enum Value {
 pub enum Term {
     /// A field compares so.
     Compares(&'static Field, Comparator, Value),
-    /// This stands in the record's words; in lower case.
+    /// A word of the record begins with this; in lower case.
     Mentions(String),
 }
 
@@ -80,31 +105,39 @@ pub const CREATION: Order = Order { field: "create_time", descending: false };
 
 /// A record that lists can be ordered by.
 pub trait Sorted {
-    /// Its id.
+    /// Its id, as the list has it.
     fn id(&self) -> String;
-    /// Its value of a field that sorts by text.
-    fn key(&self, field: &str) -> &str;
+    /// Its value of a field that sorts by text; empty for any other.
+    fn key(&self, field: &str) -> String;
 }
 
 macro_rules! sorted {
-    ($($record:ident),+) => {$(
+    ($($record:ident by $($field:literal $value:expr),*;)+) => {$(
         impl Sorted for $record {
             fn id(&self) -> String {
                 self.id.to_string()
             }
 
-            fn key(&self, field: &str) -> &str {
-                match field {
-                    "name" => self.slug.as_str(),
-                    "display_name" => &self.display_name,
-                    _ => "",
-                }
+            fn key(&self, field: &str) -> String {
+                // Told apart by type: some records have no text to sort by.
+                let value: &[(&str, fn(&Self) -> String)] = &[$(($field, $value)),*];
+                value.iter().find(|(name, _)| *name == field).map(|(_, value)| value(self)).unwrap_or_default()
             }
         }
     )+};
 }
 
-sorted!(Tenant, Workspace, Project);
+sorted! {
+    Tenant by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
+    Workspace by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
+    Project by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
+    Team by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
+    ServiceAccount by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
+    User by "email" |it| fold_email(&it.email), "display_name" |it| it.display_name.clone();
+    Key by "display_name" |it| it.display_name.clone();
+    Budget by "display_name" |it| it.display_name.clone();
+    Binding by;
+}
 
 /// The text is not a filter, or not an order, of the noun; and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -175,11 +208,14 @@ impl Reader<'_> {
             if !quoted && matches!(word.as_str(), "AND" | "OR" | "NOT") {
                 return wrong(format!("{word} cannot stand here; terms can only be joined, by AND"));
             }
+            if !fields.contains(&WORDS) {
+                return wrong(format!("this list is not searched for words, such as `{word:.64}`"));
+            }
             return Ok(Term::Mentions(word.to_lowercase()));
         };
-        let known = fields.iter().find(|field| field.name == word && field.kind != Kind::Order);
+        let known = fields.iter().find(|field| field.name == word && field.kind.compares());
         let Some(field) = known else {
-            let fields = names(fields, |field| field.kind != Kind::Order);
+            let fields = names(fields, |field| field.kind.compares());
             return wrong(format!("there is no field `{word:.64}` to compare; fields: {fields}"));
         };
         let value = self.value()?;
@@ -247,7 +283,8 @@ fn compares(field: &'static Field, comparator: Comparator, value: String) -> Res
             return wrong(format!("{name} must be compared with one of {}", choices.join(", ")));
         }
         Kind::Choice(_) => Value::Text(value.to_lowercase()),
-        Kind::Text | Kind::Order => Value::Text(value),
+        Kind::Email => Value::Text(fold_email(&value)),
+        Kind::Text | Kind::Order | Kind::Words => Value::Text(value),
     };
     Ok(Term::Compares(field, comparator, value))
 }
@@ -261,6 +298,7 @@ mod tests {
         Field { name: "display_name", kind: Kind::Text, sorts: true },
         Field { name: "state", kind: Kind::Choice(&["ACTIVE", "DELETED"]), sorts: false },
         Field { name: "create_time", kind: Kind::Time, sorts: true },
+        WORDS,
     ];
 
     #[test]
@@ -311,6 +349,7 @@ mod tests {
         for text in bad.into_iter().filter(|text| *text != "state") {
             assert!(filter(text, FIELDS).is_err(), "{text}");
         }
+        assert!(filter("word", &FIELDS[..4]).is_err(), "without words to look in");
     }
 
     #[test]

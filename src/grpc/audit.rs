@@ -3,13 +3,24 @@
 use tonic::Request;
 
 use super::{
-    parse,
+    parse::{self, FieldError},
     services::{Answer, Management},
 };
 use crate::{
     app::audit::{self, GetAuditEvent, ListAuditEvents, NamedAuditEvent},
+    domain::listing::{Field, Kind},
     pb::tollreeve::v1::{self as pb, audit_service_server::AuditService, *},
 };
+
+/// What lists of events can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "actor", kind: Kind::Text, sorts: false },
+    Field { name: "action", kind: Kind::Text, sorts: false },
+    Field { name: "resource", kind: Kind::Text, sorts: false },
+    Field { name: "time", kind: Kind::Time, sorts: true },
+];
+/// The order of a list of events when none is asked for.
+const NEWEST_FIRST: &str = "time desc";
 
 #[tonic::async_trait]
 impl AuditService for Management {
@@ -47,8 +58,15 @@ asks_by_name! {
     GetAuditEventRequest => GetAuditEvent;
 }
 
-asks_for_page! {
-    ListAuditEventsRequest => ListAuditEvents;
+impl TryFrom<ListAuditEventsRequest> for ListAuditEvents {
+    type Error = FieldError;
+
+    fn try_from(request: ListAuditEventsRequest) -> Result<Self, FieldError> {
+        let parent = parse::required("parent", &request.parent)?;
+        let page = parse::page(request.page_size, &request.page_token)?;
+        let order = if request.order_by.is_empty() { NEWEST_FIRST } else { &request.order_by };
+        Ok(Self { parent, listing: parse::listing(page, &request.filter, order, false, FIELDS)? })
+    }
 }
 
 answers_one! {

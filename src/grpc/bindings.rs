@@ -3,9 +3,18 @@
 use super::parse::{self, FieldError, invalid};
 use crate::{
     app::bindings::{AskedScope, BindingDeleted, CreateBinding, DeleteBinding, GetBinding, ListBindings, NamedBinding},
-    domain::names::{PLATFORM, ScopeName},
+    domain::{
+        listing::{Field, Kind},
+        names::{PLATFORM, ScopeName},
+    },
     pb::tollreeve::v1 as pb,
 };
+
+/// What lists of bindings can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    Field { name: "expire_time", kind: Kind::Time, sorts: false },
+];
 
 impl From<NamedBinding> for pb::Binding {
     fn from(named: NamedBinding) -> Self {
@@ -56,8 +65,8 @@ asks_by_name! {
     GetBindingRequest => GetBinding;
 }
 
-asks_for_page! {
-    ListBindingsRequest => ListBindings;
+asks_for_listing! {
+    ListBindingsRequest => ListBindings by FIELDS;
 }
 
 answers_one! {

@@ -12,11 +12,21 @@ use crate::{
         credits, prices, summaries,
     },
     domain::{
+        listing::{Field, Kind, WORDS},
         money::{MAX_AMOUNT, Unit},
         window::Window,
     },
     pb::tollreeve::v1::{self as pb, budget_service_server::BudgetService, *},
 };
+
+/// What lists of budgets can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "unit", kind: Kind::Choice(&["USD_NANOS", "REQUESTS", "TOKENS"]), sorts: false },
+    Field { name: "window", kind: Kind::Choice(&["HOUR", "DAY", "MONTH", "TOTAL"]), sorts: false },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
+];
 
 /// Longest name for people, in characters.
 const MAX_DISPLAY_NAME: usize = 128;
@@ -173,8 +183,8 @@ asks_by_name! {
     DeleteBudgetRequest => DeleteBudget;
 }
 
-asks_for_page! {
-    ListBudgetsRequest => ListBudgets;
+asks_for_listing! {
+    ListBudgetsRequest => ListBudgets by FIELDS;
 }
 
 answers_one! {

@@ -8,9 +8,21 @@ use super::{
 };
 use crate::{
     app::keys::{self, CreateKey, GetKey, KeyCreated, ListKeys, NamedKey, SetKeyState},
-    domain::keys::KeyState,
+    domain::{
+        keys::KeyState,
+        listing::{Field, Kind, WORDS},
+    },
     pb::tollreeve::v1::{self as pb, key_service_server::KeyService, *},
 };
+
+/// What lists of keys can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "state", kind: Kind::Choice(&["ACTIVE", "DISABLED", "REVOKED"]), sorts: false },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    Field { name: "expire_time", kind: Kind::Time, sorts: false },
+    WORDS,
+];
 
 /// Longest reason, in characters.
 const MAX_REASON: usize = 1024;
@@ -117,8 +129,8 @@ asks_by_name! {
     EnableKeyRequest => SetKeyState { state: KeyState::Active, reason: String::new() };
 }
 
-asks_for_page! {
-    ListKeysRequest => ListKeys;
+asks_for_listing! {
+    ListKeysRequest => ListKeys by FIELDS;
 }
 
 answers_one! {

@@ -49,7 +49,7 @@ macro_rules! intended {
 
 /// Messages that ask for a page of what a parent has, by a filter and in an order.
 macro_rules! asks_for_listing {
-    ($($message:ident => $asked:ident by $fields:expr;)+) => {$(
+    ($($message:ident => $asked:ident by $fields:expr $(, $deleted:ident)?;)+) => {$(
         impl TryFrom<$crate::pb::tollreeve::v1::$message> for $asked {
             type Error = $crate::grpc::parse::FieldError;
 
@@ -59,26 +59,9 @@ macro_rules! asks_for_listing {
                 let parent = $crate::grpc::parse::required("parent", &request.parent)?;
                 let page = $crate::grpc::parse::page(request.page_size, &request.page_token)?;
                 let (filter, order) = (&request.filter, &request.order_by);
-                let listing = $crate::grpc::parse::listing(page, filter, order, request.show_deleted, $fields)?;
+                let deleted = [$(request.$deleted)?].contains(&true);
+                let listing = $crate::grpc::parse::listing(page, filter, order, deleted, $fields)?;
                 Ok(Self { parent, listing })
-            }
-        }
-    )+};
-}
-
-/// Messages that ask for a page of what a parent has.
-macro_rules! asks_for_page {
-    ($($message:ident => $asked:ident;)+) => {$(
-        impl TryFrom<$crate::pb::tollreeve::v1::$message> for $asked {
-            type Error = $crate::grpc::parse::FieldError;
-
-            fn try_from(
-                request: $crate::pb::tollreeve::v1::$message,
-            ) -> Result<Self, $crate::grpc::parse::FieldError> {
-                Ok(Self {
-                    parent: $crate::grpc::parse::required("parent", &request.parent)?,
-                    page: $crate::grpc::parse::page(request.page_size, &request.page_token)?,
-                })
             }
         }
     )+};

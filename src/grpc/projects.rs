@@ -9,7 +9,7 @@ use crate::{
     app::projects::{CreateProject, EditProject, GetProject, ListProjects, NamedProject},
     domain::{
         lifecycle::{Edit, Update},
-        listing::{Field, Kind},
+        listing::{Field, Kind, WORDS},
         names::ProjectName,
     },
     pb::tollreeve::v1 as pb,
@@ -21,6 +21,7 @@ const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
 ];
 /// Fields of a project that never change, or only by other calls.
 const FIXED: &[&str] = &["name", "state", "create_time", "etag", "delete_time"];
@@ -85,7 +86,7 @@ asks_for_edit! {
 intended!(CreateProjectRequest, UpdateProjectRequest, DeleteProjectRequest, UndeleteProjectRequest);
 
 asks_for_listing! {
-    ListProjectsRequest => ListProjects by FIELDS;
+    ListProjectsRequest => ListProjects by FIELDS, show_deleted;
 }
 
 answers_one! {

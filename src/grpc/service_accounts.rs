@@ -8,9 +8,21 @@ use crate::{
         CreateServiceAccount, CreateToken, GetServiceAccount, IssuedToken, ListServiceAccounts, NamedServiceAccount,
         SetServiceAccountState,
     },
-    domain::tenants::Lifecycle,
+    domain::{
+        listing::{Field, Kind, WORDS},
+        tenants::Lifecycle,
+    },
     pb::tollreeve::v1 as pb,
 };
+
+/// What lists of service accounts can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "name", kind: Kind::Order, sorts: true },
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "state", kind: Kind::Choice(&["ACTIVE", "SUSPENDED"]), sorts: false },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
+];
 
 /// How long a token is valid, in seconds: when the caller does not say, and the bounds.
 const DEFAULT_TTL: i64 = 3600;
@@ -67,8 +79,8 @@ asks_by_name! {
     ReactivateServiceAccountRequest => SetServiceAccountState { state: Lifecycle::Active };
 }
 
-asks_for_page! {
-    ListServiceAccountsRequest => ListServiceAccounts;
+asks_for_listing! {
+    ListServiceAccountsRequest => ListServiceAccounts by FIELDS;
 }
 
 answers_one! {

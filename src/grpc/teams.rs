@@ -3,8 +3,17 @@
 use super::parse::{self, FieldError};
 use crate::{
     app::teams::{CreateTeam, GetTeam, ListTeams, NamedTeam},
+    domain::listing::{Field, Kind, WORDS},
     pb::tollreeve::v1 as pb,
 };
+
+/// What lists of teams can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "name", kind: Kind::Order, sorts: true },
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
+];
 
 /// Longest description of a team, in characters.
 const MAX_DESCRIPTION: usize = 1024;
@@ -40,8 +49,8 @@ asks_by_name! {
     GetTeamRequest => GetTeam;
 }
 
-asks_for_page! {
-    ListTeamsRequest => ListTeams;
+asks_for_listing! {
+    ListTeamsRequest => ListTeams by FIELDS;
 }
 
 answers_one! {

@@ -8,7 +8,7 @@ use crate::{
     app::tenants::{CreateTenant, EditTenant, GetTenant, ListTenants, PurgeTenant, TenantPurged},
     domain::{
         lifecycle::{Edit, Update},
-        listing::{Field, Kind},
+        listing::{Field, Kind, WORDS},
         names::TenantName,
         tenants::{Lifecycle, Tenant},
         time::Timestamp,
@@ -25,6 +25,7 @@ const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
 ];
 /// Fields of a tenant that never change, or only by other calls.
 const FIXED: &[&str] = &["name", "state", "create_time", "etag", "delete_time"];

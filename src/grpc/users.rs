@@ -4,12 +4,22 @@ use super::parse::{self, FieldError, invalid};
 use crate::{
     app::users::{CreateUser, GetUser, Gift, ListUsers, NamedUser, SetUserState},
     domain::{
+        listing::{Field, Kind, WORDS},
         names::{RoleName, TeamName},
         role::Role,
         users::{MAX_TEAMS, UserState, is_email},
     },
     pb::tollreeve::v1 as pb,
 };
+
+/// What lists of users can be asked by.
+const FIELDS: &[Field] = &[
+    Field { name: "display_name", kind: Kind::Text, sorts: true },
+    Field { name: "email", kind: Kind::Email, sorts: true },
+    Field { name: "state", kind: Kind::Choice(&["INVITED", "ACTIVE", "SUSPENDED"]), sorts: false },
+    Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
+];
 
 /// Longest name for people, in characters.
 const MAX_NAME: usize = 128;
@@ -81,8 +91,8 @@ asks_by_name! {
     ReactivateUserRequest => SetUserState { state: UserState::Active };
 }
 
-asks_for_page! {
-    ListUsersRequest => ListUsers;
+asks_for_listing! {
+    ListUsersRequest => ListUsers by FIELDS;
 }
 
 answers_one! {

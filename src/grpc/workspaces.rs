@@ -9,7 +9,7 @@ use crate::{
     app::workspaces::{CreateWorkspace, EditWorkspace, GetWorkspace, ListWorkspaces, NamedWorkspace},
     domain::{
         lifecycle::{Edit, Update},
-        listing::{Field, Kind},
+        listing::{Field, Kind, WORDS},
         names::{Slug, WorkspaceName},
         policies::PolicyUpdate,
         workspaces::mistaken_for,
@@ -23,6 +23,7 @@ const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
+    WORDS,
     Field { name: "environment", kind: Kind::Text, sorts: false },
 ];
 /// Fields of a workspace that never change, or only by other calls.
@@ -118,7 +119,7 @@ asks_for_edit! {
 intended!(CreateWorkspaceRequest, UpdateWorkspaceRequest, DeleteWorkspaceRequest, UndeleteWorkspaceRequest);
 
 asks_for_listing! {
-    ListWorkspacesRequest => ListWorkspaces by FIELDS;
+    ListWorkspacesRequest => ListWorkspaces by FIELDS, show_deleted;
 }
 
 answers_one! {

@@ -71,9 +71,12 @@ pin_project! {
     }
 }
 
+/// Changes an answer's body.
+type Change<B> = fn(Response<B>) -> Response<Pieces<B>>;
+
 /// Puts answers into pieces; the outermost layer, for it changes their type.
 #[must_use]
-pub fn pieces<B>() -> MapResponseLayer<fn(Response<B>) -> Response<Pieces<B>>> {
+pub fn pieces<B>() -> MapResponseLayer<Change<B>> {
     MapResponseLayer::new(|answer: Response<B>| answer.map(|body| Pieces { body, rest: Bytes::new() }))
 }
 

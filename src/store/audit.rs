@@ -1,7 +1,13 @@
 //! Rows of the audit log: dense per tenant, written in the transaction of the change they record.
 
-use super::{Result, Tx};
-use crate::domain::{id::TenantId, time::Timestamp};
+use super::{
+    Result, Tx,
+    listing::{List, Listing, Noun, Position},
+};
+use crate::domain::{id::TenantId, listing::Sorted, time::Timestamp};
+
+pub(super) const NOUN: Noun =
+    Noun { name: "audit events", columns: &[("time", "at")], stays: false, id: "seq", prefix: "" };
 
 /// One change on record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +36,16 @@ pub struct AuditEvent {
     pub reason: String,
     /// Revision of the change.
     pub revision: i64,
+}
+
+impl Sorted for AuditEvent {
+    fn id(&self) -> String {
+        self.seq.to_string()
+    }
+
+    fn key(&self, _: &str) -> String {
+        String::new()
+    }
 }
 
 type Row = (i64, i64, String, String, String, String, String, String, String, String, String, i64);
@@ -92,16 +108,17 @@ pub async fn by_seq(tx: &mut Tx, tenant: TenantId, seq: i64) -> Result<Option<Au
     Ok(row.map(event))
 }
 
-/// The events of a tenant before `seq`, newest first.
-pub async fn list_before(tx: &mut Tx, tenant: TenantId, seq: i64, limit: i64) -> Result<Vec<AuditEvent>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
+/// A page of the events of a tenant.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    listing: &Listing,
+    after: Option<&Position>,
+) -> Result<Vec<AuditEvent>> {
+    let select =
         "SELECT seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision
-         FROM audit_events WHERE tenant_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
-        tenant.to_string(),
-        seq,
-        limit
-    )?;
-    Ok(rows.into_iter().map(event).collect())
+         FROM audit_events WHERE TRUE";
+    let within = Some(("tenant_id", tenant.to_string()));
+    let list = List { noun: &NOUN, select, within, among: None, listing, after };
+    Ok(fetch_listed!(tx, Row, list)?.into_iter().map(event).collect())
 }

@@ -1,12 +1,18 @@
 //! Rows of bindings.
 
-use super::{Inserted, Page, Result, StoreError, Tx, parse, roles};
+use super::{
+    Inserted, Result, StoreError, Tx,
+    listing::{List, Listing, Noun, Position},
+    parse, roles,
+};
 use crate::domain::{
     bindings::{Authority, Binding, Held, Member, Principal, Scope},
-    id::{BindingId, TeamId, TenantId},
+    id::{BindingId, BindingKind, TeamId, TenantId},
     roles::{CustomRole, RoleRef},
     time::Timestamp,
 };
+
+pub(super) const NOUN: Noun = Noun::plain::<BindingKind>("bindings");
 
 type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>, i64, Option<i64>);
 
@@ -121,19 +127,12 @@ pub async fn same(tx: &mut Tx, wanted: &Binding) -> Result<Option<Binding>> {
     row.map(binding).transpose()
 }
 
-/// The bindings of a tenant's members, page by page, by id.
-pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Binding>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
-             expires FROM bindings
-         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        tenant.to_string(),
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(binding).collect()
+/// A page of the bindings of a tenant's members.
+pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<Binding>> {
+    let within = Some(("tenant_id", tenant.to_string()));
+    let list = List { noun: &NOUN, select: "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created, expires FROM bindings
+            WHERE TRUE", within, among: None, listing, after };
+    fetch_listed!(tx, Row, list)?.into_iter().map(binding).collect()
 }
 
 /// Every binding after the id `after`, by id, at most `limit`.

@@ -1,9 +1,15 @@
 //! Rows of budgets. A deleted budget stays: the ledger speaks of it.
 
-use super::{Page, Result, StoreError, Tx, parse, text_of, value_of};
+use super::{
+    Result, StoreError, Tx,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+    text_of, value_of,
+};
 use crate::domain::{
     budgets::{Budget, BudgetScope},
-    id::{BudgetId, TenantId, WorkspaceId},
+    id::{BudgetId, BudgetKind, TenantId, WorkspaceId},
     time::Timestamp,
 };
 
@@ -17,6 +23,11 @@ macro_rules! select {
         )
     };
 }
+
+pub(super) const NOUN: Noun = Noun {
+    columns: &[("unit", "(CASE unit WHEN 'usd' THEN 'usd_nanos' ELSE unit END)")],
+    ..Noun::plain::<BudgetKind>("budgets")
+};
 
 type Row = (String, String, String, String, String, String, i64, bool, bool, String, i64, i64);
 
@@ -90,7 +101,9 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
         budget.version,
         false,
     )?;
-    Ok(())
+    let list = search::list(NOUN.name, budget.tenant);
+    let texts = [budget.display_name.as_str()];
+    search::put(tx, &Words { tenant: budget.tenant, list, id: budget.id.to_string(), texts: &texts }).await
 }
 
 /// Writes a budget's limit.
@@ -153,17 +166,11 @@ pub async fn of_scope(tx: &mut Tx, tenant: TenantId, scope: &BudgetScope) -> Res
     rows.into_iter().map(budget).collect()
 }
 
-/// The budgets of a tenant, page by page, by id.
-pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Budget>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        select!("WHERE tenant_id = $1 AND id > $2 AND NOT deleted ORDER BY id LIMIT $3"),
-        tenant.to_string(),
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(budget).collect()
+/// A page of the budgets of a tenant.
+pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<Budget>> {
+    let within = Some(("tenant_id", tenant.to_string()));
+    let list = List { noun: &NOUN, select: select!("WHERE NOT deleted"), within, among: None, listing, after };
+    fetch_listed!(tx, Row, list)?.into_iter().map(budget).collect()
 }
 
 /// Every budget that has not ended after the id `after`, by id, at most `limit`.

@@ -60,6 +60,13 @@ macro_rules! names_of {
     };
 }
 
+/// The words in the JSON array `$4` by which the record `$3` of the tenant `$1` is found in the list `$2`.
+pub const INSERT_WORDS: Statement = Statement {
+    sqlite: "INSERT INTO search_words (tenant_id, list, record, word) SELECT $1, $2, $3, value FROM json_each($4)",
+    postgres: "INSERT INTO search_words (tenant_id, list, record, word)
+        SELECT $1, $2, $3, value FROM jsonb_array_elements_text(CAST($4 AS JSONB)) AS words (value)",
+};
+
 /// Id and resource name of each of the records whose ids are in the JSON array `$1`.
 pub const NAMES: Statement = Statement {
     sqlite: names_of!("json_each($1)"),

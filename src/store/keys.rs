@@ -4,14 +4,22 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Inserted, Page, Result, StoreError, Tx, dialect, parse, text_of, value_of};
+use super::{
+    Inserted, Result, StoreError, Tx, dialect,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+    text_of, value_of,
+};
 use crate::domain::{
     bindings::Principal,
-    id::{KeyId, WorkspaceId},
+    id::{KeyId, KeyKind, WorkspaceId},
     key_secret::{KeyHash, PublicId},
     keys::{Allowlist, Key, KeyState},
     time::Timestamp,
 };
+
+pub(super) const NOUN: Noun = Noun::plain::<KeyKind>("keys");
 
 /// A query over whole keys.
 macro_rules! select {
@@ -140,7 +148,16 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
         key.created.micros(),
         key.version,
     )?;
+    if rows > 0 {
+        put_words(tx, key).await?;
+    }
     Ok(rows.into())
+}
+
+async fn put_words(tx: &mut Tx, key: &Key) -> Result<()> {
+    let list = search::list(NOUN.name, key.workspace);
+    let texts = [key.display_name.as_str()];
+    search::put(tx, &Words { tenant: key.tenant, list, id: key.id.to_string(), texts: &texts }).await
 }
 
 /// Writes where a key stands.
@@ -162,17 +179,16 @@ pub async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
     row.map(from_row).transpose()
 }
 
-/// The keys of a workspace, page by page, by id.
-pub async fn list(tx: &mut Tx, workspace: WorkspaceId, page: &Page) -> Result<Vec<Key>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        select!("WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3"),
-        workspace.to_string(),
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(from_row).collect()
+/// A page of the keys of a workspace.
+pub async fn list(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    listing: &Listing,
+    after: Option<&Position>,
+) -> Result<Vec<Key>> {
+    let within = Some(("workspace_id", workspace.to_string()));
+    let list = List { noun: &NOUN, select: select!("WHERE TRUE"), within, among: None, listing, after };
+    fetch_listed!(tx, Row, list)?.into_iter().map(from_row).collect()
 }
 
 /// Some of all keys as the database gave them, not yet read: reading takes as long as fetching, so whoever loads many

@@ -157,15 +157,13 @@ impl Ledger {
         slices::allocate(tx, (ask.budget, ask.period), take).await?;
         book.allocated += take;
         let at = (ask.budget, ask.period);
-        let slice = match slices::add(tx, at, &self.boot.to_string(), take, ask.promised).await? {
-            Some(slice) => slice,
-            None => {
-                slices::reopen(tx, at, &self.boot.to_string()).await?;
-                let added = slices::add(tx, at, &self.boot.to_string(), take, ask.promised).await?;
-                added.ok_or_else(|| StoreError::Corrupt("slice".into()))?
-            }
-        };
-        let (SliceState { id, .. }, promised) = slice;
+        let boot = self.boot.to_string();
+        let mut added = slices::add(tx, at, &boot, take, ask.promised).await?;
+        if added.is_none() {
+            slices::reopen(tx, at, &boot).await?;
+            added = slices::add(tx, at, &boot, take, ask.promised).await?;
+        }
+        let (slice, promised) = added.ok_or_else(|| StoreError::Corrupt("slice".into()))?;
         let (others_spent, others_granted) = fetch_one!(
             tx,
             (i64, i64),
@@ -173,10 +171,10 @@ impl Ledger {
              WHERE budget_id = $1 AND period = $2 AND state < 3 AND id <> $3",
             &budget,
             period,
-            id
+            slice.id
         )?;
         Ok(Granted {
-            slice: slice.0,
+            slice,
             promised,
             headroom: room - take,
             spent_elsewhere: book.settled.saturating_add(book.overrun).saturating_add(others_spent),

@@ -5,8 +5,12 @@
 
 use sqlx::{Database, Encode, QueryBuilder, Type};
 
-use super::{Page, Result, StoreError};
-use crate::domain::listing::{Comparator, Order, Term, Value};
+use super::{Page, Result, StoreError, search};
+use crate::domain::{
+    id::{Id, Kind, TenantKind},
+    listing::{Comparator, Order, Term, Value},
+    time::Timestamp,
+};
 
 /// What is asked of a list.
 #[derive(Debug, Clone)]
@@ -32,9 +36,76 @@ pub struct Position {
     pub key: String,
 }
 
+/// What the lists of a noun are made of.
+#[derive(Debug)]
+pub struct Noun {
+    /// Its name, in the words that it is searched by.
+    pub name: &'static str,
+    /// The columns that fields stand for, where they have another name.
+    pub columns: &'static [(&'static str, &'static str)],
+    /// Whether what is deleted stays.
+    pub stays: bool,
+    /// The column with the place in the order of creation: an id, or a number.
+    pub id: &'static str,
+    /// What its ids begin with; empty when it is numbered.
+    pub prefix: &'static str,
+}
+
+impl Noun {
+    /// A noun with an id and the usual columns.
+    #[must_use]
+    pub const fn plain<K: Kind>(name: &'static str) -> Self {
+        Self { name, columns: &[], stays: false, id: "id", prefix: K::PREFIX }
+    }
+
+    /// A noun with soft deletion: indexes have the state in these words too.
+    #[must_use]
+    pub const fn staying<K: Kind>(name: &'static str) -> Self {
+        let columns = &[("state", "(CASE WHEN deleted IS NULL THEN state ELSE 'deleted' END)")];
+        Self { columns, stays: true, ..Self::plain::<K>(name) }
+    }
+
+    /// The column that a field stands for.
+    fn column(&self, field: &'static str) -> &'static str {
+        const USUAL: [(&str, &str); 5] = [
+            ("create_time", "created"),
+            ("expire_time", "expires"),
+            ("name", "slug"),
+            ("email", "email_folded"),
+            ("window", "span"),
+        ];
+        let named = self.columns.iter().chain(&USUAL).find(|(name, _)| *name == field);
+        named.map_or(field, |(_, column)| column)
+    }
+
+    /// The columns that an order goes by: alone what no two of a list have the same, and ids are in the order of creation;
+    /// anything else with the id after it.
+    fn order(&self, order: Order) -> (&'static str, Option<&'static str>) {
+        match order.field {
+            "name" | "email" => (self.column(order.field), None),
+            "display_name" => ("display_name", Some(self.id)),
+            _ => (self.id, None),
+        }
+    }
+
+    /// Whether records are numbered instead of having ids.
+    const fn numbered(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
+    /// Between which ids lie those that were made in this millisecond; the second does not.
+    fn ids(&self, moment: Timestamp) -> (String, String) {
+        let (from, to) = Id::<TenantKind>::within(moment);
+        let own = |id: Id<TenantKind>| id.to_string().replacen(TenantKind::PREFIX, self.prefix, 1);
+        (own(from), own(to))
+    }
+}
+
 /// A list of one noun.
 #[derive(Debug)]
 pub struct List<'a> {
+    /// Of which noun.
+    pub noun: &'static Noun,
     /// The columns of a row and where they come from, up to and with a condition.
     pub select: &'static str,
     /// The column that says whose the records are, and whose are asked for; `None` for all there are.
@@ -47,29 +118,11 @@ pub struct List<'a> {
     pub after: Option<&'a Position>,
 }
 
-/// The columns that fields stand for. Indexes have the state in these words too.
-const COLUMNS: [(&str, &str); 4] = [
-    ("display_name", "display_name"),
-    ("state", "(CASE WHEN deleted IS NULL THEN state ELSE 'deleted' END)"),
-    ("create_time", "created"),
-    ("environment", "environment"),
-];
-
-/// The columns that an order goes by: a slug or an id alone, since no two of a list are the same, and ids are in the order
-/// of creation; anything else with the id after it.
-fn order_columns(order: Order) -> (&'static str, Option<&'static str>) {
-    match order.field {
-        "name" => ("slug", None),
-        "display_name" => ("display_name", Some("id")),
-        _ => ("id", None),
-    }
-}
-
 impl List<'_> {
     /// The statement for a page.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] for a field without a column.
+    /// [`StoreError::Corrupt`] for a position that is none.
     pub(super) fn statement<DB>(&self) -> Result<QueryBuilder<DB>>
     where
         DB: Database,
@@ -88,20 +141,25 @@ impl List<'_> {
             });
             sql.push(")");
         }
-        if !self.listing.show_deleted {
+        if self.noun.stays && !self.listing.show_deleted {
             sql.push(" AND deleted IS NULL");
         }
         for term in &self.listing.terms {
-            condition(&mut sql, term)?;
+            self.condition(&mut sql, term);
         }
         let Order { descending, .. } = self.listing.order;
         let (beyond, direction) = if descending { (" < ", " DESC") } else { (" > ", "") };
-        let (column, tie) = order_columns(self.listing.order);
+        let (column, tie) = self.noun.order(self.listing.order);
         match (self.after, tie) {
             (None, _) => {}
             (Some(last), None) => {
-                let value = if column == "id" { &last.id } else { &last.key };
-                sql.push(" AND ").push(column).push(beyond).push_bind(value.clone());
+                sql.push(" AND ").push(column).push(beyond);
+                if self.noun.numbered() {
+                    let number: i64 = last.id.parse().map_err(|_| StoreError::Corrupt("place in a list".into()))?;
+                    sql.push_bind(number);
+                } else {
+                    sql.push_bind(if column == self.noun.id { last.id.clone() } else { last.key.clone() });
+                }
             }
             (Some(last), Some(tie)) => {
                 sql.push(" AND (").push(column).push(", ").push(tie).push(")").push(beyond);
@@ -115,42 +173,61 @@ impl List<'_> {
         sql.push(" LIMIT ").push_bind(self.listing.page.limit);
         Ok(sql)
     }
-}
 
-fn condition<DB>(sql: &mut QueryBuilder<DB>, term: &Term) -> Result<()>
-where
-    DB: Database,
-    for<'t> String: Encode<'t, DB> + Type<DB>,
-    for<'t> i64: Encode<'t, DB> + Type<DB>,
-{
-    match term {
-        Term::Mentions(word) => {
-            let literal = word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-            sql.push(" AND words LIKE ").push_bind(format!("%{literal}%")).push(" ESCAPE '\\'");
+    /// What ids must be for records to be made before or after a moment, so that they are a range of an index: ids begin
+    /// with the time.
+    fn made<DB>(&self, sql: &mut QueryBuilder<DB>, comparator: Comparator, moment: Timestamp)
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+    {
+        use Comparator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
+        let (from, to) = self.noun.ids(moment);
+        if matches!(comparator, Greater | GreaterOrEqual | Equal) {
+            sql.push(" AND id >= ").push_bind(from);
         }
-        Term::Compares(field, comparator, value) => {
-            let column = COLUMNS.iter().find(|(name, _)| *name == field.name);
-            let (_, column) = column.ok_or(StoreError::Corrupt("list with an unknown field".into()))?;
-            sql.push(" AND ").push(column).push(match comparator {
-                Comparator::Equal => " = ",
-                Comparator::Unequal => " <> ",
-                Comparator::Less => " < ",
-                Comparator::LessOrEqual => " <= ",
-                Comparator::Greater => " > ",
-                Comparator::GreaterOrEqual => " >= ",
-            });
-            match value {
-                Value::Text(text) => sql.push_bind(text.clone()),
-                Value::Time(time) => sql.push_bind(time.micros()),
-            };
+        if matches!(comparator, Less | LessOrEqual | Equal) {
+            sql.push(" AND id < ").push_bind(to);
         }
     }
-    Ok(())
-}
 
-/// What a search looks in.
-pub(super) fn words(slug: &str, display_name: &str) -> String {
-    format!("{slug} {}", display_name.to_lowercase())
+    fn condition<DB>(&self, sql: &mut QueryBuilder<DB>, term: &Term)
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+        for<'t> i64: Encode<'t, DB> + Type<DB>,
+    {
+        match term {
+            Term::Mentions(searched) => {
+                let Some((from, to)) = search::range(searched) else {
+                    sql.push(" AND FALSE");
+                    return;
+                };
+                // Tenants lie in nothing: the list of one's own is of all of them.
+                let whose = self.within.as_ref().filter(|(column, _)| *column != self.noun.id);
+                let list = search::list(self.noun.name, whose.map_or("all", |(_, whose)| whose.as_str()));
+                sql.push(" AND ").push(self.noun.id).push(" IN (SELECT record FROM search_words WHERE list = ");
+                sql.push_bind(list).push(" AND word >= ").push_bind(from).push(" AND word < ").push_bind(to).push(")");
+            }
+            Term::Compares(field, comparator, value) => {
+                sql.push(" AND ").push(self.noun.column(field.name)).push(match comparator {
+                    Comparator::Equal => " = ",
+                    Comparator::Unequal => " <> ",
+                    Comparator::Less => " < ",
+                    Comparator::LessOrEqual => " <= ",
+                    Comparator::Greater => " > ",
+                    Comparator::GreaterOrEqual => " >= ",
+                });
+                match value {
+                    Value::Text(text) => sql.push_bind(text.clone()),
+                    Value::Time(time) => sql.push_bind(time.micros()),
+                };
+                if let (Value::Time(time), "create_time") = (value, field.name) {
+                    self.made(sql, *comparator, *time);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -158,51 +235,102 @@ mod tests {
     use sqlx::{Connection, SqliteConnection};
 
     use super::*;
-    use crate::domain::listing::{CREATION, Field, Kind};
+    use crate::{
+        domain::listing::{self, CREATION, Field},
+        store::{audit, bindings, budgets, keys, projects, service_accounts, teams, tenants, users, workspaces},
+    };
 
-    const STATE: Field = Field { name: "state", kind: Kind::Choice(&["ACTIVE"]), sorts: false };
+    const STATE: Field = Field { name: "state", kind: listing::Kind::Choice(&["ACTIVE"]), sorts: false };
+    const ACTOR: Field = Field { name: "actor", kind: listing::Kind::Text, sorts: false };
 
-    async fn plan(connection: &mut SqliteConnection, select: &'static str, listing: &Listing, first: bool) -> String {
-        let position = Position { id: "ws_1".into(), key: "x".into() };
-        let within = (!select.contains("FROM tenants"))
-            .then(|| (if select.contains("projects") { "workspace_id" } else { "tenant_id" }, "ten_1".to_owned()));
-        let list = List { select, within, among: None, listing, after: (!first).then_some(&position) };
-        let sql = list.statement::<sqlx::Sqlite>().expect("known fields").into_string();
+    /// A noun, its rows, whose they are, the names that they sort by, a field that they are filtered by.
+    type Case = (&'static Noun, &'static str, &'static str, &'static [&'static str], Option<&'static Field>);
+
+    const CASES: [Case; 10] = [
+        (&tenants::NOUN, "SELECT * FROM tenants WHERE NOT purged", "", &["name", "display_name"], Some(&STATE)),
+        (
+            &workspaces::NOUN,
+            "SELECT * FROM workspaces WHERE TRUE",
+            "tenant_id",
+            &["name", "display_name"],
+            Some(&STATE),
+        ),
+        (&projects::NOUN, "SELECT * FROM projects WHERE TRUE", "workspace_id", &["name", "display_name"], Some(&STATE)),
+        (&teams::NOUN, "SELECT * FROM teams WHERE TRUE", "tenant_id", &["name", "display_name"], None),
+        (&users::NOUN, "SELECT * FROM users WHERE TRUE", "tenant_id", &["email", "display_name"], Some(&STATE)),
+        (
+            &service_accounts::NOUN,
+            "SELECT * FROM service_accounts WHERE TRUE",
+            "tenant_id",
+            &["name", "display_name"],
+            Some(&STATE),
+        ),
+        (&keys::NOUN, "SELECT * FROM api_keys WHERE TRUE", "workspace_id", &["display_name"], Some(&STATE)),
+        (&bindings::NOUN, "SELECT * FROM bindings WHERE TRUE", "tenant_id", &[], None),
+        (&budgets::NOUN, "SELECT * FROM budgets WHERE NOT deleted", "tenant_id", &["display_name"], None),
+        (&audit::NOUN, "SELECT * FROM audit_events WHERE TRUE", "tenant_id", &[], Some(&ACTOR)),
+    ];
+
+    async fn plan(connection: &mut SqliteConnection, case: &Case, listing: &Listing, first: bool) -> String {
+        let position = Position { id: "7".into(), key: "x".into() };
+        let within = (!case.2.is_empty()).then(|| (case.2, "ten_1".to_owned()));
+        let list =
+            List { noun: case.0, select: case.1, within, among: None, listing, after: (!first).then_some(&position) };
+        let sql = list.statement::<sqlx::Sqlite>().expect("a position").into_string();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(connection).await.expect("a plan");
         rows.into_iter().map(|row| row.3).collect::<Vec<_>>().join("; ")
     }
 
-    #[tokio::test]
-    async fn a_page_is_a_range_of_an_index_in_every_order() {
+    async fn database() -> SqliteConnection {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
-        for sql in [IDENTITY, ACCESS, LIFECYCLE] {
+        for sql in MIGRATIONS {
             sqlx::raw_sql(sql).execute(&mut connection).await.expect("its tables");
         }
-        let state = Term::Compares(&STATE, Comparator::Equal, Value::Text("active".into()));
-        let orders = ["create_time", "name", "display_name"].map(|field| Order { field, ..CREATION });
-        for select in [
-            "SELECT * FROM tenants WHERE NOT purged",
-            "SELECT * FROM workspaces WHERE TRUE",
-            "SELECT * FROM projects WHERE TRUE",
-        ] {
-            for (order, descending) in orders.into_iter().flat_map(|order| [(order, false), (order, true)]) {
-                let order = Order { descending, ..order };
-                let by_creation = order.field == CREATION.field;
-                for terms in [vec![], vec![state.clone()]].into_iter().take(1 + usize::from(by_creation)) {
+        connection
+    }
+
+    #[tokio::test]
+    async fn a_page_is_a_range_of_an_index_in_every_order() {
+        let mut connection = database().await;
+        for case in &CASES {
+            let orders = ["create_time"].iter().chain(case.3).flat_map(|field| [(*field, false), (*field, true)]);
+            for (field, descending) in orders {
+                let order = Order { field, descending };
+                let equals = |field| vec![Term::Compares(field, Comparator::Equal, Value::Text("x".into()))];
+                let filtered = case.4.filter(|_| field == CREATION.field).map(equals);
+                for terms in [Some(vec![]), filtered].into_iter().flatten() {
                     let page = Page { after: String::new(), limit: 51 };
                     let listing = Listing { page, terms, order, show_deleted: false, asked: String::new() };
                     for first in [true, false] {
-                        let plan = plan(&mut connection, select, &listing, first).await;
+                        let plan = plan(&mut connection, case, &listing, first).await;
                         let range = plan.contains("USING") && !plan.contains("TEMP B-TREE");
-                        assert!(range, "{select} {order:?} {:?}: {plan}", listing.terms);
+                        assert!(range, "{} {order:?} {:?}: {plan}", case.1, listing.terms);
                     }
                 }
             }
         }
     }
 
-    const IDENTITY: &str = include_str!("../../migrations/sqlite/0001_identity.sql");
-    const ACCESS: &str = include_str!("../../migrations/sqlite/0002_access.sql");
-    const LIFECYCLE: &str = include_str!("../../migrations/sqlite/0007_lifecycle.sql");
+    #[tokio::test]
+    async fn a_search_is_a_range_of_the_words() {
+        let mut connection = database().await;
+        for case in CASES.iter().filter(|case| !["bindings", "audit events"].contains(&case.0.name)) {
+            let page = Page { after: String::new(), limit: 51 };
+            let terms = vec![Term::Mentions("rare".into())];
+            let listing = Listing { page, terms, order: CREATION, show_deleted: false, asked: String::new() };
+            let plan = plan(&mut connection, case, &listing, true).await;
+            assert!(plan.contains("SEARCH search_words USING") && !plan.contains("SCAN"), "{}: {plan}", case.1);
+        }
+    }
+
+    const MIGRATIONS: [&str; 7] = [
+        include_str!("../../migrations/sqlite/0001_identity.sql"),
+        include_str!("../../migrations/sqlite/0002_access.sql"),
+        include_str!("../../migrations/sqlite/0003_keys.sql"),
+        include_str!("../../migrations/sqlite/0004_budgets.sql"),
+        include_str!("../../migrations/sqlite/0006_audit.sql"),
+        include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
+        include_str!("../../migrations/sqlite/0009_walls.sql"),
+    ];
 }

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
+use crate::domain::id::TenantId;
+
 #[macro_use]
 mod macros;
 
@@ -31,6 +33,7 @@ pub mod requests;
 pub mod reviews;
 pub mod role_templates;
 pub mod roles;
+pub mod search;
 pub mod seats;
 pub mod service_accounts;
 pub mod slices;
@@ -156,6 +159,27 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => tx.rollback().await?,
             Self::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Gives up the sight of every row but those of these tenants, until the end of the transaction: the second wall, behind
+    /// the conditions of the statements. Without effect on `SQLite`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn wall(&mut self, tenants: &[TenantId]) -> Result<()> {
+        if let Self::Postgres(tx) = self {
+            let tenants = tenants.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            sqlx::query(
+                "SELECT set_config('tollreeve.tenants', $1, TRUE),
+                    set_config('role', current_setting('tollreeve.role'), TRUE)",
+            )
+            .bind(tenants)
+            .execute(&mut **tx)
+            .await?;
         }
         Ok(())
     }

@@ -2,10 +2,18 @@
 
 use super::{
     Inserted, Result, Tx,
-    listing::{List, Listing, Position, words},
-    parse, text_of, value_of,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+    text_of, value_of,
 };
-use crate::domain::{id::WorkspaceId, projects::Project, time::Timestamp};
+use crate::domain::{
+    id::{ProjectKind, WorkspaceId},
+    projects::Project,
+    time::Timestamp,
+};
+
+pub(super) const NOUN: Noun = Noun::staying::<ProjectKind>("projects");
 
 macro_rules! select {
     ($rest:literal) => {
@@ -40,34 +48,41 @@ fn project(row: Row) -> Result<Project> {
 pub async fn insert(tx: &mut Tx, project: &Project) -> Result<Inserted> {
     let rows = execute!(
         tx,
-        "INSERT INTO projects (id, tenant_id, workspace_id, slug, display_name, words, state, created, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (workspace_id, slug) DO NOTHING",
+        "INSERT INTO projects (id, tenant_id, workspace_id, slug, display_name, state, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (workspace_id, slug) DO NOTHING",
         project.id.to_string(),
         project.tenant.to_string(),
         project.workspace.to_string(),
         project.slug.as_str(),
         &project.display_name,
-        words(project.slug.as_str(), &project.display_name),
         text_of(&project.state),
         project.created.micros(),
         project.version,
     )?;
+    if rows > 0 {
+        put_words(tx, project).await?;
+    }
     Ok(rows.into())
+}
+
+async fn put_words(tx: &mut Tx, project: &Project) -> Result<()> {
+    let list = search::list(NOUN.name, project.workspace);
+    let texts = [project.slug.as_str(), &project.display_name];
+    search::put(tx, &Words { tenant: project.tenant, list, id: project.id.to_string(), texts: &texts }).await
 }
 
 /// Writes what can change of a project.
 pub async fn update(tx: &mut Tx, project: &Project) -> Result<()> {
     execute!(
         tx,
-        "UPDATE projects SET display_name = $2, words = $3, state = $4, deleted = $5, version = $6 WHERE id = $1",
+        "UPDATE projects SET display_name = $2, state = $3, deleted = $4, version = $5 WHERE id = $1",
         project.id.to_string(),
         &project.display_name,
-        words(project.slug.as_str(), &project.display_name),
         text_of(&project.state),
         project.deleted.map(Timestamp::micros),
         project.version,
     )?;
-    Ok(())
+    put_words(tx, project).await
 }
 
 /// The project with this slug in the workspace.
@@ -84,7 +99,7 @@ pub async fn list(
     after: Option<&Position>,
 ) -> Result<Vec<Project>> {
     let within = Some(("workspace_id", workspace.to_string()));
-    let list = List { select: select!("WHERE TRUE"), within, among: None, listing, after };
+    let list = List { noun: &NOUN, select: select!("WHERE TRUE"), within, among: None, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(project).collect()
 }
 

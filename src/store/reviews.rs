@@ -38,8 +38,8 @@ impl Sorted for Reviewed {
         self.id.clone()
     }
 
-    fn key(&self, _: &str) -> &str {
-        &self.key
+    fn key(&self, _: &str) -> String {
+        self.key.clone()
     }
 }
 

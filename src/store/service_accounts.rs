@@ -1,11 +1,19 @@
 //! Rows of service accounts.
 
-use super::{Inserted, Page, Result, Tx, parse, text_of, value_of};
+use super::{
+    Inserted, Result, Tx,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+    text_of, value_of,
+};
 use crate::domain::{
-    id::{ServiceAccountId, TenantId},
+    id::{ServiceAccountId, ServiceAccountKind, TenantId},
     service_accounts::ServiceAccount,
     time::Timestamp,
 };
+
+pub(super) const NOUN: Noun = Noun::plain::<ServiceAccountKind>("service accounts");
 
 type Row = (String, String, String, String, String, i64, i64);
 
@@ -38,7 +46,16 @@ pub async fn insert(tx: &mut Tx, account: &ServiceAccount) -> Result<Inserted> {
         account.created.micros(),
         account.version,
     )?;
+    if rows > 0 {
+        put_words(tx, account).await?;
+    }
     Ok(rows.into())
+}
+
+async fn put_words(tx: &mut Tx, account: &ServiceAccount) -> Result<()> {
+    let list = search::list(NOUN.name, account.tenant);
+    let texts = [account.slug.as_str(), &account.display_name];
+    search::put(tx, &Words { tenant: account.tenant, list, id: account.id.to_string(), texts: &texts }).await
 }
 
 /// Writes what can change of a service account.
@@ -51,7 +68,7 @@ pub async fn update(tx: &mut Tx, account: &ServiceAccount) -> Result<()> {
         text_of(&account.state),
         account.version,
     )?;
-    Ok(())
+    put_words(tx, account).await
 }
 
 /// The service account with this id.
@@ -78,18 +95,23 @@ pub async fn by_slug(tx: &mut Tx, tenant: TenantId, slug: &str) -> Result<Option
     row.map(account).transpose()
 }
 
-/// The service accounts of a tenant, page by page, by id.
-pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<ServiceAccount>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, slug, display_name, state, created, version FROM service_accounts
-         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        tenant.to_string(),
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(account).collect()
+/// A page of the service accounts of a tenant.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    listing: &Listing,
+    after: Option<&Position>,
+) -> Result<Vec<ServiceAccount>> {
+    let within = Some(("tenant_id", tenant.to_string()));
+    let list = List {
+        noun: &NOUN,
+        select: "SELECT id, tenant_id, slug, display_name, state, created, version FROM service_accounts WHERE TRUE",
+        within,
+        among: None,
+        listing,
+        after,
+    };
+    fetch_listed!(tx, Row, list)?.into_iter().map(account).collect()
 }
 
 /// Every service account after the id `after`, by id, at most `limit`.

@@ -1,7 +1,18 @@
 //! Rows of teams.
 
-use super::{Inserted, Page, Result, Tx, parse};
-use crate::domain::{id::TenantId, teams::Team, time::Timestamp};
+use super::{
+    Inserted, Result, Tx,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+};
+use crate::domain::{
+    id::{TeamKind, TenantId},
+    teams::Team,
+    time::Timestamp,
+};
+
+pub(super) const NOUN: Noun = Noun::plain::<TeamKind>("teams");
 
 type Row = (String, String, String, String, String, i64, i64);
 
@@ -34,7 +45,16 @@ pub async fn insert(tx: &mut Tx, team: &Team) -> Result<Inserted> {
         team.created.micros(),
         team.version,
     )?;
+    if rows > 0 {
+        put_words(tx, team).await?;
+    }
     Ok(rows.into())
+}
+
+async fn put_words(tx: &mut Tx, team: &Team) -> Result<()> {
+    let list = search::list(NOUN.name, team.tenant);
+    let texts = [team.slug.as_str(), &team.display_name];
+    search::put(tx, &Words { tenant: team.tenant, list, id: team.id.to_string(), texts: &texts }).await
 }
 
 /// The team with this slug in the tenant.
@@ -50,18 +70,18 @@ pub async fn by_slug(tx: &mut Tx, tenant: TenantId, slug: &str) -> Result<Option
     row.map(team).transpose()
 }
 
-/// The teams of a tenant, page by page, by id.
-pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Team>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, slug, display_name, description, created, version FROM teams
-         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        tenant.to_string(),
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(team).collect()
+/// A page of the teams of a tenant.
+pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<Team>> {
+    let within = Some(("tenant_id", tenant.to_string()));
+    let list = List {
+        noun: &NOUN,
+        select: "SELECT id, tenant_id, slug, display_name, description, created, version FROM teams WHERE TRUE",
+        within,
+        among: None,
+        listing,
+        after,
+    };
+    fetch_listed!(tx, Row, list)?.into_iter().map(team).collect()
 }
 
 /// Every team after the id `after`, by id, at most `limit`.

@@ -2,10 +2,18 @@
 
 use super::{
     Inserted, Result, Tx,
-    listing::{List, Listing, Position, words},
-    parse, text_of, value_of,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+    text_of, value_of,
 };
-use crate::domain::{id::TenantId, tenants::Tenant, time::Timestamp};
+use crate::domain::{
+    id::{TenantId, TenantKind},
+    tenants::Tenant,
+    time::Timestamp,
+};
+
+pub(super) const NOUN: Noun = Noun::staying::<TenantKind>("tenants");
 
 macro_rules! select {
     ($rest:literal) => {
@@ -34,32 +42,39 @@ fn tenant((id, slug, display_name, state, deleted, created, version): Row) -> Re
 pub async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<Inserted> {
     let rows = execute!(
         tx,
-        "INSERT INTO tenants (id, slug, display_name, words, state, created, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (slug) DO NOTHING",
+        "INSERT INTO tenants (id, slug, display_name, state, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (slug) DO NOTHING",
         tenant.id.to_string(),
         tenant.slug.as_str(),
         &tenant.display_name,
-        words(tenant.slug.as_str(), &tenant.display_name),
         text_of(&tenant.state),
         tenant.created.micros(),
         tenant.version,
     )?;
+    if rows > 0 {
+        put_words(tx, tenant).await?;
+    }
     Ok(rows.into())
+}
+
+async fn put_words(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
+    let list = search::list(NOUN.name, "all");
+    let texts = [tenant.slug.as_str(), &tenant.display_name];
+    search::put(tx, &Words { tenant: tenant.id, list, id: tenant.id.to_string(), texts: &texts }).await
 }
 
 /// Writes what can change of a tenant.
 pub async fn update(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     execute!(
         tx,
-        "UPDATE tenants SET display_name = $2, words = $3, state = $4, deleted = $5, version = $6 WHERE id = $1",
+        "UPDATE tenants SET display_name = $2, state = $3, deleted = $4, version = $5 WHERE id = $1",
         tenant.id.to_string(),
         &tenant.display_name,
-        words(tenant.slug.as_str(), &tenant.display_name),
         text_of(&tenant.state),
         tenant.deleted.map(Timestamp::micros),
         tenant.version,
     )?;
-    Ok(())
+    put_words(tx, tenant).await
 }
 
 /// Erases the people and credentials of a tenant, ends its budgets, and leaves of the tenant itself what is given: its
@@ -80,8 +95,9 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM users WHERE tenant_id = $1",
         "DELETE FROM service_accounts WHERE tenant_id = $1",
         "UPDATE budgets SET deleted = TRUE, display_name = '' WHERE tenant_id = $1",
-        "UPDATE projects SET display_name = slug, words = '' WHERE tenant_id = $1",
-        "UPDATE workspaces SET display_name = slug, words = '' WHERE tenant_id = $1",
+        "UPDATE projects SET display_name = slug WHERE tenant_id = $1",
+        "UPDATE workspaces SET display_name = slug WHERE tenant_id = $1",
+        "DELETE FROM search_words WHERE tenant_id = $1",
         "UPDATE tenants SET purged = TRUE WHERE id = $1",
     ] {
         execute!(tx, statement, &id)?;
@@ -104,7 +120,7 @@ pub async fn list(
     after: Option<&Position>,
 ) -> Result<Vec<Tenant>> {
     let within = only.map(|id| ("id", id.to_string()));
-    let list = List { select: select!("WHERE NOT purged"), within, among: None, listing, after };
+    let list = List { noun: &NOUN, select: select!("WHERE NOT purged"), within, among: None, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(tenant).collect()
 }
 

@@ -1,11 +1,19 @@
 //! Rows of users, and who is in which team.
 
-use super::{Inserted, Page, Result, StoreError, Tx, parse, text_of, value_of};
+use super::{
+    Inserted, Result, StoreError, Tx,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+    text_of, value_of,
+};
 use crate::domain::{
-    id::{TenantId, UserId},
+    id::{TenantId, UserId, UserKind},
     time::Timestamp,
     users::{User, fold_email},
 };
+
+pub(super) const NOUN: Noun = Noun::plain::<UserKind>("users");
 
 type Row = (String, String, String, String, String, String, i64, i64);
 
@@ -53,7 +61,14 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<Inserted> {
             user.id.to_string()
         )?;
     }
+    put_words(tx, user).await?;
     Ok(Inserted::New)
+}
+
+async fn put_words(tx: &mut Tx, user: &User) -> Result<()> {
+    let list = search::list(NOUN.name, user.tenant);
+    let texts = [user.email.as_str(), &user.display_name];
+    search::put(tx, &Words { tenant: user.tenant, list, id: user.id.to_string(), texts: &texts }).await
 }
 
 /// Writes where a user stands.
@@ -66,7 +81,7 @@ pub async fn update(tx: &mut Tx, user: &User) -> Result<()> {
         text_of(&user.state),
         user.version,
     )?;
-    Ok(())
+    put_words(tx, user).await
 }
 
 /// The user with this id.
@@ -80,18 +95,18 @@ pub async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
     row.map(user).transpose()
 }
 
-/// The users of a tenant, page by page, by id.
-pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<User>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users
-         WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        tenant.to_string(),
-        &page.after,
-        page.limit
-    )?;
-    rows.into_iter().map(user).collect()
+/// A page of the users of a tenant.
+pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<User>> {
+    let within = Some(("tenant_id", tenant.to_string()));
+    let list = List {
+        noun: &NOUN,
+        select: "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users WHERE TRUE",
+        within,
+        among: None,
+        listing,
+        after,
+    };
+    fetch_listed!(tx, Row, list)?.into_iter().map(user).collect()
 }
 
 /// Every user after the id `after`, by id, at most `limit`.

@@ -2,15 +2,19 @@
 
 use super::{
     Inserted, Result, StoreError, Tx,
-    listing::{List, Listing, Position, words},
-    parse, text_of, value_of,
+    listing::{List, Listing, Noun, Position},
+    parse,
+    search::{self, Words},
+    text_of, value_of,
 };
 use crate::domain::{
-    id::{TenantId, WorkspaceId},
+    id::{TenantId, WorkspaceId, WorkspaceKind},
     policies::Policies,
     time::Timestamp,
     workspaces::Workspace,
 };
+
+pub(super) const NOUN: Noun = Noun::staying::<WorkspaceKind>("workspaces");
 
 macro_rules! select {
     ($rest:literal) => {
@@ -62,38 +66,43 @@ fn policies_text(policies: &Policies) -> Result<String> {
 pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<Inserted> {
     let rows = execute!(
         tx,
-        "INSERT INTO workspaces (id, tenant_id, slug, display_name, words, environment, policies, state, created,
-             version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant_id, slug) DO NOTHING",
+        "INSERT INTO workspaces (id, tenant_id, slug, display_name, environment, policies, state, created, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant_id, slug) DO NOTHING",
         workspace.id.to_string(),
         workspace.tenant.to_string(),
         workspace.slug.as_str(),
         &workspace.display_name,
-        words(workspace.slug.as_str(), &workspace.display_name),
         workspace.environment.as_str(),
         policies_text(&workspace.policies)?,
         text_of(&workspace.state),
         workspace.created.micros(),
         workspace.version,
     )?;
+    if rows > 0 {
+        put_words(tx, workspace).await?;
+    }
     Ok(rows.into())
+}
+
+async fn put_words(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
+    let list = search::list(NOUN.name, workspace.tenant);
+    let texts = [workspace.slug.as_str(), &workspace.display_name];
+    search::put(tx, &Words { tenant: workspace.tenant, list, id: workspace.id.to_string(), texts: &texts }).await
 }
 
 /// Writes what can change of a workspace.
 pub async fn update(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
     execute!(
         tx,
-        "UPDATE workspaces SET display_name = $2, words = $3, policies = $4, state = $5, deleted = $6, version = $7
-         WHERE id = $1",
+        "UPDATE workspaces SET display_name = $2, policies = $3, state = $4, deleted = $5, version = $6 WHERE id = $1",
         workspace.id.to_string(),
         &workspace.display_name,
-        words(workspace.slug.as_str(), &workspace.display_name),
         policies_text(&workspace.policies)?,
         text_of(&workspace.state),
         workspace.deleted.map(Timestamp::micros),
         workspace.version,
     )?;
-    Ok(())
+    put_words(tx, workspace).await
 }
 
 /// The workspace with this slug in the tenant.
@@ -118,7 +127,7 @@ pub async fn list(
 ) -> Result<Vec<Workspace>> {
     let within = Some(("tenant_id", tenant.to_string()));
     let among = only.map(|ids| ids.iter().map(ToString::to_string).collect());
-    let list = List { select: select!("WHERE TRUE"), within, among, listing, after };
+    let list = List { noun: &NOUN, select: select!("WHERE TRUE"), within, among, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(workspace).collect()
 }
 

@@ -246,6 +246,7 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
         parent: world.tenant.clone(),
         page_size,
         page_token: page_token.into(),
+        ..Default::default()
     };
     assert_invalid(budgets.list_budgets(list(-1, "")).await, "page_size");
     assert_invalid(budgets.list_budgets(list(0, "§")).await, "page_token");

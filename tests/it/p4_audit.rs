@@ -8,32 +8,38 @@ use crate::harness::{
     both,
     calls::{Place, calls, every_call},
     client::{Client, assert_invalid},
+    ids::number_of,
     raw::{call, rpcs},
     server::Env,
+    wire::{flag, set},
     world::{NewKey, World, account_token, create_user, unique},
 };
 
 both!(
     every_changing_rpc_leaves_exactly_one_event,
     what_is_refused_leaves_no_event,
+    what_is_only_tried_and_what_is_repeated_leaves_no_event,
     what_changes_nothing_leaves_no_event,
     no_secret_is_in_the_log,
     an_event_says_who_did_what_when_and_why,
     changes_made_at_once_are_numbered_without_a_gap,
 );
 
-/// Tenant, number, action and everything else of an event.
-async fn events(books: &Books) -> Vec<(String, i64, String, String)> {
+/// Tenant, number, action, everything in one text, the record before and after.
+type Event = (String, i64, String, String, String, String);
+
+async fn events(books: &Books) -> Vec<Event> {
     books
         .rows(
             "SELECT tenant_id, seq, action,
-                 actor || ' ' || resource || ' ' || before || ' ' || after || ' ' || reason || ' ' || user_agent
+                 actor || ' ' || resource || ' ' || before || ' ' || after || ' ' || reason || ' ' || user_agent,
+                 before, after
              FROM audit_events ORDER BY tenant_id, seq",
         )
         .await
 }
 
-fn assert_dense(events: &[(String, i64, String, String)]) {
+fn assert_dense(events: &[Event]) {
     let mut expected = ("", 0);
     for (tenant, seq, ..) in events {
         expected = (tenant.as_str(), if expected.0 == tenant { expected.1 + 1 } else { 1 });
@@ -61,9 +67,57 @@ async fn every_changing_rpc_leaves_exactly_one_event(env: &mut Env) {
         let new = after.iter().find(|event| !before.contains(event)).expect("a new event");
         let verb = new.2.rsplit('.').next().unwrap_or_default().to_lowercase();
         assert!(rpc.to_lowercase().starts_with(verb.trim_end_matches("token")), "{path} is on record as {}", new.2);
+        assert_tells(&path, &new.4, &new.5);
         before = after;
     }
     assert_dense(&before);
+}
+
+/// Insists that an event has the record before and after: of what is new only after, of what is gone only before.
+fn assert_tells(path: &str, before: &str, after: &str) {
+    let rpc = path.rsplit('/').next().unwrap_or_default();
+    let record = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok().filter(|json| !json.is_string());
+    let (was, is) = (record(before), record(after));
+    let new = rpc.starts_with("Create");
+    // The first credit of a workspace opens its pool; prices may all be new.
+    let perhaps_new = ["GrantCredit", "ImportPrices"].contains(&rpc);
+    // What is deleted softly is still there.
+    let gone = rpc.starts_with("Purge") || ["DeleteBinding", "DeleteBudget"].contains(&rpc);
+    assert_eq!(is.is_none(), gone, "{path} is on record with {after:?} after it");
+    assert!(was.is_none() == new || perhaps_new, "{path} is on record with {before:?} before it");
+    assert!(was != is, "{path} is on record with the same before and after");
+    let id = |json: &Option<serde_json::Value>| json.as_ref().and_then(|json| json.get("id")).cloned();
+    assert!(was.is_none() || is.is_none() || id(&was) == id(&is), "{path}: before and after are of one record");
+}
+
+async fn what_is_only_tried_and_what_is_repeated_leaves_no_event(env: &mut Env) {
+    let world = World::new(env).await;
+    let books = env.books().await;
+    let changes = changing(&world).await;
+    let mut before = events(&books).await;
+    let (mut tried, mut repeated) = (0, 0);
+    for (path, body) in changes {
+        let mut body = body;
+        if let Some(number) = number_of(&path, "validate_only") {
+            let only = call(&env.operator, &path, flag(&body, number)).await;
+            only.unwrap_or_else(|status| panic!("{path}, tried: {status:?}"));
+            assert_eq!(events(&books).await, before, "{path} was only tried");
+            tried += 1;
+        }
+        if let Some(number) = number_of(&path, "request_id") {
+            body = set(&body, &[number], &unique("request"));
+            call(&env.operator, &path, body.clone()).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
+            before = events(&books).await;
+            repeated += 1;
+        }
+        let again = call(&env.operator, &path, body).await;
+        if number_of(&path, "request_id").is_some() {
+            again.unwrap_or_else(|status| panic!("{path}, again: {status:?}"));
+            assert_eq!(events(&books).await, before, "{path} was only repeated");
+        }
+        before = events(&books).await;
+    }
+    assert!(tried >= 13 && repeated >= 12, "{tried} can be tried, {repeated} repeated");
 }
 
 async fn what_is_refused_leaves_no_event(env: &mut Env) {
@@ -157,7 +211,7 @@ async fn no_secret_is_in_the_log(env: &mut Env) {
     assert!(
         log.iter().any(|event| event.2 == "keys.create") && log.iter().any(|event| event.2.contains("createToken"))
     );
-    for (_, seq, action, text) in log {
+    for (_, seq, action, text, ..) in log {
         for secret in &secrets {
             assert!(!text.contains(secret.as_str()), "event {seq}, {action}: {text}");
         }
@@ -171,7 +225,7 @@ async fn an_event_says_who_did_what_when_and_why(env: &mut Env) {
         tonic::Request::new(pb::RevokeKeyRequest { name: world.key.name.clone(), reason: "leaked".into() });
     request.metadata_mut().insert("x-request-id", "call-17".parse().expect("a header"));
     let revision = owner.keys().revoke_key(request).await.expect("revoked").into_inner().revision;
-    let list = pb::ListAuditEventsRequest { parent: world.tenant.clone(), page_size: 1, page_token: String::new() };
+    let list = pb::ListAuditEventsRequest { parent: world.tenant.clone(), page_size: 1, ..Default::default() };
     let page = owner.audit().list_audit_events(list).await.expect("a page").into_inner();
     let event = &page.events[0];
     assert_eq!((event.actor.as_str(), event.action.as_str()), (world.owner.as_str(), "keys.revoke"));
@@ -186,7 +240,12 @@ async fn an_event_says_who_did_what_when_and_why(env: &mut Env) {
     // Page by page, newest first, down to the first.
     let (mut seen, mut token) = (vec![event.sequence], page.next_page_token);
     while !token.is_empty() {
-        let list = pb::ListAuditEventsRequest { parent: world.tenant.clone(), page_size: 3, page_token: token };
+        let list = pb::ListAuditEventsRequest {
+            parent: world.tenant.clone(),
+            page_size: 3,
+            page_token: token,
+            ..Default::default()
+        };
         let page = owner.audit().list_audit_events(list).await.expect("a page").into_inner();
         seen.extend(page.events.iter().map(|event| event.sequence));
         token = page.next_page_token;

@@ -100,7 +100,7 @@ async fn join(client: &Client, tenant: &str, template: &str) -> Result<String, S
 
 /// The newest event: action, resource, and the record after it.
 async fn last_event(client: &Client, tenant: &str) -> pb::AuditEvent {
-    let list = pb::ListAuditEventsRequest { parent: tenant.into(), page_size: 1, page_token: String::new() };
+    let list = pb::ListAuditEventsRequest { parent: tenant.into(), page_size: 1, ..Default::default() };
     client.audit().list_audit_events(list).await.expect("a page").into_inner().events.remove(0)
 }
 

@@ -244,7 +244,7 @@ async fn settle(
 
 /// The demo's budgets and where they stand.
 async fn budgets(connection: &Connection) -> anyhow::Result<Vec<pb::Budget>> {
-    let request = pb::ListBudgetsRequest { parent: demo::TENANT.into(), page_size: 1000, page_token: String::new() };
+    let request = pb::ListBudgetsRequest { parent: demo::TENANT.into(), page_size: 1000, ..Default::default() };
     let answer = connection.budgets().list_budgets(request).await.map_err(failed("cannot list the demo's budgets"))?;
     Ok(answer.into_inner().budgets)
 }

@@ -5,12 +5,14 @@ mod postgres;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod walls;
 
 use std::{fs::File, path::PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Db;
+use walls::Wall;
 
 pub use migrations::Applied;
 
@@ -117,8 +119,16 @@ impl Db {
             }
             Settings::Postgres { url } => {
                 let session = postgres::Session::take(url.expose_secret()).await?;
-                postgres::migrate(session.options()).await?;
-                let (pool, ledger) = postgres::pools(session.options());
+                let (_, wall) = postgres::migrate(session.options()).await?;
+                if let Wall::Off(why) = &wall {
+                    tracing::warn!(
+                        why,
+                        "the second wall between tenants is off: this user of PostgreSQL is above row-level security and \
+                         cannot take the role tollreeve_tenant. Connect as a user without BYPASSRLS, or one who may \
+                         create roles"
+                    );
+                }
+                let (pool, ledger) = postgres::pools(session.options(), wall.role());
                 Ok((Self::Postgres { pool, ledger }, Exclusive::Session(Box::new(session))))
             }
         }
@@ -135,7 +145,9 @@ impl Db {
                 Ok(Self::Sqlite { write: read.clone(), read })
             }
             Settings::Postgres { url } => {
-                let (pool, ledger) = postgres::pools(&postgres::options(url.expose_secret())?);
+                // Nothing that only reads of a database works in a tenant.
+                let options = postgres::options(url.expose_secret())?;
+                let (pool, ledger) = postgres::pools(&options, Wall::Bound.role());
                 Ok(Self::Postgres { pool, ledger })
             }
         }
@@ -157,7 +169,7 @@ impl Db {
                 let session = postgres::Session::take(url.expose_secret()).await?;
                 let applied = postgres::migrate(session.options()).await;
                 session.release().await;
-                applied
+                Ok(applied?.0)
             }
         }
     }

@@ -7,7 +7,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{OpenError, migrations, migrations::Applied};
+use super::{
+    OpenError, migrations,
+    migrations::Applied,
+    walls::{self, Wall},
+};
 
 /// The oldest version that is still maintained and tested here.
 const OLDEST: u32 = 150_000;
@@ -23,6 +27,9 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
         ("statement_timeout", "10s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "30s"),
+        // A transaction begins with everybody's rows in sight: those of the snapshot, the feed and the ledger keep them,
+        // those that work in a tenant give them up at once.
+        ("tollreeve.tenants", "*"),
     ]))
 }
 
@@ -99,15 +106,16 @@ async fn check(connection: &mut PgConnection) -> Result<(), OpenError> {
     if standby { Err(OpenError::Unsafe("it is a standby, which cannot be written".to_owned())) } else { Ok(()) }
 }
 
-/// Brings the database up to date, if it is ours.
-pub(super) async fn migrate(options: &PgConnectOptions) -> Result<Vec<Applied>, OpenError> {
+/// Brings the database up to date, if it is ours, and raises the wall between tenants.
+pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(Vec<Applied>, Wall), OpenError> {
     // A migration of a large table may take long; nobody else waits for it.
     let options = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
     let mut connection = connect(&options).await?;
     recognize(&mut connection).await?;
     let applied = migrations::run(&migrations::postgres(), &mut connection).await?;
+    let wall = walls::raise(&mut connection).await?;
     connection.close().await?;
-    Ok(applied)
+    Ok((applied, wall))
 }
 
 /// Refuses a database that has tables, but not ours.
@@ -125,9 +133,11 @@ async fn recognize(connection: &mut PgConnection) -> Result<(), OpenError> {
 }
 
 /// The pools for management and for the ledger. Connections are made when they are needed, tested before they are used
-/// and made anew when they are broken, so that an outage ends with the outage.
-pub(super) fn pools(options: &PgConnectOptions) -> (PgPool, PgPool) {
+/// and made anew when they are broken, so that an outage ends with the outage. `role` is taken by transactions that work
+/// in a tenant.
+pub(super) fn pools(options: &PgConnectOptions, role: &str) -> (PgPool, PgPool) {
+    let options = options.clone().options([("tollreeve.role", role)]);
     let management = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(3));
     let ledger = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(1));
-    (management.connect_lazy_with(options.clone()), ledger.connect_lazy_with(options.clone()))
+    (management.connect_lazy_with(options.clone()), ledger.connect_lazy_with(options))
 }

@@ -5,12 +5,14 @@ pub mod calls;
 pub mod client;
 pub mod clock;
 pub mod http2;
+pub mod ids;
 pub mod model_journal;
 pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod raw;
 pub mod server;
+pub mod wire;
 pub mod world;
 
 use std::time::Duration;

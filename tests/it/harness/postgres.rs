@@ -123,6 +123,28 @@ impl Cluster {
         self.url(&name)
     }
 
+    /// Makes a database that belongs to a user of its own with this attribute, who is no superuser; gives its address for
+    /// that user.
+    pub async fn database_of(&self, user: &str, attribute: &str) -> String {
+        let url = self.database().await;
+        let mut connection = PgConnection::connect(&url).await.expect("connects");
+        let (name,): (String,) = sqlx::query_as("SELECT current_database()::TEXT")
+            .fetch_one(&mut connection)
+            .await
+            .expect("the database's name");
+        let user = format!("{user}_{name}");
+        for sql in [format!("CREATE ROLE {user} LOGIN {attribute}"), format!("ALTER DATABASE {name} OWNER TO {user}")] {
+            connection.execute(AssertSqlSafe(sql)).await.expect("a user of its own");
+        }
+        connection.close().await.expect("closes");
+        url.replacen("tollreeve@", &format!("{user}@"), 1)
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         if let Some((user, group)) = self.owner {

@@ -111,6 +111,11 @@ impl Process {
         self.child.id()
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().join("\n")
+    }
+
     /// Waits for its end; gives its exit code and what it has logged.
     pub async fn ended(mut self) -> (Option<i32>, String) {
         let ended =

@@ -99,6 +99,11 @@ fn fields(set: &FileDescriptorSet, message: &str) -> Vec<String> {
 pub struct TextField(Vec<u32>);
 
 impl TextField {
+    /// Whether this is the way to it.
+    pub fn is(&self, way: &[u32]) -> bool {
+        self.0 == way
+    }
+
     /// Adds the text to a request, at its place.
     pub fn append(&self, text: &str, request: &mut Vec<u8>) {
         let mut inner = text.as_bytes().to_vec();

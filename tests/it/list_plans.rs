@@ -1,0 +1,173 @@
+//! How PostgreSQL finds a page of 50 out of 100,000, as the server asks it and behind the wall between tenants: by a range
+//! of an index. The plans are those that were carried out, as PostgreSQL logs them.
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use crate::harness::{
+    calls::{Place, calls},
+    eventually,
+    ids::number_of,
+    postgres::Cluster,
+    raw::{call, rpcs},
+    server::Env,
+    wire::{get, set},
+    world::{World, create_workspace},
+};
+
+/// Records of each noun.
+const MANY: u32 = 100_000;
+
+/// Every plan is logged. The server's own statements are few.
+const SETTINGS: [&str; 5] = [
+    "session_preload_libraries=auto_explain",
+    "auto_explain.log_min_duration=0",
+    "auto_explain.log_format=json",
+    "log_line_prefix=",
+    "fsync=on",
+];
+
+/// Each list, its orders beside that of creation, and filters that choose few and many.
+const LISTS: [(&str, &[&str], &[&str]); 10] = [
+    ("ListTenants", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
+    ("ListWorkspaces", &["name desc", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
+    ("ListProjects", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
+    ("ListTeams", &["name desc", "display_name"], &["create_time > 2020-01-01T00:00:00Z"]),
+    ("ListUsers", &["email", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
+    ("ListServiceAccounts", &["name", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
+    ("ListKeys", &["display_name"], &["state = REVOKED", "state = ACTIVE"]),
+    ("ListBindings", &["create_time desc"], &["create_time > 2020-01-01T00:00:00Z"]),
+    ("ListBudgets", &["display_name desc"], &["unit = TOKENS"]),
+    (
+        "ListAuditEvents",
+        &["time"],
+        &["action = rare.act", "actor = common", "resource = r7", "time > 2020-01-01T00:00:00Z"],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_a_range_of_an_index_for_every_list_order_and_filter() {
+    let Some(cluster) = Cluster::start(&SETTINGS).await else { return };
+    let url = cluster.database().await;
+    let env = Env::start(Some(&url)).await;
+    let world = World::new(&env).await;
+    let place = Place::of(&world).await;
+    create_workspace(&env.operator, &world.tenant, "small", "staging").await;
+    populate(&url).await;
+    let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
+    let listing = rpcs().into_iter().filter(|rpc| rpc.fields.iter().any(|field| field == "filter"));
+    for rpc in listing {
+        let (_, orders, filters) =
+            LISTS.iter().find(|list| list.0 == rpc.name).unwrap_or_else(|| panic!("{}", rpc.name));
+        let request = calls(&place).into_iter().find(|(path, _)| *path == rpc.path).map(|(_, body)| body);
+        let request = request.unwrap_or_default();
+        let at = |field| [number_of(&rpc.path, field).expect("a field")];
+        let asked = orders.iter().map(|order| ("", *order)).chain(filters.iter().map(|filter| (*filter, "")));
+        for (filter, order) in asked.chain([("", "")]) {
+            let mut request = set(&set(&request, &at("filter"), filter), &at("order_by"), order);
+            // All tenants are listed by the operator, everything else by an owner, behind the wall.
+            let caller = if rpc.name == "ListTenants" { &env.operator } else { &owner };
+            for page in ["the first", "the next"] {
+                let before = cluster.log().len();
+                let answer =
+                    call(caller, &rpc.path, request.clone()).await.unwrap_or_else(|s| panic!("{}: {s:?}", rpc.path));
+                let token = get(&answer, &[2]).unwrap_or_default();
+                let plan = eventually("the plan is logged", async || page_plan(&cluster.log()[before..])).await;
+                let nodes = nodes(&plan["Plan"]);
+                let bad = nodes.iter().find(|node| ["Seq Scan", "Sort", "Incremental Sort"].contains(&node.as_str()));
+                assert!(bad.is_none(), "{} {page} by {filter:?} {order:?}: {plan:#}", rpc.name);
+                assert!(nodes.iter().any(|node| node.contains("Index")), "{}: {plan:#}", rpc.name);
+                let walled = plan["Plan"].to_string().contains("WHEN '*'");
+                assert!(walled || rpc.name == "ListTenants", "{}: {plan:#}", rpc.name);
+                if token.is_empty() {
+                    break;
+                }
+                request = set(&request, &at("page_token"), &token);
+            }
+        }
+        search(&env, &cluster, &rpc.path, &request).await;
+    }
+    env.end().await;
+}
+
+/// A search for a rare word goes by the words and by the ids that they give.
+async fn search(env: &Env, cluster: &Cluster, path: &str, request: &[u8]) {
+    let filter = [number_of(path, "filter").expect("a filter")];
+    let before = cluster.log().len();
+    if call(&env.operator, path, set(request, &filter, "rareword")).await.is_err() {
+        return;
+    }
+    let plan = eventually("the plan is logged", async || page_plan(&cluster.log()[before..])).await;
+    let nodes = nodes(&plan["Plan"]);
+    assert!(!nodes.iter().any(|node| node == "Seq Scan"), "{path}: {plan:#}");
+}
+
+/// The plan of the page, which is the only statement with a limit that is not the server's own.
+fn page_plan(log: &str) -> Option<Value> {
+    let mut plans = log.split("plan:\n").skip(1).filter_map(|rest| {
+        let json: String = rest.lines().take_while(|line| line.starts_with('\t')).collect::<Vec<_>>().join("\n");
+        serde_json::from_str::<Value>(&json).ok()
+    });
+    plans.find(|plan| {
+        let text = plan["Query Text"].as_str().unwrap_or_default();
+        text.contains(" ORDER BY ") && text.contains(" LIMIT ") && !text.contains("feed_events")
+    })
+}
+
+/// The kinds of all nodes of a plan.
+fn nodes(plan: &Value) -> Vec<String> {
+    let mut found = vec![plan["Node Type"].as_str().unwrap_or_default().to_owned()];
+    for inner in plan["Plans"].as_array().into_iter().flatten() {
+        found.extend(nodes(inner));
+    }
+    found
+}
+
+/// Fills every list, past the server: what it keeps in memory is of no account here.
+async fn populate(url: &str) {
+    let mut connection = PgConnection::connect(url).await.expect("connects");
+    let id = |prefix: &str| format!("'{prefix}_' || lpad(to_hex(n), 26, '0')");
+    let ten = "(SELECT id FROM tenants WHERE slug = 'acme')";
+    let ws = "(SELECT id FROM workspaces WHERE slug = 'prod')";
+    let user = "(SELECT min(id) FROM users)";
+    // One in a hundred is not as the others are.
+    let state = "CASE n % 100 WHEN 0 THEN 'suspended' ELSE 'active' END";
+    let key_state = "CASE n % 100 WHEN 0 THEN 'revoked' ELSE 'active' END";
+    let name = "'Name ' || md5(n::TEXT)";
+    let fills = [
+        format!("tenants (id, slug, display_name, state, created, version) SELECT {}, 't' || n, {name}, {state}, n, 1", id("ten")),
+        format!("workspaces (id, tenant_id, slug, display_name, environment, state, created, version)
+                 SELECT {}, {ten}, 'w' || n, {name}, 'staging', {state}, n, 1", id("ws")),
+        format!("projects (id, tenant_id, workspace_id, slug, display_name, state, created, version)
+                 SELECT {}, {ten}, {ws}, 'p' || n, {name}, {state}, n, 1", id("proj")),
+        format!("teams (id, tenant_id, slug, display_name, description, created, version)
+                 SELECT {}, {ten}, 't' || n, {name}, '', n, 1", id("team")),
+        format!("users (id, tenant_id, email, email_folded, display_name, state, teams, created, version)
+                 SELECT {}, {ten}, n || '@example.com', n || '@example.com', {name}, {state}, '[]', n, 1", id("user")),
+        format!("service_accounts (id, tenant_id, slug, display_name, state, created, version)
+                 SELECT {}, {ten}, 's' || n, {name}, {state}, n, 1", id("sa")),
+        format!("api_keys (id, tenant_id, workspace_id, owner, public_id, hash, display_name, state, allowlist, created, version)
+                 SELECT {}, {ten}, {ws}, {user}, lpad(n::TEXT, 12, '0'), md5(n::TEXT) || md5(n::TEXT), {name}, {key_state}, '', n, 1", id("key")),
+        format!("bindings (id, tenant_id, role, member, scope_tenant, created)
+                 SELECT {0}, {ten}, 'reader', {1}, {ten}, n", id("bind"), id("user")),
+        format!("budgets (id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created, version, deleted)
+                 SELECT {}, {ten}, 'end_user', 'e' || n, 'tokens', 'day', 5, TRUE, FALSE, {name}, n, 1, FALSE", id("bud")),
+        format!("audit_events (tenant_id, seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision)
+                 SELECT {ten}, 1000 + n, 2000000000000000, 'common', CASE n % 1000 WHEN 0 THEN 'rare.act' ELSE 'users.create' END,
+                 'r' || n, '', '', '', '', '', '', 0"),
+        // A word for each record of each list, so that what is rare is rare.
+        format!("search_words (tenant_id, list, word, record)
+                 SELECT {ten}, noun || ' of ' || whose, md5(n::TEXT), n::TEXT
+                 FROM (VALUES ('tenants', 'all'), ('users', {ten}), ('projects', {ws})) AS lists (noun, whose), generate_series(1, {MANY}) AS n"),
+    ];
+    for fill in fills {
+        let series = if fill.starts_with("search_words") {
+            String::new()
+        } else {
+            format!(" FROM generate_series(1, {MANY}) AS n")
+        };
+        connection.execute(AssertSqlSafe(format!("INSERT INTO {fill}{series}"))).await.expect("rows");
+    }
+    connection.execute("VACUUM ANALYZE").await.expect("counted");
+    connection.close().await.expect("closes");
+}
