@@ -6,6 +6,7 @@ use tollreeve::{
     app::{
         caller::{Caller, Intent},
         context::Work,
+        reviews,
     },
     domain::{bindings::Principal, id::TenantId},
     pb::tollreeve::v1 as pb,
@@ -107,7 +108,7 @@ async fn settled(env: &Env, slug: &str) -> World {
     let hold = world.hold(world.ask()).await;
     world.charge(on_hold(&hold, 5)).await;
     for (path, body) in every_call(&world).await {
-        if ["/Create", "/Grant", "/Update"].iter().any(|verb| path.contains(verb)) {
+        if ["/Create", "/Grant", "/Update", "/Apply"].iter().any(|verb| path.contains(verb)) {
             call(&env.operator, &path, body).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
         }
     }
@@ -120,6 +121,7 @@ async fn settled(env: &Env, slug: &str) -> World {
     };
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     owner.identity().update_tenant(request).await.expect("renamed");
+    reviews::write_down_uses(env.server.app()).await.expect("written");
     world
 }
 

@@ -336,7 +336,7 @@ fn changes_of_roles(place: &Place) -> Vec<(String, Vec<u8>)> {
     let role = pb::Role { name: place.role.clone(), display_name: unique("Renamed"), ..pb::Role::default() };
     let role = pb::UpdateRoleRequest { role: Some(role), ..pb::UpdateRoleRequest::default() };
     let (name, display_name) = (place.template.clone(), unique("Renamed"));
-    let template = pb::RoleTemplate { name, display_name, ..pb::RoleTemplate::default() };
+    let template = pb::RoleTemplate { name, display_name, ..template() };
     let template = pb::UpdateRoleTemplateRequest { role_template: Some(template), ..Default::default() };
     let apply = pb::ApplyRoleTemplateRequest {
         name: place.template.clone(),

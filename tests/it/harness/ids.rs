@@ -77,7 +77,9 @@ fn collect(
             .collect();
         match field.r#type() {
             Type::String if given && !examples.is_empty() => {
-                let required = comment.contains("Required");
+                // What is required of a new record need not be in an update of it.
+                let kept = update && way.len() > 1 && field.name() != "name";
+                let required = comment.contains("Required") && !kept;
                 found.push(IdField { way, name, examples, required });
             }
             Type::Message if way.len() < 4 && given => {
