@@ -41,6 +41,8 @@ pub struct NamedReviewed {
     pub member: String,
     /// Name of the workspace of a key, or of the scope of a binding.
     pub scope: String,
+    /// Name of the role of a binding.
+    pub role: String,
     /// When it was looked at.
     pub now: Timestamp,
     /// The record.
@@ -74,7 +76,7 @@ pub async fn review(app: Arc<App>, caller: Caller, asked: ReviewAccess) -> Resul
         limit: asked.listing.page.limit,
     };
     let listed = paging.end(store::reviews::page(&mut work.tx, &wanted, paging.after()).await?);
-    let ids = listed.records.iter().flat_map(|record| [&record.id, &record.member, &record.scope]);
+    let ids = listed.records.iter().flat_map(|record| [&record.id, &record.member, &record.scope, &record.role]);
     let ids = ids.filter(|id| !id.is_empty()).cloned().collect();
     let names = store::names::names(&mut work.tx, ids).await?;
     let of_binding = |id: &str| match id.parse() {
@@ -85,6 +87,7 @@ pub async fn review(app: Arc<App>, caller: Caller, asked: ReviewAccess) -> Resul
         name: if record.kind == Kind::Binding { of_binding(&record.id) } else { names.of(&record.id) },
         member: names.of(&record.member),
         scope: scope(&names, &record),
+        role: record.role.parse().map(|role| names.role(role)).unwrap_or_default(),
         now,
         record,
     }))

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{
-    names::{self, BINDING},
+    names::BINDING,
     session::{PageArgs, Session, SessionArgs, Sure, called, listed},
 };
 use crate::pb::tollreeve::v1 as pb;
@@ -110,9 +110,9 @@ pub async fn create(
 ) -> anyhow::Result<ExitCode> {
     let expire_time = until.map(|at| prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() });
     let parent = member.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
-    let verb = format!("bind {} on", if role.is_empty() { "the default role".to_owned() } else { names::role(role) });
-    let binding =
-        pb::Binding { role: names::role(role), member, scope: scope.clone(), expire_time, ..Default::default() };
+    let role = session.names.role(role)?;
+    let verb = format!("bind {} on", if role.is_empty() { "the default role" } else { &role });
+    let binding = pb::Binding { role, member, scope: scope.clone(), expire_time, ..Default::default() };
     let request = pb::CreateBindingRequest { parent, binding: Some(binding) };
     let answer = called!(session, &verb, &scope, access.create_binding(request))?;
     session.changed(&answer, "binding", done, false)

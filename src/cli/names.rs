@@ -3,6 +3,8 @@
 //! A name may always be written in full. Shorter, it lies in the tenant of `--tenant`: `workspaces/prod`, or the ids alone,
 //! `prod` and `prod/search`; or in the one that it begins with: `acme/prod/search`.
 
+use crate::domain::role::Role;
+
 /// A command line that cannot be; the program ends with 64.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -27,6 +29,8 @@ pub const WORKSPACE: Collections = Collections { collections: &["workspaces"], e
 pub const PROJECT: Collections = Collections { collections: &["workspaces", "projects"], example: "prod/search" };
 /// Teams.
 pub const TEAM: Collections = Collections { collections: &["teams"], example: "core" };
+/// Roles of a tenant's own.
+pub const ROLE: Collections = Collections { collections: &["roles"], example: "reviewer" };
 /// Bindings.
 pub const BINDING: Collections = Collections { collections: &["bindings"], example: "bind_..." };
 
@@ -72,6 +76,16 @@ impl Names {
         given.map(tenant).or_else(|| self.tenant.clone()).ok_or_else(|| {
             UsageError("which tenant? give --tenant ID or set TOLLREEVE_TENANT, or write names in full".into())
         })
+    }
+
+    /// The full name of a role: of a built-in one, or of one of the tenant's own; none of those has a built-in one's id.
+    ///
+    /// # Errors
+    /// When it is the tenant's own and no tenant is known.
+    pub fn role(&self, text: &str) -> Result<String, UsageError> {
+        let name = role(text);
+        let built_in = text.is_empty() || Role::ALL.iter().any(|role| role.to_string() == name);
+        if built_in { Ok(name) } else { self.full(ROLE, text) }
     }
 
     /// The full name of something.

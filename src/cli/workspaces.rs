@@ -151,7 +151,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Verb::Unshare { name, with, role, sure } => {
             let (name, team) = (full(&name)?, session.names.full(TEAM, &with)?);
-            let role = role.as_deref().map(names::role);
+            let role = role.as_deref().map(|role| session.names.role(role)).transpose()?;
             sure.ask(&format!("take {name} away from {team}"), false)?;
             unshare(&session, &name, &team, role.as_deref()).await
         }

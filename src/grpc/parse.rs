@@ -58,15 +58,27 @@ pub fn display_name(field: &str, text: String, fallback: &impl ToString) -> Resu
     if text.is_empty() { Ok(fallback.to_string()) } else { bounded(field, text, 128) }
 }
 
-/// A text of at most `most` characters, none of them a control character.
+/// A text of at most `most` characters that says what it shows: without control characters, and without those that cannot
+/// be seen or turn the direction of writing, by which one name looks like another (Unicode Technical Report 36).
 pub fn bounded(field: &str, text: String, most: usize) -> Result<String, FieldError> {
     if text.chars().count() > most {
         Err(invalid(field, format!("must have at most {most} characters")))
     } else if text.chars().any(char::is_control) {
         Err(invalid(field, "must not have control characters"))
+    } else if text.chars().any(is_invisible) {
+        Err(invalid(field, "must not have characters that cannot be seen or that turn the direction of writing"))
     } else {
         Ok(text)
     }
+}
+
+/// Whether a character shows nothing of itself: what Unicode calls default ignorable, but for the joiners and selectors that
+/// scripts and emoji are written with.
+const fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+        | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A number within bounds, both included.

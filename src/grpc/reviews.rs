@@ -60,7 +60,7 @@ impl TryFrom<pb::ReviewAccessRequest> for ReviewAccess {
 
 impl From<NamedReviewed> for pb::ReviewedAccess {
     fn from(named: NamedReviewed) -> Self {
-        let NamedReviewed { name, member, scope, now, record } = named;
+        let NamedReviewed { name, member, scope, role, now, record } = named;
         let idle = now.since(record.used.unwrap_or(record.created));
         let ended = record.expires.is_some_and(|expires| expires <= now);
         Self {
@@ -68,7 +68,7 @@ impl From<NamedReviewed> for pb::ReviewedAccess {
             kind: pb::AccessKind::from(record.kind).into(),
             title: record.title,
             member,
-            role: if record.role.is_empty() { String::new() } else { format!("roles/{}", record.role) },
+            role,
             scope,
             active: record.active && !ended,
             create_time: Some(parse::to_wire(record.created)),

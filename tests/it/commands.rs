@@ -209,7 +209,7 @@ async fn a_failure_says_what_to_do_next() {
     desk.run("workspaces update prod --display-name x --etag 99").await.badly(75, &["read it again, then retry"]);
     desk.run("workspaces list --filter ((").await.badly(65, &["filter: "]);
     desk.run("workspaces create x --environment staging").await.badly(65, &["workspace_id: must be 2 to 63"]);
-    desk.run("roles get tsar").await.badly(66, &["tollreeve roles list"]);
+    desk.run("roles get tsar").await.badly(66, &["tenants/acme/roles/tsar", "hint: check the name"]);
     desk.run("tenants purge").await.badly(64, &["Usage: "]);
     // Who lacks a permission is told which, and who could give it.
     let reader = create_account(&world.operator, &world.tenant, "curious", Some("roles/reader")).await;
@@ -305,6 +305,18 @@ async fn roles_bindings_and_access_are_asked_about_by_commands() {
     desk.run(&format!("bindings delete {short}")).await.well();
     assert_eq!(desk.run(&format!("access check projects:write --on prod --for {id}")).await.code, 2);
     desk.run(&format!("bindings get {short}")).await.badly(66, &[]);
+    // A role of the tenant's own, by its short name wherever a role is named.
+    assert!(desk.run("roles permissions").await.well().contains("keys:rotate"));
+    desk.run("roles create clerk --permissions logs:read,keys:read --display-name Clerk").await.well();
+    desk.run(&format!("bindings create --role clerk --member users/{id} --on prod")).await.well();
+    let asked = format!("access check keys:read --on prod --for {id}");
+    assert_eq!(desk.run(&asked).await.code, 0);
+    desk.run("roles update clerk --permissions logs:read").await.well();
+    assert_eq!(desk.run(&asked).await.code, 2);
+    desk.run("roles delete clerk --yes").await.badly(73, &["ROLE_IN_USE"]);
+    assert!(desk.run("roles list").await.well().contains("tenants/acme/roles/clerk"));
+    let review = desk.run("access review --kind binding").await.well();
+    assert!(review.contains("tenants/acme/roles/clerk"), "{review}");
     // The same as the server says.
     let request = pb::ListBindingsRequest { parent: world.tenant.clone(), page_size: 1000, ..Default::default() };
     let bindings = world.operator.access().list_bindings(request).await.expect("a list").into_inner().bindings;

@@ -398,7 +398,7 @@ async fn roles_that_cannot_be_are_named(env: &mut Env) {
         let request = pb::CreateRoleRequest { parent, role_id, role: Some(role), ..Default::default() };
         env.operator.access().create_role(request).await
     };
-    for bad in [long.as_str(), "a\0", "a\u{7f}", "a\nb"] {
+    for bad in [long.as_str(), "a\0", "a\u{7f}", "a\nb", "ad\u{200b}min", "a\u{202e}b", "\u{feff}a"] {
         assert_invalid(described(bad, "").await, "role.display_name");
         assert_invalid(described("", bad).await, "role.description");
     }
