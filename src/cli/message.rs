@@ -91,7 +91,10 @@ fn well_known(message: &DynamicMessage) -> Option<String> {
 #[must_use]
 pub fn cell(message: &DynamicMessage, path: &str) -> String {
     let (first, rest) = path.split_once('.').unwrap_or((path, ""));
-    let text = message.descriptor().get_field_by_name(first).map(|field| {
+    let field = message.descriptor().get_field_by_name(first);
+    // A message that is not there is not one full of zeros: a time would be in 1970.
+    let there = field.filter(|field| message.has_field(field) || !field.supports_presence());
+    let text = there.map(|field| {
         let value = message.get_field(&field);
         match (&*value, rest) {
             (_, "") => text_of(&field, &value),
