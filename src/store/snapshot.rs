@@ -7,7 +7,7 @@ use super::{
 use crate::domain::change::Change;
 
 /// Records that are read at once.
-const CHUNK: i64 = 8192;
+const CHUNK: i64 = 2048;
 
 /// Reads every chunk of a noun and hands it on.
 macro_rules! read_all {
