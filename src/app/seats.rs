@@ -209,10 +209,10 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetSeats) -> Result<Named
 /// is given the role until there is one free.
 pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateSeats) -> Result<Changed<NamedSeats>, AppError> {
     let mut work = app.change(&caller, asked.name.tenant(), &asked.name).await?;
-    if let SeatsName::Workspace(name) = &asked.name {
-        work.open_workspace(&name.workspace, name).await?;
-    }
-    let (place, _) = find(&mut work, &asked.name).await?;
+    let place = match &asked.name {
+        SeatsName::Tenant(_) => Place::Tenant,
+        SeatsName::Workspace(name) => Place::Workspace(work.open_workspace(&name.workspace, name).await?.id),
+    };
     // On the tenant: whoever runs a workspace does not lift what its tenant holds it to.
     work.require(Permission::RolesWrite, work.scope())?;
     let mut said = Said::read(&mut work).await?;

@@ -15,10 +15,7 @@ use crate::{
         time::Timestamp,
         window::Period,
     },
-    engine::{
-        accounts::SliceState,
-        journal::{Entry, HoldUse, Posted, PostedLine, Posting, Recorded},
-    },
+    engine::journal::{Entry, HoldUse, Posted, PostedLine, Posting, Recorded},
 };
 
 /// Writes those charges that are new; gives each its position, `None` for one whose id is taken.
@@ -92,9 +89,6 @@ fn positions<'a, T: AsRef<str>>(
     let seqs: HashMap<(&str, &str), i64> = rows.iter().map(|(tenant, id, seq)| ((&**tenant, &**id), *seq)).collect();
     charges.map(move |(tenant, id)| seqs.get(&(tenant.as_ref(), id)).copied())
 }
-
-/// Slices that are as well given back row by row.
-const FEW: usize = 4;
 
 const TEXTS: usize = 14;
 const NUMBERS: usize = 17;
@@ -195,59 +189,6 @@ pub(super) async fn earlier(tx: &mut Tx, entry: &Entry) -> Result<Posted> {
     }
     let lines = postings.split_whitespace().map(line_of).collect::<Result<Vec<_>>>()?;
     Ok(Posted::Replayed(Recorded { seq, at: Timestamp::from_micros(at), cost, released, overrun, lines }))
-}
-
-/// A slice as it stands.
-pub(super) async fn slice(tx: &mut Tx, id: i64) -> Result<Option<SliceState>> {
-    let row = fetch_optional!(tx, (i64, i64, i64), "SELECT granted, spent, ver FROM slices WHERE id = $1", id)?;
-    Ok(row.map(|(granted, spent, ver)| SliceState { id, granted, spent, ver }))
-}
-
-/// Adds amounts to slices that are open and have room; gives those that it was added to.
-pub(super) async fn add_to_slices(tx: &mut Tx, sums: &BTreeMap<i64, i64>) -> Result<Vec<SliceState>> {
-    if sums.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut rows = String::with_capacity(sums.len() * 24);
-    for (slice, amount) in sums {
-        let comma = if rows.is_empty() { "[" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(rows, "{comma}[{slice},{amount}]");
-    }
-    rows.push(']');
-    if let Tx::Sqlite(tx) = tx
-        && sums.len() > FEW
-    {
-        let (after,): (String,) =
-            sqlx::query_as(dialect::SLICES_AFTER_SQLITE).bind(&*rows).fetch_one(&mut **tx).await?;
-        let after: Vec<(i64, i64, i64, i64)> =
-            serde_json::from_str(&after).map_err(|_| StoreError::Corrupt("slice".into()))?;
-        // Nobody else writes meanwhile.
-        if after.len() == sums.len() {
-            sqlx::query(dialect::ADD_TO_SLICES_SQLITE).bind(rows).execute(&mut **tx).await?;
-            return Ok(after.into_iter().map(slice_of).collect());
-        }
-    }
-    let sql = dialect::ADD_TO_SLICES.text(tx);
-    let changed = fetch_all!(tx, (i64, i64, i64, i64), sql, rows)?;
-    Ok(changed.into_iter().map(slice_of).collect())
-}
-
-fn slice_of((id, granted, spent, ver): (i64, i64, i64, i64)) -> SliceState {
-    SliceState { id, granted, spent, ver }
-}
-
-/// Takes back what [`add_to_slices`] added to `changed`, and empties it.
-pub(super) async fn subtract_from_slices(
-    tx: &mut Tx,
-    sums: &BTreeMap<i64, i64>,
-    changed: &mut Vec<SliceState>,
-) -> Result<()> {
-    for slice in changed.drain(..) {
-        let amount = sums.get(&slice.id).copied().unwrap_or_default();
-        execute!(tx, "UPDATE slices SET spent = spent - $2, ver = ver + 1 WHERE id = $1", slice.id, amount)?;
-    }
-    Ok(())
 }
 
 /// Corrects where a charge of this transaction went, and what its hold gives back.

@@ -124,7 +124,7 @@ impl Ledger {
         let mut tx = self.begin().await?;
         let periods = asks.iter().map(|ask| (ask.budget, ask.period)).collect();
         let mut books = slices::lock_periods(&mut tx, &periods).await?;
-        self.lock_own_slices(&mut tx, &periods).await?;
+        slices::lock_own(&mut tx, &self.boot.to_string(), &periods).await?;
         let mut answers = Vec::with_capacity(asks.len());
         for ask in asks {
             answers.push(match books.get_mut(&(ask.budget, ask.period)) {
@@ -136,15 +136,6 @@ impl Ledger {
         Ok(answers)
     }
 
-    async fn lock_own_slices(&self, tx: &mut Tx, periods: &BTreeSet<At>) -> std::result::Result<(), Failure> {
-        if let Tx::Postgres(tx) = tx {
-            let budgets: Vec<String> = periods.iter().map(|(budget, _)| budget.to_string()).collect();
-            let sql = "SELECT 1 FROM slices WHERE boot_id = $1 AND budget_id = ANY ($2) ORDER BY id FOR UPDATE";
-            sqlx::query(sql).bind(self.boot.to_string()).bind(budgets).execute(&mut **tx).await?;
-        }
-        Ok(())
-    }
-
     async fn grant_one(
         &self,
         tx: &mut Tx,
@@ -152,7 +143,7 @@ impl Ledger {
         book: &mut PeriodBook,
     ) -> std::result::Result<Granted, Failure> {
         let (budget, period) = (ask.budget.to_string(), i64::from(ask.period.0));
-        let room = (book.ceiling - book.allocated).max(0);
+        let room = book.room();
         let take = room.min(ask.need.max(ask.want.min(room / 2)));
         slices::allocate(tx, (ask.budget, ask.period), take).await?;
         book.allocated += take;
@@ -204,7 +195,7 @@ impl Ledger {
         let periods = unsure.map(|posting| (posting.budget, posting.period)).collect();
         let strange = postings().any(|posting| posting.held > 0);
         let of_slices: BTreeSet<i64> = postings().filter(|p| p.in_slice > 0).map(|posting| posting.slice).collect();
-        slices::lock_periods(&mut tx, &periods).await?;
+        let mut books = slices::lock_periods(&mut tx, &periods).await?;
         if strange {
             // What others took of a hold is known when they can take no more.
             slices::lock_slices(&mut tx, &of_slices.into_iter().collect::<Vec<_>>()).await?;
@@ -217,7 +208,7 @@ impl Ledger {
         let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
         let in_slices = writing.iter().flatten().flat_map(|one| &*one.postings).filter(|posting| posting.in_slice > 0);
         in_slices.for_each(|posting| *sums.entry(posting.slice).or_default() += posting.in_slice);
-        let mut changed = charges::add_to_slices(&mut tx, &sums).await?;
+        let mut changed = slices::charge(&mut tx, &sums).await?;
         let full = changed.len() == sums.len();
         if !full && !locked {
             tx.rollback().await?;
@@ -225,12 +216,12 @@ impl Ledger {
         }
         if !full {
             // One by one, each where it fits.
-            charges::subtract_from_slices(&mut tx, &sums, &mut changed).await?;
+            slices::uncharge(&mut tx, &sums, &mut changed).await?;
         }
         let mut posted = Vec::with_capacity(entries.len());
         for (entry, one) in entries.iter().zip(&writing) {
             posted.push(match one {
-                Some(one) => one.settle(&mut tx, full, &mut changed).await?,
+                Some(one) => one.settle(&mut tx, full, &mut books, &mut changed).await?,
                 None => charges::earlier(&mut tx, entry).await?,
             });
         }
@@ -238,7 +229,7 @@ impl Ledger {
         let replayed = entries.iter().zip(&posted).filter(|(_, posted)| matches!(posted, Posted::Replayed(_)));
         for posting in replayed.flat_map(|(entry, _)| &entry.postings).filter(|posting| posting.in_slice > 0) {
             if changed.iter().all(|slice| slice.id != posting.slice) {
-                changed.extend(charges::slice(&mut tx, posting.slice).await?);
+                changed.extend(slices::read(&mut tx, posting.slice).await?);
             }
         }
         Self::commit(tx).await?;
@@ -273,7 +264,7 @@ impl Ledger {
             slices::open(&mut tx, Some(&self.boot.to_string())).await?.iter().map(|s| s.slice).collect();
         for Orphan { slice, budget, period, .. } in Self::lock_with_periods(&mut tx, &own).await? {
             let held = held.get(&slice).copied().unwrap_or_default();
-            let Some(state) = charges::slice(&mut tx, slice).await? else { continue };
+            let Some(state) = slices::read(&mut tx, slice).await? else { continue };
             let unused = (state.granted - state.spent - held).max(0);
             slices::allocate(&mut tx, (budget, period), -unused).await?;
             execute!(
@@ -370,7 +361,13 @@ impl<'e> Writing<'e> {
 
     /// Writes what goes beyond the slices: to what is left of the limit, and past that as an overrun. With slices that have
     /// turned out too small, writes what was meant for them too, as far as each has room.
-    async fn settle(&self, tx: &mut Tx, full: bool, slices: &mut Vec<SliceState>) -> Result<Posted> {
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        full: bool,
+        books: &mut BTreeMap<At, PeriodBook>,
+        changed: &mut Vec<SliceState>,
+    ) -> Result<Posted> {
         let as_thought = |posting: &Posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 };
         let mut lines: Vec<PostedLine> = self.postings.iter().map(as_thought).collect();
         let (seq, released) = (self.seq, self.released);
@@ -381,16 +378,21 @@ impl<'e> Writing<'e> {
             let mut beyond = posting.beyond;
             if !full && posting.in_slice > 0 {
                 let one = BTreeMap::from([(posting.slice, posting.in_slice)]);
-                if let Some(state) = charges::add_to_slices(tx, &one).await?.pop() {
-                    slices.retain(|slice| slice.id != state.id);
-                    slices.push(state);
+                if let Some(state) = slices::charge(tx, &one).await?.pop() {
+                    changed.retain(|slice| slice.id != state.id);
+                    changed.push(state);
                 } else {
                     line.in_slice = 0;
                     beyond += posting.in_slice;
                 }
             }
             if beyond > 0 {
-                (line.direct, line.overrun) = slices::settle(tx, (posting.budget, posting.period), beyond).await?;
+                let at = (posting.budget, posting.period);
+                (line.direct, line.overrun) = match books.get_mut(&at) {
+                    Some(book) => slices::settle(tx, at, book, beyond).await?,
+                    // The budget is gone: nothing has room.
+                    None => (0, beyond),
+                };
             }
         }
         charges::rewrite(tx, &self.postings, seq, &lines, released).await?;

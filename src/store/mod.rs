@@ -162,9 +162,7 @@ impl Tx {
         }
         Ok(())
     }
-}
 
-impl Tx {
     /// Gives up the sight of every row but those of these tenants, until the end of the transaction: the second wall, behind
     /// the conditions of the statements. Without effect on `SQLite`.
     ///

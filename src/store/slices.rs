@@ -4,9 +4,12 @@
 //! one that waits for it, all lock in one order: charges by tenant and id, then periods by budget and number, then slices
 //! by id. (`SQLite` has one writer; there the order is of no account.)
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
-use super::{Result, StoreError, Tx, parse};
+use super::{Result, StoreError, Tx, dialect, parse};
 use crate::{
     domain::{id::BudgetId, money::MAX_AMOUNT, window::Period},
     engine::{
@@ -14,6 +17,9 @@ use crate::{
         journal::{Books, Folded, Orphan},
     },
 };
+
+/// Slices that are as well given back row by row.
+const FEW: usize = 4;
 
 /// A budget in one of its periods.
 pub(super) type At = (BudgetId, Period);
@@ -25,6 +31,13 @@ pub(super) struct PeriodBook {
     pub(super) allocated: i64,
     pub(super) settled: i64,
     pub(super) overrun: i64,
+}
+
+impl PeriodBook {
+    /// What is left to be granted, or spent without a slice.
+    pub(super) fn room(self) -> i64 {
+        (self.ceiling - self.allocated).max(0)
+    }
 }
 
 /// Opens periods under the limits that their budgets have in the database, unless they are open, and keeps others from
@@ -66,6 +79,16 @@ pub(super) async fn lock_slices(tx: &mut Tx, ids: &[i64]) -> Result<()> {
     Ok(())
 }
 
+/// As [`lock_slices`], those that a server has in these periods.
+pub(super) async fn lock_own(tx: &mut Tx, boot: &str, periods: &BTreeSet<At>) -> Result<()> {
+    if let Tx::Postgres(tx) = tx {
+        let budgets: Vec<String> = periods.iter().map(|(budget, _)| budget.to_string()).collect();
+        let sql = "SELECT 1 FROM slices WHERE boot_id = $1 AND budget_id = ANY ($2) ORDER BY id FOR UPDATE";
+        sqlx::query(sql).bind(boot).bind(budgets).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
 /// Moves what is allocated, and lets the ceiling follow the cap down as far as it can.
 pub(super) async fn allocate(tx: &mut Tx, (budget, period): At, by: i64) -> Result<()> {
     execute!(
@@ -80,12 +103,11 @@ pub(super) async fn allocate(tx: &mut Tx, (budget, period): At, by: i64) -> Resu
     Ok(())
 }
 
-/// Records what has no slice to go to: as far as the limit has room, and past that as an overrun. Gives both. The period
-/// must be locked.
-pub(super) async fn settle(tx: &mut Tx, at: At, amount: i64) -> Result<(i64, i64)> {
-    let Some(book) = lock_periods(tx, &BTreeSet::from([at])).await?.remove(&at) else { return Ok((0, amount)) };
-    let direct = amount.min((book.ceiling - book.allocated).max(0));
+/// Records what has no slice to go to: as far as the limit has room, and past that as an overrun. Gives both.
+pub(super) async fn settle(tx: &mut Tx, at: At, book: &mut PeriodBook, amount: i64) -> Result<(i64, i64)> {
+    let direct = amount.min(book.room());
     let overrun = amount - direct;
+    book.allocated += direct;
     execute!(
         tx,
         "UPDATE budget_periods SET allocated = allocated + $3, settled = settled + $3,
@@ -165,6 +187,55 @@ pub(super) async fn reopen(tx: &mut Tx, (budget, period): At, boot: &str) -> Res
             i64::from(period.0),
             spent
         )?;
+    }
+    Ok(())
+}
+
+/// A slice as it stands.
+pub(super) async fn read(tx: &mut Tx, id: i64) -> Result<Option<SliceState>> {
+    let row = fetch_optional!(tx, (i64, i64, i64), "SELECT granted, spent, ver FROM slices WHERE id = $1", id)?;
+    Ok(row.map(|(granted, spent, ver)| SliceState { id, granted, spent, ver }))
+}
+
+/// Adds amounts to slices that are open and have room; gives those that it was added to.
+pub(super) async fn charge(tx: &mut Tx, sums: &BTreeMap<i64, i64>) -> Result<Vec<SliceState>> {
+    if sums.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rows = String::with_capacity(sums.len() * 24);
+    for (slice, amount) in sums {
+        let comma = if rows.is_empty() { "[" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(rows, "{comma}[{slice},{amount}]");
+    }
+    rows.push(']');
+    if let Tx::Sqlite(tx) = tx
+        && sums.len() > FEW
+    {
+        let (after,): (String,) =
+            sqlx::query_as(dialect::SLICES_AFTER_SQLITE).bind(&*rows).fetch_one(&mut **tx).await?;
+        let after: Vec<(i64, i64, i64, i64)> =
+            serde_json::from_str(&after).map_err(|_| StoreError::Corrupt("slice".into()))?;
+        // Nobody else writes meanwhile.
+        if after.len() == sums.len() {
+            sqlx::query(dialect::ADD_TO_SLICES_SQLITE).bind(rows).execute(&mut **tx).await?;
+            return Ok(after.into_iter().map(slice_of).collect());
+        }
+    }
+    let sql = dialect::ADD_TO_SLICES.text(tx);
+    let changed = fetch_all!(tx, (i64, i64, i64, i64), sql, rows)?;
+    Ok(changed.into_iter().map(slice_of).collect())
+}
+
+fn slice_of((id, granted, spent, ver): (i64, i64, i64, i64)) -> SliceState {
+    SliceState { id, granted, spent, ver }
+}
+
+/// Takes back what [`charge`] added to `changed`, and empties it.
+pub(super) async fn uncharge(tx: &mut Tx, sums: &BTreeMap<i64, i64>, changed: &mut Vec<SliceState>) -> Result<()> {
+    for slice in changed.drain(..) {
+        let amount = sums.get(&slice.id).copied().unwrap_or_default();
+        execute!(tx, "UPDATE slices SET spent = spent - $2, ver = ver + 1 WHERE id = $1", slice.id, amount)?;
     }
     Ok(())
 }
