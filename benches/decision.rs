@@ -35,8 +35,11 @@ use tollreeve::{
         accounts::{Granted, SliceState},
         answer::{Answer, HoldView},
         hold_token::HoldKey,
-        journal::{Batch, Books, Entry, Folded, GrantAsk, Journal, JournalError, Orphan},
+        journal::{Batch, Beat, Books, Entry, Folded, GrantAsk, Journal, JournalError, Peer},
+        lease::Lease,
+        places::Placed,
         question::{Credential, Mode, Question},
+        timing::Timing,
     },
 };
 
@@ -109,7 +112,8 @@ fn decide(
         pepper,
         hold_key: HoldKey::new(&[2; 32]),
         boot: BootId::from_bits(7),
-        grace: Duration::ZERO,
+        timing: Timing::new(Duration::ZERO, Duration::ZERO),
+        lease: Lease::for_good(),
         clock: Arc::new(Noon),
     });
     load(&gate, &scene, keys);
@@ -177,6 +181,7 @@ impl Bench {
 
 fn question<'a>(text: &'a str, request: &'a str) -> Question<'a> {
     Question {
+        stamp: None,
         request_id: request,
         credential: Credential::ApiKey(text),
         client_ip: None,
@@ -242,6 +247,10 @@ impl Clock for Noon {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(NOON)
     }
+
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A ledger that grants at once, and so much that nobody asks again.
@@ -264,7 +273,7 @@ impl Journal for Generous {
         Ok(Batch::default())
     }
 
-    async fn locate(&self, _: &[i64]) -> Result<Vec<Orphan>, JournalError> {
+    async fn locate(&self, _: &[i64]) -> Result<Vec<Placed>, JournalError> {
         Ok(Vec::new())
     }
 
@@ -274,6 +283,22 @@ impl Journal for Generous {
 
     async fn books(&self, _: BudgetId, _: Period) -> Result<Books, JournalError> {
         Ok(Books::default())
+    }
+
+    async fn beat(&self, _: i64) -> Result<Beat, JournalError> {
+        Ok(Beat::default())
+    }
+
+    async fn expire(&self, _: &Peer) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn read(&self, _: &[i64]) -> Result<Vec<SliceState>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn give_back(&self, _: &[(i64, i64)]) -> Result<Vec<SliceState>, JournalError> {
+        Ok(Vec::new())
     }
 
     async fn retire(&self, _: &[(i64, i64)]) -> Result<(), JournalError> {

@@ -46,10 +46,12 @@ use tollreeve::{
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         hold_token::HoldKey,
         journal::{Entry, GrantAsk, Journal, Outcome, Posting},
+        lease::Lease,
         question::{Credential, Mode, Question},
+        timing::Timing,
     },
     runtime::clock::SystemClock,
-    store::{Db, connect::Settings, ledger::Ledger},
+    store::{Db, connect::Settings, ledger::Ledger, replicas::Member},
 };
 
 /// As in the server.
@@ -85,10 +87,18 @@ fn main() {
 
 async fn measure(settings: &Settings, name: &str, bar: f64, fsync: Duration, report: &mut Report) {
     let seconds = Duration::from_millis(size("BENCH_MILLIS", 5000, 300) as u64);
-    let (db, _exclusive) = Db::open(settings).await.expect("opens");
+    let (db, _claim) = Db::open(settings).await.expect("opens");
     let scene = Scene::new(KEYS, KEYS, Pepper::new(&[1; 32]));
     seed::write(&db, &scene, KEYS).await;
-    let (journal, _) = Ledger::register(db.clone(), Id::from_bits(7), SystemClock.now()).await.expect("registers");
+    let journal = Ledger::new(db.clone(), Id::from_bits(7));
+    let member = Member {
+        boot: Id::from_bits(7),
+        started: SystemClock.now(),
+        identity: String::new(),
+        process: String::new(),
+        answers_for: Duration::from_mins(1),
+    };
+    journal.join(&member, |_| false).await.expect("joins");
     let single = one_by_one(&journal, &scene, seconds / 2).await;
     let grouped = in_groups(&db, journal.clone(), &scene, seconds).await;
     let after = one_by_one(&journal, &scene, seconds / 2).await;
@@ -106,7 +116,17 @@ async fn one_by_one(journal: &Ledger, scene: &Scene, span: Duration) -> f64 {
     let (budget, period) = (budget.id, budget.window.period(SystemClock.now()));
     let ask = GrantAsk { budget, period, need: 1_000_000, want: 0, promised: 60 };
     let granted = journal.grant(&[ask]).await.expect("granted")[0].expect("room");
-    let posting = Posting { budget, period, slice: granted.slice.id, in_slice: 1, usd: true, beyond: 0, held: 0 };
+    let posting = Posting {
+        budget,
+        period,
+        slice: granted.slice.id,
+        in_slice: 1,
+        of_hold: 0,
+        usd: true,
+        beyond: 0,
+        held: 0,
+        known: Some(0),
+    };
     let began = Instant::now();
     let one = async || {
         let mut done = 0u32;
@@ -166,7 +186,8 @@ async fn in_groups(db: &Db, journal: Ledger, scene: &Scene, span: Duration) -> f
         pepper: Pepper::new(&[1; 32]),
         hold_key: HoldKey::new(&[2; 32]),
         boot: Id::from_bits(7),
-        grace: Duration::from_mins(1),
+        timing: Timing::new(Duration::from_mins(1), Duration::ZERO),
+        lease: Lease::for_good(),
         clock,
     });
     let (_follower, _feed) = Follower::load(db.clone(), Arc::clone(&gate)).await.expect("loads");
@@ -201,6 +222,7 @@ async fn in_groups(db: &Db, journal: Ledger, scene: &Scene, span: Duration) -> f
 
 fn question(key: &str) -> Question<'_> {
     Question {
+        stamp: None,
         request_id: "",
         credential: Credential::ApiKey(key),
         client_ip: None,
@@ -222,6 +244,7 @@ fn question(key: &str) -> Question<'_> {
 
 fn charge(token: Vec<u8>, charge_id: String) -> ChargeAsk {
     ChargeAsk {
+        stamp: None,
         charge_id,
         body_hash: "0123456789abcdef0123456789abcdef".to_owned(),
         subject: ChargeSubject::Hold(token),

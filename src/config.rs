@@ -46,6 +46,14 @@ pub struct Options {
     /// Seconds that a hold stays after its end, for charges on their way; 15 to 900 [default: 120]
     #[arg(long, env = "TOLLREEVE_HOLD_GRACE_SECONDS")]
     pub hold_grace_seconds: Option<u64>,
+    /// Seconds that this server goes on deciding while it cannot reach the database; 0 to 3600 [default: 60]. When it is one
+    /// of many, others wait that much longer before they take it for dead
+    #[arg(long, env = "TOLLREEVE_MAX_STALE_SECONDS")]
+    pub max_stale_seconds: Option<u64>,
+    /// Names the place that this server runs in, as a pod of a `StatefulSet`: only where at most one runs at a time. Whoever
+    /// starts there takes the place of the last one at once
+    #[arg(long, env = "TOLLREEVE_IDENTITY")]
+    pub identity: Option<String>,
     /// Most Authorize and Charge calls under way at once [default: 20000]
     #[arg(long, env = "TOLLREEVE_MAX_GATE_CALLS")]
     pub max_gate_calls: Option<usize>,
@@ -92,6 +100,10 @@ pub struct Config {
     pub threads: usize,
     /// How long a hold stays after its end.
     pub hold_grace: Duration,
+    /// How long the server goes on deciding while it cannot reach the database.
+    pub max_stale: Duration,
+    /// Names the place that the server runs in; empty for none.
+    pub identity: String,
     /// Most calls under way at once.
     pub limits: crate::grpc::layers::shed::Limits,
     /// What and how to log.
@@ -152,6 +164,8 @@ impl Options {
             keys_dir: self.keys_dir.or(file.keys_dir),
             threads: self.threads.or(file.threads),
             hold_grace_seconds: self.hold_grace_seconds.or(file.hold_grace_seconds),
+            max_stale_seconds: self.max_stale_seconds.or(file.max_stale_seconds),
+            identity: self.identity.or(file.identity),
             max_gate_calls: self.max_gate_calls.or(file.max_gate_calls),
             max_management_calls: self.max_management_calls.or(file.max_management_calls),
             log: self.log.or(file.log),
@@ -185,6 +199,14 @@ impl Options {
         if !(1..=900).contains(&grace) {
             return Err(bad("hold_grace_seconds", "must be 1 to 900"));
         }
+        let stale = self.max_stale_seconds.unwrap_or(60);
+        if stale > 3600 {
+            return Err(bad("max_stale_seconds", "must be 0 to 3600"));
+        }
+        let identity = self.identity.unwrap_or_default();
+        if identity.len() > 253 || identity.chars().any(char::is_control) {
+            return Err(bad("identity", "must be at most 253 bytes, without control characters"));
+        }
         let limits = crate::grpc::layers::shed::Limits {
             gate: self.max_gate_calls.unwrap_or(20_000),
             management: self.max_management_calls.unwrap_or(512),
@@ -206,6 +228,8 @@ impl Options {
             data_dir,
             threads,
             hold_grace: Duration::from_secs(grace),
+            max_stale: Duration::from_secs(stale),
+            identity,
             limits,
             telemetry: TelemetryConfig {
                 log: self.log.unwrap_or_else(|| "info".to_owned()),

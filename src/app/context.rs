@@ -390,7 +390,7 @@ impl<'a> Work<'a> {
         self.changes.push(change);
     }
 
-    /// Writes the audit event and the feed event, commits, and waits until decisions see the change. When the caller
+    /// Writes the audit event and the feed event, commits, and waits until the decisions of every server see the change. When the caller
     /// only wanted to know whether it could be done, it is undone instead.
     ///
     /// # Errors
@@ -400,6 +400,7 @@ impl<'a> Work<'a> {
         if intent.validate_only {
             return Ok(self.unchanged());
         }
+        let restricts = audit.restricts();
         let revision = store::feed::append(&mut self.tx, &self.changes).await?;
         let event = AuditEvent {
             seq: self.seq,
@@ -423,7 +424,7 @@ impl<'a> Work<'a> {
             }
         }
         self.tx.commit().await?;
-        self.app.feed.applied(revision).await?;
+        self.app.feed.in_force(revision, restricts).await?;
         Ok(revision)
     }
 
@@ -460,6 +461,13 @@ impl Audit {
             after: json(after),
             reason: String::new(),
         }
+    }
+
+    /// Whether the change may take something away from somebody: all but those that are known not to.
+    fn restricts(&self) -> bool {
+        let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
+        let limits = ["budgets", "prices"].contains(&noun);
+        limits || !["create", "undelete", "reactivate"].contains(&verb)
     }
 
     /// With the caller's reason.

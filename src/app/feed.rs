@@ -16,10 +16,15 @@ const CHUNK: i64 = 256;
 const POLL: Duration = Duration::from_millis(500);
 /// How long a change waits to be in force before its caller is told that it is not yet.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one waits for other servers that gives, and takes nothing away.
+const COURTESY: Duration = Duration::from_millis(250);
+/// How often it is looked whether other servers see a change.
+const LOOK: Duration = Duration::from_millis(4);
 
 /// Where use cases announce changes and wait for them.
 #[derive(Debug)]
 pub struct Feed {
+    db: Db,
     wake: Arc<Notify>,
     seen: watch::Receiver<i64>,
 }
@@ -44,18 +49,41 @@ pub enum FeedError {
 }
 
 impl Feed {
-    /// Waits until decisions see the revision.
+    /// Waits until the decisions of every server see the revision. A change that `restricts` nobody is waited for on this
+    /// server; on others, for a moment.
     ///
     /// # Errors
     /// [`AppError::NotYetInForce`] when that takes too long: the change is durable and will be in force.
-    pub async fn applied(&self, revision: i64) -> Result<(), AppError> {
+    pub async fn in_force(&self, revision: i64, restricts: bool) -> Result<(), AppError> {
         self.wake.notify_one();
         let mut seen = self.seen.clone();
-        let reached = seen.wait_for(|seen| *seen >= revision);
-        match tokio::time::timeout(PATIENCE, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(AppError::NotYetInForce(revision)),
+        let not_yet = |_| AppError::NotYetInForce(revision);
+        let reached = tokio::time::timeout(PATIENCE, seen.wait_for(|seen| *seen >= revision)).await;
+        reached.map_err(not_yet)?.map_err(|_| AppError::NotYetInForce(revision))?;
+        let patience = if restricts { PATIENCE } else { COURTESY };
+        match tokio::time::timeout(patience, self.everywhere(revision)).await {
+            Err(_) if restricts => Err(AppError::NotYetInForce(revision)),
+            _ => Ok(()),
         }
+    }
+
+    /// Waits until every server that may be answering has said that its decisions see the revision.
+    async fn everywhere(&self, revision: i64) {
+        if matches!(self.db, Db::Sqlite { .. }) {
+            return;
+        }
+        while self.behind(revision).await.map_or(true, |behind| !behind.is_empty()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn behind(&self, revision: i64) -> Result<Vec<String>, StoreError> {
+        store::replicas::behind(&mut self.db.read().await?, revision).await
+    }
+
+    /// Looks at the feed at once: somebody says that there may be something new.
+    pub fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// The revision that decisions see.
@@ -75,7 +103,7 @@ impl<J: Journal> Follower<J> {
         gate.loaded(revision);
         let wake = Arc::new(Notify::new());
         let (seen, receiver) = watch::channel(revision);
-        let feed = Feed { wake: Arc::clone(&wake), seen: receiver };
+        let feed = Feed { db: db.clone(), wake: Arc::clone(&wake), seen: receiver };
         Ok((Self { db, gate, wake, seen }, feed))
     }
 
@@ -91,7 +119,11 @@ impl<J: Journal> Follower<J> {
         }
     }
 
-    async fn catch_up(&self) -> Result<(), FeedError> {
+    /// Applies what there is.
+    ///
+    /// # Errors
+    /// [`FeedError`].
+    pub async fn catch_up(&self) -> Result<(), FeedError> {
         loop {
             let mut tx = self.db.read().await?;
             let events = store::feed::after(&mut tx, self.gate.revision(), CHUNK).await?;
@@ -103,6 +135,7 @@ impl<J: Journal> Follower<J> {
                 self.gate.apply(event)?;
             }
             self.seen.send_replace(self.gate.revision());
+            self.gate.wake();
         }
     }
 }

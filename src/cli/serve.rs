@@ -9,7 +9,7 @@ use crate::{
     app::bootstrap,
     config::Config,
     domain::{bindings::Principal, time::Clock},
-    runtime::{Server, clock::SystemClock, keyring::Keyring, telemetry},
+    runtime::{Ended, Server, clock::SystemClock, keyring::Keyring, telemetry},
     store::{Db, connect::Settings},
 };
 
@@ -20,20 +20,31 @@ use crate::{
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::start(&config.telemetry)?;
     let server = Server::start(&config, Arc::new(SystemClock)).await?;
-    until_signal(server).await
+    until_signal(&config, server).await
 }
 
-/// Waits for a signal or a failure, and ends the server.
+/// Waits for a signal or a failure, and ends the server. One that others have taken for dead begins anew.
 ///
 /// # Errors
 /// When a part of the server has failed: whoever runs it should start it again.
-pub async fn until_signal(mut server: Server) -> anyhow::Result<ExitCode> {
+pub async fn until_signal(config: &Config, mut server: Server) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        why = server.crashed() => anyhow::bail!(why),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            ended = server.ended() => match ended {
+                Ended::Failed(why) => anyhow::bail!(why),
+                Ended::TakenForDead => {
+                    tracing::warn!("others have taken this server for dead: it begins anew");
+                    let again = Config { listen: server.addr(), ..config.clone() };
+                    // What it had is no longer its own, so that there is nothing to give back.
+                    let _ = server.stop().await;
+                    server = Server::start(&again, Arc::new(SystemClock)).await?;
+                }
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
     }
     tracing::info!("stopping; a second signal stops at once");
     tokio::select! {

@@ -62,7 +62,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let api_key = fs::read_to_string(&key_file).unwrap_or_default();
     let sidecar = demo::sidecar_token(&connection).await?;
     print!("{}", welcome(&config, &server, &token, &api_key, &sidecar, made.as_ref()));
-    let code = serve::until_signal(server).await;
+    let code = serve::until_signal(&config, server).await;
     drop(scratch);
     code
 }

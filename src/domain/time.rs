@@ -54,4 +54,29 @@ impl fmt::Debug for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Time since some moment in the past, by a clock that nobody sets and that goes on while the machine sleeps.
+    fn uptime(&self) -> Duration;
+
+    /// Both clocks, for a span that is to end when either says so. `now` is what [`Clock::now`] just gave.
+    fn reading(&self, now: Timestamp) -> Reading {
+        Reading { now, uptime: self.uptime() }
+    }
+}
+
+/// What two clocks showed at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The time of day.
+    pub now: Timestamp,
+    /// Time since some moment in the past.
+    pub uptime: Duration,
+}
+
+impl Reading {
+    /// The time since `earlier`, by whichever clock shows more: one of them may have stood still.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.uptime.saturating_sub(earlier.uptime).max(self.now.since(earlier.now))
+    }
 }

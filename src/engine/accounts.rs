@@ -7,6 +7,8 @@
 //! Invariant: `spent + held <= granted`, and a hold is admitted only while everything spent and held, here and elsewhere,
 //! stays within the limit.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use crate::domain::{
@@ -23,6 +25,8 @@ const FIRST_HOLDS: i64 = 16;
 const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
 /// Stands for a headroom that is not known.
 const UNKNOWN: i64 = -1;
+/// For how long what others have is taken to be what they had: a refusal is not older than this.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// This server's slice of one period of a budget, and what it knows of the rest.
 #[derive(Clone, Debug)]
@@ -47,6 +51,14 @@ pub struct Account {
     pub held_elsewhere: i64,
     /// What is left to be granted; negative when that is not known.
     headroom: i64,
+    /// On its way back to the limit: nobody's until it is known to have left.
+    leaving: i64,
+    /// What others took out of the slice, as far as is known here: charges of holds of this server.
+    pub taken_by_others: i64,
+    /// Others have something set aside as well, or had at the last grant.
+    shared: bool,
+    /// Others were asked to give back what they do not use.
+    recalling: bool,
     ver: i64,
     wanted: i64,
     taken: i64,
@@ -68,6 +80,10 @@ pub struct Granted {
     pub spent_elsewhere: i64,
     /// Set aside for others and not spent.
     pub held_elsewhere: i64,
+    /// Whether there are others who may change that.
+    pub shared: bool,
+    /// Whether they were asked to give back what they do not use.
+    pub recalled: bool,
 }
 
 /// A slice as the database has it.
@@ -114,6 +130,10 @@ impl Account {
             spent_elsewhere: 0,
             held_elsewhere: 0,
             headroom: UNKNOWN,
+            leaving: 0,
+            taken_by_others: 0,
+            shared: false,
+            recalling: false,
             ver: 0,
             wanted: 0,
             taken: 0,
@@ -153,19 +173,31 @@ impl Account {
     /// What the slice has left.
     #[must_use]
     pub const fn available(&self) -> i64 {
-        self.granted - self.spent - self.held
+        self.granted - self.spent - self.held - self.leaving
     }
 
     /// What is left under `limit`, as far as is known here; never negative.
     #[must_use]
     pub fn left(&self, limit: i64) -> i64 {
         let under_limit = limit.saturating_sub(self.total_spent()).saturating_sub(self.total_held());
-        under_limit.min(self.available().saturating_add(self.headroom().unwrap_or(0))).max(0)
+        // The ledger will tell, when that is not known.
+        let at_hand = self.headroom().map_or(i64::MAX, |headroom| self.available().saturating_add(headroom));
+        under_limit.min(at_hand).max(0)
     }
 
-    /// Whether `amount` can be held for `seconds` under `limit` (`None` for a soft budget).
+    /// Whether `amount` can be held for `seconds` under `limit` (`None` for a soft budget). What others have may have
+    /// changed: before it refuses for that, a fresh look is asked for.
     #[must_use]
     pub fn room(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
+        match self.room_as_known(amount, seconds, limit, now) {
+            Room::Short if self.recalling || (self.shared && now.since(self.since) >= FRESH) => self.ask(amount, now),
+            room => room,
+        }
+    }
+
+    /// As [`Account::room`], from what is known.
+    #[must_use]
+    pub fn room_as_known(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
         if self.slice == 0 || self.promised < seconds {
             return self.ask(amount, now);
         }
@@ -236,10 +268,49 @@ impl Account {
         self.headroom = answer.headroom.max(0);
         self.spent_elsewhere = answer.spent_elsewhere;
         self.held_elsewhere = answer.held_elsewhere;
+        self.shared = answer.shared;
+        self.recalling = answer.recalled;
         self.wanted = wanted;
         self.taken = 0;
         self.since = now;
         self.topping_up = false;
+    }
+
+    /// The ledger did not answer: what is known must do.
+    pub const fn not_granted(&mut self, now: Timestamp) {
+        self.topping_up = false;
+        self.recalling = false;
+        self.since = now;
+    }
+
+    /// Nobody waits any more for what others were asked to give back.
+    pub const fn recalled(&mut self) {
+        self.recalling = false;
+    }
+
+    /// Whether others were asked to give back what they do not use.
+    #[must_use]
+    pub const fn is_recalling(&self) -> bool {
+        self.recalling
+    }
+
+    /// Whether others have something set aside as well.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Takes aside all that the slice has left, to be given back; gives how much.
+    pub fn take_rest(&mut self) -> i64 {
+        let rest = self.available().max(0);
+        self.leaving += rest;
+        self.headroom = UNKNOWN;
+        rest
+    }
+
+    /// What was taken aside has left the slice, or has not: what is known of the slice says which.
+    pub fn returned(&mut self, rest: i64) {
+        self.leaving -= rest;
     }
 
     /// A charge was recorded outside the slice: within the limit, and beyond it.

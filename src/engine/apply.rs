@@ -206,6 +206,9 @@ impl State {
         if let Some(at) = self.budgets.find(budget.id.bits()) {
             let row = self.budgets.at_mut(at);
             if row.budget.cap() != budget.cap() {
+                if budget.cap() < row.budget.cap() {
+                    self.lowered.get_mut().push(at);
+                }
                 row.accounts.get_mut().iter_mut().for_each(Account::limit_changed);
             }
             row.terms = Terms { deleted: row.terms.deleted, ..Terms::of(&budget) };

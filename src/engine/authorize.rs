@@ -133,6 +133,7 @@ impl<J> Gate<J> {
         caller: Principal,
         asked: &Question<'_>,
         now: Timestamp,
+        patient: bool,
         tell: &impl Fn(&Answer<'_>) -> R,
     ) -> Result<Step<R>, GateError> {
         if asked.min_revision > state.revision {
@@ -169,7 +170,7 @@ impl<J> Gate<J> {
         if cost.unknown && dollars {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }
-        let decision = Deciding { gate: self, state, caller, asked, subject, applying, now, tell };
+        let decision = Deciding { gate: self, state, caller, asked, subject, applying, now, patient, tell };
         if denials.is_empty() { decision.hold(cost) } else { Ok(decision.refuse(denials, &cost)) }
     }
 }
@@ -183,6 +184,8 @@ struct Deciding<'s, J, F> {
     subject: Subject<'s>,
     applying: Applying,
     now: Timestamp,
+    /// Whether it waits for what others were asked to give back.
+    patient: bool,
     tell: &'s F,
 }
 
@@ -206,7 +209,8 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
         Locked::lock(self.state, &self.applying).each(self.now, |_, row, account| {
             if account.slice != 0 {
                 let amount = amount_of(row.terms.unit, &cost.usage, cost.nanos);
-                if self.room(row, account, amount) == Room::Short {
+                let limit = row.terms.hard.then_some(row.terms.limit);
+                if account.room_as_known(amount, self.seconds(), limit, self.now) == Room::Short {
                     denials.push(shortage(row, account, amount));
                 }
                 answer.budgets.push(view(row, account, AsRef::as_ref));
@@ -271,6 +275,9 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
         let mut overflow = false;
         locked.each(self.now, |at, row, account| {
             let amount = amount_of(row.terms.unit, &cost.usage, cost.nanos);
+            if !self.patient {
+                account.recalled();
+            }
             overflow |= account.total_spent().checked_add(account.total_held()).is_none();
             match self.room(row, account, amount) {
                 Room::Enough => {}
@@ -284,6 +291,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
                         want,
                         promised: self.seconds(),
                     },
+                    recalling: account.is_recalling(),
                 }),
             }
         });

@@ -12,10 +12,14 @@ use super::{
     grants::Want,
     hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
-    journal::{Entry, GrantAsk, HoldUse, Journal, Orphan, Outcome, Posting},
+    journal::{Entry, GrantAsk, HoldUse, Journal, Outcome},
     key_table::KeyRow,
+    places::Placed,
+    posting::{Amount, post, post_elsewhere},
     state::{Place, State},
     subject::Subject,
+    timing::WORST_CHARGE,
+    witness::Stamp,
     writer::UnderWay,
 };
 use crate::domain::{
@@ -27,10 +31,6 @@ use crate::domain::{
     time::Timestamp,
     window::Period,
 };
-
-/// What a charge can take on its way at worst: subtracted from the grace, so that a charge that is punctual by the
-/// sidecar's clock is punctual here.
-const WORST_LATENCY: Duration = Duration::from_secs(15);
 
 /// What a charge belongs to.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct ChargeAsk {
     pub occurred: Option<Timestamp>,
     /// Age of the hold by the sidecar's clock.
     pub hold_age: Option<Duration>,
+    /// What the sidecar's clock showed: its run, and the time since some moment in the past.
+    pub stamp: Option<(String, Duration)>,
     /// Without a hold: slug of the project.
     pub project: String,
     /// Without a hold: the end client's own user.
@@ -174,8 +176,13 @@ impl<J: Journal> Gate<J> {
 
     fn begin_charge(&self, caller: Principal, asked: ChargeAsk, now: Timestamp) -> Result<Begun<'_>, GateError> {
         let claims = self.claims(caller, &asked)?;
-        if asked.extend.is_none() && claims.as_ref().is_none_or(|claims| self.holds_here(claims)) {
-            let prepare = || self.prepare(caller, asked, claims, &[], now);
+        if self.lease.is_shared() {
+            // One that was kept on its way may no longer be punctual, whatever it says of itself.
+            let stamp = asked.stamp.as_ref().map(|(instance, monotonic)| Stamp { instance, monotonic: *monotonic });
+            self.witnessed(stamp, self.clock.uptime())?;
+        }
+        if let Some(located) = self.located(claims.as_ref()).filter(|_| asked.extend.is_none()) {
+            let prepare = || self.prepare(caller, asked, claims, &located, now);
             return Ok(Begun::UnderWay(self.write(prepare)?));
         }
         Ok(Begun::Cold(Box::pin(async move {
@@ -202,14 +209,25 @@ impl<J: Journal> Gate<J> {
         claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some()
     }
 
-    /// The budgets of a hold that is not in memory.
-    async fn locate(&self, claims: Option<&OwnClaims>) -> Result<Vec<Orphan>, GateError> {
-        let Some(claims) = claims else { return Ok(Vec::new()) };
-        if self.holds_here(claims) {
-            return Ok(Vec::new());
+    /// The budgets of a hold that is not in memory, as far as its slices are known; `None` when one of them is not.
+    fn located(&self, claims: Option<&OwnClaims>) -> Option<Vec<Placed>> {
+        match claims.filter(|claims| !self.holds_here(claims)) {
+            Some(claims) => claims.lines.iter().map(|(slice, _)| self.places.get(*slice)).collect(),
+            None => Some(Vec::new()),
         }
-        let slices: Vec<i64> = claims.lines.iter().map(|(slice, _)| *slice).collect();
-        if slices.is_empty() { Ok(Vec::new()) } else { Ok(self.journal.locate(&slices).await?) }
+    }
+
+    /// The same, with the ledger's help. Slices that are nowhere are left out.
+    async fn locate(&self, claims: Option<&OwnClaims>) -> Result<Vec<Placed>, GateError> {
+        if let Some(located) = self.located(claims) {
+            return Ok(located);
+        }
+        let slices: Vec<i64> = claims.into_iter().flat_map(|claims| &claims.lines).map(|(slice, _)| *slice).collect();
+        let located = self.journal.locate(&slices).await?;
+        for found in &located {
+            self.places.put(found.slice, found.budget, found.period);
+        }
+        Ok(located)
     }
 
     /// Makes sure that the ledger knows of a hold that will live for `span` from now, before it is given.
@@ -229,7 +247,7 @@ impl<J: Journal> Gate<J> {
                     want: account.want(1, now),
                     promised: seconds,
                 };
-                Some(Want { at: line.budget, ask })
+                Some(Want { at: line.budget, ask, recalling: false })
             });
             unpromised.collect()
         };
@@ -241,7 +259,7 @@ impl<J: Journal> Gate<J> {
         caller: Principal,
         mut asked: ChargeAsk,
         claims: Option<OwnClaims>,
-        located: &[Orphan],
+        located: &[Placed],
         now: Timestamp,
     ) -> Result<Prepared, GateError> {
         let state = self.read();
@@ -262,7 +280,7 @@ impl<J: Journal> Gate<J> {
                     let row = state.budgets.at(index);
                     let period = row.terms.window.period(at);
                     let amount = amount_of(row.terms.unit, &asked.usage, cost);
-                    post(&state, index, period, amount, 0, now, &mut prepared);
+                    post(&state, index, period, Amount::alone(amount), now, &mut prepared);
                 }
             }
         }
@@ -319,14 +337,14 @@ impl<J: Journal> Gate<J> {
         state: &State,
         asked: &ChargeAsk,
         claims: OwnClaims,
-        located: &[Orphan],
+        located: &[Placed],
         cost: Nanos,
         now: Timestamp,
         prepared: &mut Prepared,
     ) {
         let life = claims.expires.since(claims.issued);
         let grace = Duration::from_secs(u64::try_from(self.holds.grace_secs()).unwrap_or_default());
-        let late_there = asked.hold_age.is_some_and(|age| age > life + grace.saturating_sub(WORST_LATENCY));
+        let late_there = asked.hold_age.is_some_and(|age| age > life + grace.saturating_sub(WORST_CHARGE));
         let mut shard = self.holds.shard_of(claims.hold);
         if let Some(hold) = shard.get(claims.hold).filter(|_| claims.boot == self.boot) {
             prepared.hold = Some(claims.hold);
@@ -344,7 +362,8 @@ impl<J: Journal> Gate<J> {
                     held_usd = held_usd.max(moved);
                 }
                 line.amount -= moved;
-                post(state, line.budget, line.period, amount, moved, now, prepared);
+                let held = claims.lines.iter().find(|(slice, _)| *slice == line.slice).map_or(moved, |(_, held)| *held);
+                post(state, line.budget, line.period, Amount { charged: amount, moved, held }, now, prepared);
             }
             prepared.entry.released = if asked.last { (held_usd - cost.0).max(0) } else { 0 };
             if let Some(extend) = asked.extend.filter(|_| !asked.last) {
@@ -359,62 +378,16 @@ impl<J: Journal> Gate<J> {
         prepared.entry.late = ended;
         prepared.entry.released = if ended || !asked.last { 0 } else { (claims.usd - cost.0).max(0) };
         for (slice, held) in &claims.lines {
-            let Some(orphan) = located.iter().find(|orphan| orphan.slice == *slice) else { continue };
-            let Some(index) = state.budgets.find(orphan.budget.bits()) else { continue };
+            let Some(place) = located.iter().find(|place| place.slice == *slice) else { continue };
+            let Some(index) = state.budgets.find(place.budget.bits()) else { continue };
             let amount = amount_of(state.budgets.at(index).terms.unit, &asked.usage, cost);
             if ended {
-                post(state, index, orphan.period, amount, 0, now, prepared);
+                post(state, index, place.period, Amount::alone(amount), now, prepared);
             } else {
-                post_orphan(state, index, *orphan, amount, *held, now, prepared);
+                post_elsewhere(state, index, *place, amount, *held, now, prepared);
             }
         }
     }
-}
-
-/// Sends a part of a charge to this server's slice as far as it has room: what was moved out of the hold, then what is
-/// left. The rest goes beyond.
-fn post(state: &State, index: u32, period: Period, amount: i64, moved: i64, now: Timestamp, prepared: &mut Prepared) {
-    let row = state.budgets.at(index);
-    let mut accounts = row.accounts.lock();
-    let account = accounts.of(row.terms.window, period, now);
-    let reserved = account.hold_up_to((amount - moved).max(0));
-    let in_slice = amount.min(moved + reserved);
-    prepared.taken.push(Taken { budget: index, period, moved, reserved });
-    prepared.entry.postings.push(Posting {
-        budget: row.budget.id,
-        period,
-        slice: account.slice,
-        usd: row.terms.unit == Unit::Usd,
-        in_slice,
-        beyond: amount - in_slice,
-        held: 0,
-    });
-}
-
-/// Sends a part of a charge to the slice of a server that is gone, which has it set aside. The rest goes beyond.
-fn post_orphan(
-    state: &State,
-    index: u32,
-    orphan: Orphan,
-    amount: i64,
-    held: i64,
-    now: Timestamp,
-    prepared: &mut Prepared,
-) {
-    let row = state.budgets.at(index);
-    // The account must be there when the charge is durable.
-    row.accounts.lock().of(row.terms.window, orphan.period, now);
-    prepared.taken.push(Taken { budget: index, period: orphan.period, moved: 0, reserved: 0 });
-    let in_slice = amount.min(held);
-    prepared.entry.postings.push(Posting {
-        budget: orphan.budget,
-        period: orphan.period,
-        slice: orphan.slice,
-        usd: row.terms.unit == Unit::Usd,
-        in_slice,
-        beyond: amount - in_slice,
-        held,
-    });
 }
 
 /// Whose call a hold was made for.

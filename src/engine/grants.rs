@@ -24,6 +24,8 @@ pub struct Want {
     pub at: u32,
     /// What to ask the ledger.
     pub ask: GrantAsk,
+    /// Others were asked to give back what they do not use, and have not done so yet.
+    pub recalling: bool,
 }
 
 struct Waiting {
@@ -72,7 +74,7 @@ impl Grants {
     pub fn top_up(&self, at: u32, budget: BudgetId, account: &Account, now: Timestamp) {
         let want = account.want(1, now);
         let ask = GrantAsk { budget, period: account.period, need: 0, want, promised: account.promised };
-        let _ = self.queue.try_send(Waiting { wants: vec![Want { at, ask }], done: None });
+        let _ = self.queue.try_send(Waiting { wants: vec![Want { at, ask, recalling: false }], done: None });
     }
 }
 
@@ -130,9 +132,10 @@ impl<J: Journal> Gate<J> {
                 Ok(answers) => {
                     if let Some(Some(answer)) = answers.get(i) {
                         account.granted(answer, ask.want, now);
+                        self.places.put(answer.slice.id, ask.budget, *period);
                     }
                 }
-                Err(_) => account.topping_up = false,
+                Err(_) => account.not_granted(now),
             }
         }
     }

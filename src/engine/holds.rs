@@ -60,7 +60,8 @@ pub struct Hold {
 }
 
 /// Refers to a hold, or to one that is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct HoldRef(pub u64);
 
 impl HoldRef {
@@ -125,7 +126,7 @@ impl Holds {
                 slots: Vec::new(),
                 free: Vec::new(),
                 by_request: HashTable::new(),
-                wheel: vec![Vec::new(); bucket_of(-1) + 1],
+                wheel: Vec::new(),
                 swept: second_of(now),
                 count: 0,
             })
@@ -243,6 +244,8 @@ impl Shard {
     fn leave(&mut self, slot: u32, second: i64) {
         let entry = &mut self.slots[slot as usize];
         entry.second = second;
+        // Made with the first hold: three megabytes over all parts.
+        self.wheel.resize(bucket_of(-1) + 1, Vec::new());
         self.wheel[bucket_of(second)].push((slot, entry.generation));
     }
 
@@ -262,6 +265,10 @@ impl Shard {
 
     fn expire(&mut self, now: Timestamp, each: &mut impl FnMut(Hold)) {
         let until = second_of(now);
+        if self.wheel.is_empty() {
+            self.swept = self.swept.max(until);
+            return;
+        }
         // After a long pause one turn of the wheel sees everything.
         for second in self.swept.max(until - WHEEL) + 1..=until {
             for (slot, generation) in std::mem::take(&mut self.wheel[bucket_of(second)]) {

@@ -1,10 +1,11 @@
 //! What the engine needs from a ledger, and nothing more.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use super::{
     accounts::{Granted, SliceState},
     holds::HoldRef,
+    places::Placed,
 };
 use crate::domain::{
     bindings::Principal,
@@ -54,13 +55,17 @@ pub struct Posting {
     pub slice: i64,
     /// What the slice has set aside for this charge.
     pub in_slice: i64,
+    /// How much of that comes out of the charge's hold.
+    pub of_hold: i64,
     /// Whether the amounts are dollars.
     pub usd: bool,
     /// The rest: taken from what is left of the limit, and past that recorded as an overrun.
     pub beyond: i64,
-    /// With a hold of another run: what it had set aside in the slice at first. What earlier charges took of that no longer
-    /// counts as `in_slice`; the ledger knows. Otherwise 0.
+    /// What the charge's hold had set aside in the slice at first; 0 without a hold.
     pub held: i64,
+    /// With a slice of this server: what memory knows that others took out of it. `None` with a slice of somebody else:
+    /// what earlier charges took of the hold only the ledger knows.
+    pub known: Option<i64>,
 }
 
 /// The hold that a charge settles.
@@ -200,12 +205,54 @@ pub struct Batch {
 pub struct Orphan {
     /// The slice.
     pub slice: i64,
-    /// Its budget.
-    pub budget: BudgetId,
-    /// Its period.
-    pub period: Period,
     /// Longest hold promised on it, in seconds.
     pub promised: i64,
+}
+
+/// What another server did to something of this one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mail {
+    /// Others need what a slice has set aside and does not use.
+    Recall {
+        /// The slice.
+        slice: i64,
+    },
+    /// A charge was settled out of a hold.
+    Taken {
+        /// The hold.
+        hold: HoldRef,
+        /// When it was made.
+        issued: Timestamp,
+        /// Whether the charge has ended it.
+        ends: bool,
+        /// What was taken, slice by slice.
+        lines: Vec<(i64, i64)>,
+    },
+}
+
+/// Another server that may be answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its run.
+    pub boot: BootId,
+    /// Grows with every sign of life.
+    pub seq: i64,
+    /// How long it answers without one.
+    pub answers_for: Duration,
+}
+
+/// What a server learns when it gives a sign of life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// What others did to what is its own, oldest first. Told once.
+    pub mail: Vec<Mail>,
+    /// The slices that mail speaks of, as they stand.
+    pub slices: Vec<SliceState>,
+    /// The other servers that may be answering.
+    pub peers: Vec<Peer>,
+    /// Slices of servers that no longer answer.
+    pub closing: Vec<Orphan>,
 }
 
 /// A slice that was folded.
@@ -239,13 +286,27 @@ pub trait Journal: Send + Sync + 'static {
     fn charge(&self, entries: &[&Entry]) -> impl Future<Output = Result<Batch, JournalError>> + Send;
 
     /// The budget and period of slices of any server, for charges whose hold is not in memory. Unknown ones are left out.
-    fn locate(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<Orphan>, JournalError>> + Send;
+    fn locate(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<Placed>, JournalError>> + Send;
 
     /// Closes slices and gives back what they have not spent.
     fn fold(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<Folded>, JournalError>> + Send;
 
     /// Where a budget stands in a period.
     fn books(&self, budget: BudgetId, period: Period) -> impl Future<Output = Result<Books, JournalError>> + Send;
+
+    /// Gives a sign of life, with the last revision that decisions see.
+    ///
+    /// [`JournalError::Superseded`]: others have taken this server for dead. It must not answer any more.
+    fn beat(&self, applied: i64) -> impl Future<Output = Result<Beat, JournalError>> + Send;
+
+    /// Takes a server for dead whose last sign of life is still this one: its slices are closing from then on.
+    fn expire(&self, peer: &Peer) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// Slices as they stand when every charge that is being written has been written.
+    fn read(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<SliceState>, JournalError>> + Send;
+
+    /// Gives back so much of each of this server's slices. What is charged already stays. Gives the slices as they stand.
+    fn give_back(&self, room: &[(i64, i64)]) -> impl Future<Output = Result<Vec<SliceState>, JournalError>> + Send;
 
     /// Ends this server's part: each of its slices keeps only `held` beside what it has spent, and nothing without.
     fn retire(&self, held: &[(i64, i64)]) -> impl Future<Output = Result<(), JournalError>> + Send;

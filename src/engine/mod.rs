@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`state`] is what a decision reads, [`apply`] how it is built; [`accounts`] and [`holds`] are what a
 //! decision writes; `authorize` decides, [`charge`] settles; [`grants`] and [`writer`] are the two tasks that talk to
-//! the ledger.
+//! the ledger, and [`keeper`] the one that keeps this server's place among others: [`timing`] and [`lease`] say how.
 
 use std::{
     sync::{
@@ -14,6 +14,8 @@ use std::{
 
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::domain::{
     bindings::Principal,
@@ -34,14 +36,20 @@ pub mod grants;
 pub mod hold_token;
 pub mod holds;
 pub mod journal;
+pub mod keeper;
 mod key_index;
 pub mod key_table;
 pub mod last_use;
+pub mod lease;
+pub mod places;
+mod posting;
 pub mod question;
 mod settle;
 pub mod state;
 pub mod subject;
+pub mod timing;
 pub mod tokens;
+pub mod witness;
 pub mod writer;
 
 use answer::{Answer, DecisionId};
@@ -50,14 +58,23 @@ use authorize::Step;
 use error::GateError;
 use grants::{GrantQueue, Grants};
 use hold_token::HoldKey;
-use holds::Holds;
+use holds::{Hold, Holds};
 use journal::Journal;
+use keeper::Returning;
+use lease::Lease;
+use places::Places;
 use question::Question;
 use state::State;
+use timing::{Timing, WORST_CHARGE};
+use witness::{Seen, Stamp, Witness};
 use writer::{ChargeQueue, Charges};
 
 /// How often a decision asks the ledger for room that others keep taking away before it gives up.
 const TRIES: usize = 16;
+/// How often it looks whether others have given back what they do not use, before it takes them to need it.
+const RECALL_TRIES: usize = 10;
+/// How long it waits between two looks.
+const RECALL_PAUSE: Duration = Duration::from_millis(15);
 
 /// Decides model calls and settles them.
 pub struct Gate<J> {
@@ -71,6 +88,14 @@ pub struct Gate<J> {
     boot: BootId,
     clock: Arc<dyn Clock>,
     decisions: AtomicU64,
+    timing: Timing,
+    lease: Lease,
+    witness: Witness,
+    places: Places,
+    /// Holds whose time has passed, until it is known what others took of them.
+    ended: Mutex<Vec<Hold>>,
+    returning: Mutex<Vec<Returning>>,
+    wake: Notify,
 }
 
 /// What a gate is made of.
@@ -83,8 +108,10 @@ pub struct GateParts<J> {
     pub hold_key: HoldKey,
     /// This run of the server.
     pub boot: BootId,
-    /// How long a hold stays after its end, for charges on their way.
-    pub grace: Duration,
+    /// How long everything takes.
+    pub timing: Timing,
+    /// Whether this server may answer.
+    pub lease: Lease,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -117,7 +144,7 @@ impl<J: Journal> Gate<J> {
         let now = parts.clock.now();
         let gate = Self {
             state: ShardedLock::default(),
-            holds: Holds::new(i64::try_from(parts.grace.as_secs()).unwrap_or(i64::MAX), now),
+            holds: Holds::new(i64::try_from(parts.timing.grace.as_secs()).unwrap_or(i64::MAX), now),
             grants,
             charges,
             journal: parts.journal,
@@ -126,6 +153,13 @@ impl<J: Journal> Gate<J> {
             boot: parts.boot,
             clock: parts.clock,
             decisions: AtomicU64::new(0),
+            timing: parts.timing,
+            lease: parts.lease,
+            witness: Witness::default(),
+            places: Places::default(),
+            ended: Mutex::default(),
+            returning: Mutex::default(),
+            wake: Notify::new(),
         };
         (Arc::new(gate), GateQueues { grants: grant_queue, charges: charge_queue })
     }
@@ -141,17 +175,27 @@ impl<J: Journal> Gate<J> {
         now: Timestamp,
         tell: impl Fn(&Answer<'_>) -> R + Send + Sync,
     ) -> Result<R, GateError> {
-        for _ in 0..TRIES {
+        self.may_answer(asked.stamp, now)?;
+        let mut refused = None;
+        for turn in 0..TRIES {
             let wants = {
                 let state = self.read_at(now);
-                match self.decide(&state, caller, asked, now, &tell)? {
+                match self.decide(&state, caller, asked, now, turn < RECALL_TRIES, &tell)? {
                     Step::Done(told) => return Ok(told),
                     Step::Cold(wants) => wants,
                 }
             };
-            self.grants.obtain(wants).await?;
+            // What is known may be enough to refuse, when the ledger is away.
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
+            let recalling = wants.iter().any(|want| want.recalling);
+            refused = self.grants.obtain(wants).await.err();
+            if recalling && refused.is_none() {
+                tokio::time::sleep(RECALL_PAUSE).await;
+            }
         }
-        Err(GateError::Overloaded)
+        Err(refused.unwrap_or(GateError::Overloaded))
     }
 
     /// Decides from memory alone: `None` when the ledger would have to be asked first.
@@ -165,10 +209,44 @@ impl<J: Journal> Gate<J> {
         now: Timestamp,
         tell: impl Fn(&Answer<'_>) -> R,
     ) -> Result<Option<R>, GateError> {
+        self.may_answer(asked.stamp, now)?;
         let state = self.read_at(now);
-        match self.decide(&state, caller, asked, now, &tell)? {
+        match self.decide(&state, caller, asked, now, true, &tell)? {
             Step::Done(told) => Ok(Some(told)),
             Step::Cold(_) => Ok(None),
+        }
+    }
+
+    /// Whether this server may answer a call, as far as its clocks, the others' and the sidecar's tell.
+    ///
+    /// # Errors
+    /// [`GateError::Unavailable`].
+    pub(crate) fn may_answer(&self, stamp: Option<Stamp<'_>>, now: Timestamp) -> Result<(), GateError> {
+        if !self.lease.is_shared() {
+            return Ok(());
+        }
+        let here = self.clock.reading(now);
+        self.witnessed(stamp, here.uptime)?;
+        if self.lease.holds(|| here) {
+            return Ok(());
+        }
+        Err(GateError::Unavailable("this server has not reached its database for too long to decide".to_owned()))
+    }
+
+    /// Looks at what a sidecar's clock showed.
+    fn witnessed(&self, stamp: Option<Stamp<'_>>, uptime: Duration) -> Result<(), GateError> {
+        match stamp.map_or(Seen::Fine, |stamp| self.witness.see(stamp, uptime)) {
+            Seen::Still => {
+                tracing::warn!("the clocks of this server have stood still: it asks whether others took it for dead");
+                self.lease.lose();
+                self.witness.forget();
+                self.wake.notify_one();
+                Ok(())
+            }
+            Seen::Late(by) if by > WORST_CHARGE => {
+                Err(GateError::Unavailable("the call was on its way for too long: send it again".to_owned()))
+            }
+            Seen::Late(_) | Seen::Fine => Ok(()),
         }
     }
 
@@ -179,19 +257,22 @@ impl<J: Journal> Gate<J> {
     pub async fn standing(&self, budget: &Budget, now: Timestamp) -> Result<Standing, GateError> {
         let period = budget.window.period(now);
         let resets_at = budget.window.end(period);
-        let warm = {
+        // What of this server's slice is not spent and not held is nobody's yet.
+        let (warm, unused) = {
             let state = self.read();
-            state.budget(budget.id).and_then(|(_, row)| {
-                let mut accounts = row.accounts.lock();
-                let account = accounts.find(period).filter(|account| account.slice != 0)?;
-                Some(Standing { spent: account.total_spent(), held: account.total_held(), resets_at })
-            })
+            let row = state.budget(budget.id).map(|(_, row)| row);
+            let mut accounts = row.map(|row| row.accounts.lock());
+            match accounts.as_mut().and_then(|accounts| accounts.find(period)).filter(|account| account.slice != 0) {
+                Some(account) if account.is_shared() => (None, account.available().max(0)),
+                Some(account) => (Some((account.total_spent(), account.total_held())), 0),
+                None => (None, 0),
+            }
         };
-        if let Some(standing) = warm {
-            return Ok(standing);
+        if let Some((spent, held)) = warm {
+            return Ok(Standing { spent, held, resets_at });
         }
         let books = self.journal.books(budget.id, period).await?;
-        Ok(Standing { spent: books.spent, held: books.reserved, resets_at })
+        Ok(Standing { spent: books.spent, held: (books.reserved - unused).max(0), resets_at })
     }
 
     /// Answers asks for room until the gate is dropped.
@@ -209,17 +290,10 @@ impl<J: Journal> Gate<J> {
     /// # Errors
     /// Of the ledger; what was not done then is due again.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), GateError> {
+        self.end_holds(now).await?;
         let mut done = Vec::new();
         {
             let state = self.read_at(now);
-            self.holds.expire(now, |hold| {
-                for line in &hold.lines {
-                    let mut accounts = state.budgets.at(line.budget).accounts.lock();
-                    if let Some(account) = accounts.find(line.period) {
-                        account.release(line.amount);
-                    }
-                }
-            });
             for row in state.budgets.iter() {
                 done.extend(row.accounts.lock().take_done(now).into_iter().map(|account| (row.budget.id, account)));
             }
@@ -238,6 +312,34 @@ impl<J: Journal> Gate<J> {
             }
         }
         folded?;
+        Ok(())
+    }
+
+    /// Ends the holds whose time has passed. What others took of one is not free: the ledger is asked before memory gives
+    /// anything back.
+    async fn end_holds(&self, now: Timestamp) -> Result<(), GateError> {
+        self.holds.expire(now, |hold| self.ended.lock().push(hold));
+        let ended = std::mem::take(&mut *self.ended.lock());
+        if ended.is_empty() {
+            return Ok(());
+        }
+        if self.lease.is_shared() {
+            let slices: std::collections::BTreeSet<i64> =
+                ended.iter().flat_map(|hold| &hold.lines).map(|line| line.slice).collect();
+            match self.journal.read(&Vec::from_iter(slices)).await {
+                Ok(slices) => self.adopt(&slices),
+                Err(error) => {
+                    self.ended.lock().extend(ended);
+                    return Err(error.into());
+                }
+            }
+        }
+        let state = self.read();
+        for line in ended.iter().flat_map(|hold| &hold.lines) {
+            if let Some(account) = state.budgets.at(line.budget).accounts.lock().find(line.period) {
+                account.release(line.amount);
+            }
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use super::witness::Stamp;
 use crate::domain::{bindings::Principal, money::Nanos, permission::Permission, prices::Usage};
 
 /// Longest hold.
@@ -56,6 +57,8 @@ pub struct Question<'a> {
     pub end_user: &'a str,
     /// Upper bounds of what the call will use.
     pub estimate: Usage,
+    /// What the sidecar's clock showed.
+    pub stamp: Option<Stamp<'a>>,
     /// What it will cost at most, when the caller knows better than the price list.
     pub cost: Option<Nanos>,
     /// What to do beside deciding.

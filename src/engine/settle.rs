@@ -10,11 +10,12 @@ impl<J> Gate<J> {
         for (taken, posting) in prepared.taken.iter_mut().zip(&mut prepared.entry.postings) {
             let mut accounts = state.budgets.at(taken.budget).accounts.lock();
             let Some(account) = accounts.find(taken.period) else { continue };
-            // What a server that is gone had set aside is not ours to add to.
-            if posting.beyond > 0 && (posting.slice == 0 || posting.slice == account.slice) {
+            // What another server has set aside is not ours to add to.
+            if posting.beyond > 0 && posting.known.is_some() && (posting.slice == 0 || posting.slice == account.slice) {
                 let more = account.hold_up_to(posting.beyond);
                 if more > 0 {
                     posting.slice = account.slice;
+                    posting.known = Some(account.taken_by_others);
                 }
                 posting.in_slice += more;
                 posting.beyond -= more;

@@ -374,6 +374,8 @@ pub struct State {
     pub keys: KeyTable,
     /// Budgets.
     pub budgets: Table<BudgetRow>,
+    /// Budgets whose limits were lowered, and what is set aside for them not given back since.
+    pub lowered: Mutex<Vec<u32>>,
     /// Budgets on keys.
     pub key_budgets: HashMap<u128, BudgetList>,
     /// Prices by id, those that are no longer current among them.

@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     Gate,
+    answer::BudgetView,
     authorize::view,
     charge::{ChargeAnswer, ChargeStatus, Prepared, Taken},
     error::GateError,
@@ -350,6 +351,8 @@ fn applied<J: Journal>(
                 overrun = overrun.max(line.overrun);
             }
             if !row.terms.deleted {
+                // A charge of a hold elsewhere may have two parts on one budget: what the second leaves is what stands.
+                balances.pop_if(|before: &mut BudgetView<Arc<str>>| Arc::ptr_eq(&before.name, &row.name));
                 balances.push(view(row, account, Arc::clone));
             }
         }

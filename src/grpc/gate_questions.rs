@@ -20,6 +20,7 @@ use crate::{
         journal::Outcome,
         question::{Credential, DEFAULT_HOLD, MAX_HOLD, Mode, Question},
         tokens::TokenKeys,
+        witness::Stamp,
     },
     pb::tollreeve::v1 as pb,
 };
@@ -85,16 +86,15 @@ pub fn authorize<'a>(
         return Err(invalid("target.model", "is required"));
     }
     labels(&message.labels)?;
-    if let Some(sidecar) = &message.sidecar {
-        text("sidecar.instance", &sidecar.instance, 64)?;
-    }
     let source = message.source.as_ref();
     let client_ip = match source.map(|source| source.client_ip.as_str()) {
         None | Some("") => None,
         Some(ip) => Some(ip.parse().map_err(|_| invalid("source.client_ip", "is not an IP address"))?),
     };
     let (estimate, cost) = estimate(message.estimate.as_ref())?;
+    let stamp = stamp(message.sidecar.as_ref())?;
     Ok(Question {
+        stamp: stamp.map(|(instance, monotonic)| Stamp { instance, monotonic }),
         request_id: idempotency_key("request_id", &message.request_id)?,
         credential,
         client_ip,
@@ -201,6 +201,7 @@ pub fn charge(mut message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAs
         extend,
         occurred: occurred(message.occurred_at.as_ref(), now)?,
         hold_age: message.hold_age.as_ref().map(|age| parse::duration("hold_age", age)).transpose()?,
+        stamp: stamp(message.sidecar.as_ref())?.map(|(instance, monotonic)| (instance.to_owned(), monotonic)),
         project: message.project,
         end_user: message.end_user,
         labels: if message.labels.is_empty() {
@@ -211,11 +212,21 @@ pub fn charge(mut message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAs
     })
 }
 
-/// Tells whether two charges of the same id are the same. The hold's age is left out: a retry is older.
+/// What a sidecar's clock showed, if it says so: a run of it that has a name.
+fn stamp(sidecar: Option<&pb::Sidecar>) -> Result<Option<(&str, Duration)>, FieldError> {
+    let Some(sidecar) = sidecar else { return Ok(None) };
+    text("sidecar.instance", &sidecar.instance, 64)?;
+    let monotonic =
+        u64::try_from(sidecar.monotonic_ns).map_err(|_| invalid("sidecar.monotonic_ns", "must not be negative"))?;
+    Ok((!sidecar.instance.is_empty()).then_some((&sidecar.instance, Duration::from_nanos(monotonic))))
+}
+
+/// Tells whether two charges of the same id are the same. The hold's age and the sidecar's clock are left out: a retry is
+/// older.
 fn body_hash(message: &mut pb::ChargeRequest) -> String {
-    let age = message.hold_age.take();
+    let (age, sidecar) = (message.hold_age.take(), message.sidecar.take());
     let mut text = KeyHash(Sha256::digest(message.encode_to_vec()).into()).to_hex();
-    message.hold_age = age;
+    (message.hold_age, message.sidecar) = (age, sidecar);
     text.truncate(32);
     text
 }

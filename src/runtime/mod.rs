@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod clock;
 pub mod keyring;
+pub mod process;
 pub mod server;
 pub mod sweeper;
 pub mod telemetry;
@@ -10,4 +11,4 @@ pub mod threads;
 pub mod uses;
 pub mod wire;
 
-pub use server::{Server, StartError};
+pub use server::{Ended, Server, StartError};

@@ -11,7 +11,7 @@ use tonic_health::server::HealthReporter;
 use super::{
     accept,
     keyring::{Keyring, KeyringError},
-    sweeper,
+    process, sweeper,
     threads::{self, Connections, Incoming},
     uses,
     wire::{self, Wire},
@@ -24,7 +24,7 @@ use crate::{
     },
     config::Config,
     domain::{bindings::Principal, id::Id, service_accounts::ServiceAccount, time::Clock},
-    engine::{Gate, GateParts, error::GateError},
+    engine::{Gate, GateParts, error::GateError, keeper::Keeper, lease::Lease, timing::Timing},
     grpc::{
         gate::{GateServer, generated::gate_service_server::GateServiceServer},
         layers::{authn::AuthnLayer, deadline::DeadlineLayer, shed::ShedLayer, trace::TraceLayer},
@@ -36,9 +36,10 @@ use crate::{
         key_service_server::KeyServiceServer,
     },
     store::{
-        Db, StoreError,
-        connect::{Exclusive, OpenError},
+        self, Db, StoreError,
+        connect::{Claim, OpenError},
         ledger::Ledger,
+        replicas::Member,
     },
 };
 
@@ -76,6 +77,16 @@ pub enum StartError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
+/// How a server ended that nobody stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Other servers have not seen a sign of life of it for too long: it does not answer any more. Another run can take its
+    /// place at once.
+    TakenForDead,
+    /// A part of it has failed: how.
+    Failed(String),
+}
+
 /// A server that runs.
 pub struct Server {
     addr: SocketAddr,
@@ -84,8 +95,8 @@ pub struct Server {
     health: HealthReporter,
     stop: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
-    tasks: JoinSet<String>,
-    exclusive: Arc<Mutex<Option<Exclusive>>>,
+    tasks: JoinSet<Ended>,
+    claim: Arc<Mutex<Option<Claim>>>,
 }
 
 impl Server {
@@ -94,46 +105,14 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let (db, exclusive) = open(config).await?;
-        let exclusive = Arc::new(Mutex::new(Some(exclusive)));
+        let (db, claim) = open(config).await?;
+        let claim = Arc::new(Mutex::new(Some(claim)));
         let keyring = Keyring::open(&db, &config.keys_dir).await?;
-        let now = clock.now();
-        let operator = bootstrap::ensure_operator(&db, now).await?;
-        let boot = Id::new(now, random()?);
-        let (journal, orphans) = Ledger::register(db.clone(), boot, now).await?;
-        let (gate, queues) = Gate::new(GateParts {
-            journal,
-            pepper: keyring.pepper.clone(),
-            hold_key: keyring.holds,
-            boot,
-            grace: config.hold_grace,
-            clock: Arc::clone(&clock),
-        });
-        let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
-        let mut tasks = JoinSet::new();
-        let (grants, charges) = (gate.run_grants(queues.grants), gate.run_charges(queues.charges));
-        tasks.spawn(async {
-            let _: () = grants.await;
-            failed("granting", ())
-        });
-        tasks.spawn(async {
-            let _: () = charges.await;
-            failed("the ledger's writer", ())
-        });
-        tasks.spawn(async { format!("the feed cannot be followed: {}", follower.run().await) });
-        let sweep =
-            sweeper::run(Arc::clone(&gate), Arc::clone(&clock), config.hold_grace, orphans, Arc::clone(&exclusive));
-        tasks.spawn(async { format!("the database is lost: {}", sweep.await) });
-
-        let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
-        let noted = uses::run(Arc::clone(&app));
-        tasks.spawn(async {
-            let _: () = noted.await;
-            failed("writing down uses", ())
-        });
+        let operator = bootstrap::ensure_operator(&db, clock.now()).await?;
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
         let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
+        let (app, mut tasks) = join(config, db, keyring, clock, &claim).await?;
         let (health, routes) = routes(&app).await?;
         let stop = CancellationToken::new();
         let edge = Edge {
@@ -144,15 +123,9 @@ impl Server {
         let (senders, threads) = (0..config.threads)
             .map(|_| serve_thread(routes.clone(), edge.clone(), stop.clone()))
             .collect::<Result<(Vec<_>, Vec<_>), _>>()?;
-        tasks.spawn({
-            let stop = stop.clone();
-            async {
-                let _: () = accept::run(listener, senders, stop).await;
-                failed("accepting", ())
-            }
-        });
+        endless(&mut tasks, "accepting", accept::run(listener, senders, stop.clone()));
         tracing::info!(%addr, keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
-        Ok(Self { addr, app, operator, health, stop, threads, tasks, exclusive })
+        Ok(Self { addr, app, operator, health, stop, threads, tasks, claim })
     }
 
     /// The address that it listens on.
@@ -178,11 +151,11 @@ impl Server {
     }
 
     /// Waits until a task that must never end has ended; gives what happened.
-    pub async fn crashed(&mut self) -> String {
+    pub async fn ended(&mut self) -> Ended {
         match self.tasks.join_next().await {
-            Some(Ok(why)) => why,
-            Some(Err(panicked)) => format!("a task has failed: {panicked}"),
-            None => "no task runs".to_owned(),
+            Some(Ok(ended)) => ended,
+            Some(Err(panicked)) => Ended::Failed(format!("a task has failed: {panicked}")),
+            None => Ended::Failed("no task runs".to_owned()),
         }
     }
 
@@ -213,15 +186,76 @@ impl Server {
         self.tasks.shutdown().await;
         uses::end(&self.app).await;
         self.app.db.close().await;
-        if let Some(exclusive) = self.exclusive.lock().await.take() {
-            exclusive.release().await;
+        if let Some(claim) = self.claim.lock().await.take() {
+            claim.release().await;
         }
         retired
     }
 }
 
+/// Builds the state, takes a place among the servers of the ledger, and starts what runs beside the calls.
+async fn join(
+    config: &Config,
+    db: Db,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    claim: &Arc<Mutex<Option<Claim>>>,
+) -> Result<(Arc<App>, JoinSet<Ended>), StartError> {
+    let now = clock.now();
+    let boot = Id::new(now, random()?);
+    let timing = Timing::new(config.hold_grace, config.max_stale);
+    // A file is locked for as long as the process runs; over a network only signs of life tell.
+    let lease = match &db {
+        Db::Sqlite { .. } => Lease::for_good(),
+        Db::Postgres { .. } => Lease::of(timing.answers_for()),
+    };
+    let journal = Ledger::new(db.clone(), boot);
+    let (gate, queues) = Gate::new(GateParts {
+        journal: journal.clone(),
+        pepper: keyring.pepper.clone(),
+        hold_key: keyring.holds,
+        boot,
+        timing,
+        lease,
+        clock: Arc::clone(&clock),
+    });
+    let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
+    let (identity, answers_for) = (config.identity.clone(), timing.answers_for());
+    let member = Member { boot, started: now, identity, process: process::name(), answers_for };
+    journal.join(&member, process::is_gone).await?;
+    // From here on changes wait for this server: what was made between the look at the state and now it must see first.
+    follower.catch_up().await?;
+    let mut keeper = Keeper::new(Arc::clone(&gate));
+    keeper.turn().await.map_err(|error| AppError::State(error.to_string()))?;
+
+    let mut tasks = JoinSet::new();
+    let (grants, charges) = (gate.run_grants(queues.grants), gate.run_charges(queues.charges));
+    endless(&mut tasks, "granting", grants);
+    endless(&mut tasks, "the ledger's writer", charges);
+    tasks.spawn(async { Ended::Failed(format!("the feed cannot be followed: {}", follower.run().await)) });
+    let sweep = sweeper::run(Arc::clone(&gate), Arc::clone(&clock), Arc::clone(claim));
+    tasks.spawn(async { Ended::Failed(format!("the database may not be used: {}", sweep.await)) });
+    let keep = sweeper::keep(keeper, Arc::clone(&gate), timing.beat);
+    tasks.spawn(async {
+        let _: () = keep.await;
+        Ended::TakenForDead
+    });
+    let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
+    let noted = uses::run(Arc::clone(&app));
+    endless(&mut tasks, "writing down uses", noted);
+    let bell = Arc::clone(&app);
+    endless(&mut tasks, "listening", async move {
+        let heard = || {
+            bell.feed.wake();
+            bell.gate.wake();
+        };
+        store::bell::listen(&bell.db, heard).await;
+    });
+    Ok((app, tasks))
+}
+
 /// Opens the database. The lock of a server that has just ended may take PostgreSQL a moment to notice.
-async fn open(config: &Config) -> Result<(Db, Exclusive), OpenError> {
+async fn open(config: &Config) -> Result<(Db, Claim), OpenError> {
     for _ in 0..20 {
         match Db::open(&config.database).await {
             Err(OpenError::InUse) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -231,8 +265,12 @@ async fn open(config: &Config) -> Result<(Db, Exclusive), OpenError> {
     Db::open(&config.database).await
 }
 
-fn failed(task: &str, (): ()) -> String {
-    format!("{task} has ended")
+/// Starts a task that must never end.
+fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    tasks.spawn(async move {
+        work.await;
+        Ended::Failed(format!("{what} has ended"))
+    });
 }
 
 /// The services whose health is told, the server as a whole first.

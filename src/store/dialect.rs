@@ -173,30 +173,37 @@ pub const INSERT_CHARGES_POSTGRES: &str = concat!(
 /// How [`ADD_TO_SLICES`] would leave those slices, as one JSON array of arrays: many rows are slow on `SQLite`.
 pub const SLICES_AFTER_SQLITE: &str =
     "SELECT json_group_array(json_array(slices.id, granted, spent + added.amount, ver + 1))
-    FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount FROM json_each($1)) AS added
+    FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount, value ->> 2 AS known FROM json_each($1)) AS added
         JOIN slices ON slices.id = added.id
-    WHERE state < 3 AND spent + added.amount <= granted";
+    WHERE state < 3 AND spent + added.amount <= granted AND (known < 0 OR known = taken_by_others)";
 
 /// [`ADD_TO_SLICES`] without giving anything.
-pub const ADD_TO_SLICES_SQLITE: &str = "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
-    FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount FROM json_each($1)) AS added
+pub const ADD_TO_SLICES_SQLITE: &str = "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1,
+        taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END
+    FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount, value ->> 2 AS known FROM json_each($1)) AS added
     WHERE slices.id = added.id";
 
-/// Adds amounts to slices from a JSON array of `[id, amount]` `$1`, to those that are open and have room. Gives those.
+/// Adds amounts to slices from a JSON array of `[id, amount, known]` `$1`, to those that are open and have room. Gives
+/// those. `known` is what others took out of the slice as its own server knows, and must be all; or below 0 when it is not
+/// its own server that adds.
 /// They are locked in the order of their ids, in which an update alone would not.
 pub const ADD_TO_SLICES: Statement = Statement {
-    sqlite: "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
-        FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount FROM json_each($1)) AS added
+    sqlite: "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1,
+            taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END
+        FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount, value ->> 2 AS known FROM json_each($1)) AS added
         WHERE slices.id = added.id AND slices.state < 3 AND slices.spent + added.amount <= slices.granted
+            AND (known < 0 OR known = taken_by_others)
         RETURNING slices.id, slices.granted, slices.spent, slices.ver",
     postgres: "WITH added AS (
-            SELECT (r ->> 0)::BIGINT AS id, (r ->> 1)::BIGINT AS amount
+            SELECT (r ->> 0)::BIGINT AS id, (r ->> 1)::BIGINT AS amount, (r ->> 2)::BIGINT AS known
             FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r)
         ), locked AS MATERIALIZED (
             SELECT id FROM slices WHERE id IN (SELECT id FROM added) ORDER BY id FOR UPDATE
         )
-        UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1
+        UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1,
+            taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END
         FROM added JOIN locked ON locked.id = added.id
         WHERE slices.id = added.id AND slices.state < 3 AND slices.spent + added.amount <= slices.granted
+            AND (known < 0 OR known = taken_by_others)
         RETURNING slices.id, slices.granted, slices.spent, slices.ver",
 };

@@ -13,6 +13,7 @@ pub async fn append(tx: &mut Tx, changes: &[Change]) -> Result<i64> {
     let (revision,) =
         fetch_one!(tx, (i64,), "UPDATE feed_head SET revision = revision + 1 WHERE id = 1 RETURNING revision")?;
     execute!(tx, "INSERT INTO feed_events (revision, body) VALUES ($1, $2)", revision, body)?;
+    super::replicas::ring(tx).await?;
     Ok(revision)
 }
 

@@ -5,30 +5,33 @@
 //! server has not been replaced, so that what a replaced one still believes cannot do harm.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
     Db, Result, StoreError, Tx, charges,
-    slices::{self, At, PeriodBook},
+    replicas::{self, Member},
+    slices::{self, PeriodBook},
+    writing::{Writing, sums_of},
 };
 use crate::{
     domain::{
         id::{BootId, BudgetId},
-        time::Timestamp,
         window::Period,
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{Batch, Books, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Posted, PostedLine, Posting},
+        journal::{Batch, Beat, Books, Entry, Folded, GrantAsk, Journal, JournalError, Mail, Peer, Posted},
+        places::Placed,
     },
 };
-
-const LIVE: i64 = 1;
-const CLOSING: i64 = 2;
 
 /// The ledger, as one server uses it.
 #[derive(Clone, Debug)]
@@ -37,6 +40,10 @@ pub struct Ledger {
     boot: BootId,
     /// Where transactions run that an RPC waits for: its own future may be dropped in the middle.
     runtime: Handle,
+    /// Mail that was taken in, to be thrown away.
+    read: Arc<Mutex<Vec<i64>>>,
+    /// How many signs of life the database had taken down at the last one.
+    last: Arc<AtomicI64>,
 }
 
 /// Why a transaction of the ledger came to nothing.
@@ -70,37 +77,32 @@ impl From<Failure> for JournalError {
 }
 
 impl Ledger {
-    /// Takes the ledger over for a new run of the server: every earlier run is over from here on, and its slices wait to
-    /// be folded. Gives those.
+    /// The ledger, for a run of a server. Nothing may be granted to it before [`Ledger::join`].
+    #[must_use]
+    pub fn new(db: Db, boot: BootId) -> Self {
+        Self { db, boot, runtime: Handle::current(), read: Arc::default(), last: Arc::default() }
+    }
+
+    /// Joins the servers of the ledger. `gone` says of a process whether it has ended for certain.
     ///
     /// # Errors
     /// As [`StoreError`] says.
-    pub async fn register(db: Db, boot: BootId, now: Timestamp) -> Result<(Self, Vec<Orphan>)> {
-        let mut tx = db.begin_ledger().await?;
-        execute!(&mut tx, "UPDATE replicas SET state = 2 WHERE state = 1")?;
-        execute!(
-            &mut tx,
-            "INSERT INTO replicas (boot_id, started, state) VALUES ($1, $2, $3)",
-            boot.to_string(),
-            now.micros(),
-            LIVE
-        )?;
-        execute!(&mut tx, "UPDATE slices SET state = $1, ver = ver + 1 WHERE state = $2", CLOSING, LIVE)?;
-        let orphans = slices::open(&mut tx, None).await?;
-        tx.commit().await?;
-        Ok((Self { db, boot, runtime: Handle::current() }, orphans))
+    pub async fn join(&self, member: &Member, gone: impl Fn(&str) -> bool) -> Result<()> {
+        let mut tx = self.db.begin_ledger().await?;
+        replicas::join(&mut tx, member, gone).await?;
+        tx.commit().await
     }
 
-    /// Begins a transaction, unless another server has taken over.
+    /// Begins a transaction, unless others have taken this server for dead.
     async fn begin(&self) -> std::result::Result<Tx, Failure> {
         let mut tx = self.db.begin_ledger().await?;
-        let live = fetch_optional!(
-            &mut tx,
-            (i64,),
-            "SELECT state FROM replicas WHERE boot_id = $1 AND state = 1",
-            self.boot.to_string()
-        )?;
-        if live.is_none() { Err(Failure::Superseded) } else { Ok(tx) }
+        if replicas::is_live(&mut tx, self.boot, false).await? { Ok(tx) } else { Err(Failure::Superseded) }
+    }
+
+    /// As [`Ledger::begin`], and nobody takes it for dead until the commit.
+    async fn begin_as_member(&self) -> std::result::Result<Tx, Failure> {
+        let mut tx = self.db.begin_ledger().await?;
+        if replicas::is_live(&mut tx, self.boot, true).await? { Ok(tx) } else { Err(Failure::Superseded) }
     }
 
     /// Commits. On `SQLite` a commit that fails has not happened; over a network that is not known.
@@ -121,14 +123,15 @@ impl Ledger {
     }
 
     async fn grant_all(&self, asks: &[GrantAsk]) -> std::result::Result<Vec<Option<Granted>>, Failure> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_as_member().await?;
+        let live = replicas::count(&mut tx).await?.max(1);
         let periods = asks.iter().map(|ask| (ask.budget, ask.period)).collect();
         let mut books = slices::lock_periods(&mut tx, &periods).await?;
         slices::lock_own(&mut tx, &self.boot.to_string(), &periods).await?;
         let mut answers = Vec::with_capacity(asks.len());
         for ask in asks {
             answers.push(match books.get_mut(&(ask.budget, ask.period)) {
-                Some(book) => Some(self.grant_one(&mut tx, ask, book).await?),
+                Some(book) => Some(self.grant_one(&mut tx, ask, book, live).await?),
                 None => None,
             });
         }
@@ -141,10 +144,12 @@ impl Ledger {
         tx: &mut Tx,
         ask: &GrantAsk,
         book: &mut PeriodBook,
+        live: i64,
     ) -> std::result::Result<Granted, Failure> {
         let (budget, period) = (ask.budget.to_string(), i64::from(ask.period.0));
         let room = book.room();
-        let take = room.min(ask.need.max(ask.want.min(room / 2)));
+        // The less is left, the less each takes beyond what somebody waits for.
+        let take = room.min(ask.need.max(ask.want.min(room / (2 * live))));
         slices::allocate(tx, (ask.budget, ask.period), take).await?;
         book.allocated += take;
         let at = (ask.budget, ask.period);
@@ -164,10 +169,13 @@ impl Ledger {
             period,
             slice.id
         )?;
+        let recalled = take < ask.need && others_granted > others_spent && replicas::recall(tx, at, slice.id).await?;
         Ok(Granted {
             slice,
             promised,
             headroom: room - take,
+            shared: live > 1 || others_granted > others_spent,
+            recalled,
             spent_elsewhere: book.settled.saturating_add(book.overrun).saturating_add(others_spent),
             held_elsewhere: others_granted - others_spent,
         })
@@ -191,23 +199,25 @@ impl Ledger {
         let mut writing: Vec<Option<Writing<'_>>> =
             numbered.map(|(entry, seq)| seq.map(|seq| Writing::new(entry, seq))).collect();
         let postings = || writing.iter().flatten().flat_map(|one| &one.entry.postings);
-        let unsure = postings().filter(|posting| locked || posting.beyond > 0 || posting.held > 0);
+        let unsure = postings().filter(|posting| locked || posting.beyond > 0 || posting.known.is_none());
         let periods = unsure.map(|posting| (posting.budget, posting.period)).collect();
-        let strange = postings().any(|posting| posting.held > 0);
+        let strange = postings().any(|posting| posting.known.is_none());
         let of_slices: BTreeSet<i64> = postings().filter(|p| p.in_slice > 0).map(|posting| posting.slice).collect();
         let mut books = slices::lock_periods(&mut tx, &periods).await?;
-        if strange {
+        if strange || locked {
             // What others took of a hold is known when they can take no more.
-            slices::lock_slices(&mut tx, &of_slices.into_iter().collect::<Vec<_>>()).await?;
+            slices::lock(&mut tx, &of_slices.iter().copied().collect::<Vec<_>>()).await?;
+            let mut taken = BTreeMap::new();
+            for slice in of_slices.into_iter().filter(|_| locked) {
+                taken.insert(slice, slices::taken_by_others(&mut tx, slice).await?);
+            }
             let mut pending: Vec<i64> = writing.iter().flatten().map(|one| one.seq).collect();
             for one in writing.iter_mut().flatten() {
-                one.leave_out_what_was_taken(&mut tx, &pending).await?;
+                one.leave_out_what_was_taken(&mut tx, &taken, &pending).await?;
                 pending.retain(|seq| *seq != one.seq);
             }
         }
-        let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
-        let in_slices = writing.iter().flatten().flat_map(|one| &*one.postings).filter(|posting| posting.in_slice > 0);
-        in_slices.for_each(|posting| *sums.entry(posting.slice).or_default() += posting.in_slice);
+        let sums = sums_of(writing.iter().flatten().flat_map(|one| &*one.postings));
         let mut changed = slices::charge(&mut tx, &sums).await?;
         let full = changed.len() == sums.len();
         if !full && !locked {
@@ -225,6 +235,7 @@ impl Ledger {
                 None => charges::earlier(&mut tx, entry).await?,
             });
         }
+        self.tell_owners(&mut tx, &writing, &posted).await?;
         // Whoever asks again because an answer was lost does not know what became of the slices.
         let replayed = entries.iter().zip(&posted).filter(|(_, posted)| matches!(posted, Posted::Replayed(_)));
         for posting in replayed.flat_map(|(entry, _)| &entry.postings).filter(|posting| posting.in_slice > 0) {
@@ -236,14 +247,30 @@ impl Ledger {
         Ok(Some(Batch { posted, slices: changed }))
     }
 
+    /// Tells the servers whose holds were charged what was taken of them.
+    async fn tell_owners(&self, tx: &mut Tx, writing: &[Option<Writing<'_>>], posted: &[Posted]) -> Result<()> {
+        let mut messages = Vec::new();
+        for (one, posted) in writing.iter().zip(posted) {
+            let (Some(one), Posted::New { lines, .. }) = (one, posted) else { continue };
+            let Some(hold) = one.entry.hold.filter(|hold| hold.run != self.boot) else { continue };
+            let elsewhere = one.postings.iter().zip(lines).filter(|(posting, _)| posting.known.is_none());
+            let lines: Vec<(i64, i64)> = elsewhere.map(|(posting, line)| (posting.slice, line.in_slice)).collect();
+            if !lines.is_empty() {
+                let mail = Mail::Taken { hold: hold.hold, issued: hold.issued, ends: hold.ends, lines };
+                messages.push((hold.run, mail));
+            }
+        }
+        if messages.is_empty() { Ok(()) } else { replicas::tell(tx, &messages).await }
+    }
+
     /// Locks slices and their periods in order.
-    async fn lock_with_periods(tx: &mut Tx, ids: &[i64]) -> std::result::Result<Vec<Orphan>, Failure> {
+    async fn lock_with_periods(tx: &mut Tx, ids: &[i64]) -> std::result::Result<Vec<Placed>, Failure> {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             found.extend(slices::locate(tx, *id).await?);
         }
         slices::lock_periods(tx, &found.iter().map(|slice| (slice.budget, slice.period)).collect()).await?;
-        slices::lock_slices(tx, ids).await?;
+        slices::lock(tx, ids).await?;
         Ok(found)
     }
 
@@ -260,9 +287,8 @@ impl Ledger {
     async fn retire_all(&self, held: &[(i64, i64)]) -> std::result::Result<(), Failure> {
         let mut tx = self.begin().await?;
         let held: BTreeMap<i64, i64> = held.iter().copied().collect();
-        let own: Vec<i64> =
-            slices::open(&mut tx, Some(&self.boot.to_string())).await?.iter().map(|s| s.slice).collect();
-        for Orphan { slice, budget, period, .. } in Self::lock_with_periods(&mut tx, &own).await? {
+        let own: Vec<i64> = slices::open(&mut tx, &self.boot.to_string()).await?.iter().map(|s| s.slice).collect();
+        for Placed { slice, budget, period } in Self::lock_with_periods(&mut tx, &own).await? {
             let held = held.get(&slice).copied().unwrap_or_default();
             let Some(state) = slices::read(&mut tx, slice).await? else { continue };
             let unused = (state.granted - state.spent - held).max(0);
@@ -280,6 +306,65 @@ impl Ledger {
         execute!(&mut tx, "UPDATE replicas SET state = 3 WHERE boot_id = $1", self.boot.to_string())?;
         Self::commit(tx).await
     }
+
+    async fn beat_once(&self, applied: i64) -> std::result::Result<Beat, Failure> {
+        let mut tx = self.db.begin_pulse().await?;
+        let mut beat = Beat::default();
+        let read = self.read.lock().clone();
+        let (mut new, mut last) = (Vec::new(), 0);
+        if matches!(tx, Tx::Postgres(_)) {
+            let seq = replicas::beat(&mut tx, self.boot, applied).await?.ok_or(Failure::Superseded)?;
+            if seq < self.last.load(Ordering::Acquire) {
+                // It is not the database that took down the last one: whatever it knows is not what we know.
+                tracing::error!(seq, "the database has lost what it had committed");
+                return Err(Failure::Superseded);
+            }
+            let (mail, slices) = replicas::mail(&mut tx, self.boot, &read).await?;
+            (new, beat.mail) = mail.into_iter().unzip();
+            beat.slices = slices;
+            beat.peers = replicas::peers(&mut tx, self.boot).await?;
+            last = seq;
+        }
+        beat.closing = slices::closing(&mut tx).await?;
+        Self::commit(tx).await?;
+        self.last.fetch_max(last, Ordering::AcqRel);
+        *self.read.lock() = new;
+        Ok(beat)
+    }
+
+    async fn expire_one(&self, peer: &Peer) -> std::result::Result<(), Failure> {
+        let mut tx = self.begin().await?;
+        replicas::expire(&mut tx, &peer.boot.to_string(), Some(peer.seq)).await?;
+        Self::commit(tx).await
+    }
+
+    async fn read_all(&self, ids: &[i64]) -> std::result::Result<Vec<SliceState>, Failure> {
+        let mut tx = self.begin().await?;
+        // Waits for whoever is charging them.
+        slices::lock(&mut tx, ids).await?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(slices::read(&mut tx, *id).await?);
+        }
+        Ok(found)
+    }
+
+    async fn give_back_all(&self, room: &[(i64, i64)]) -> std::result::Result<Vec<SliceState>, Failure> {
+        let mut tx = self.begin_as_member().await?;
+        let room: BTreeMap<i64, i64> = room.iter().copied().collect();
+        let ids: Vec<i64> = room.keys().copied().collect();
+        let mut found = Vec::with_capacity(ids.len());
+        let boot = self.boot.to_string();
+        for Placed { slice, budget, period } in Self::lock_with_periods(&mut tx, &ids).await? {
+            let by = room.get(&slice).copied().unwrap_or_default();
+            match slices::shrink(&mut tx, (budget, period), &boot, slice, by).await? {
+                Some(state) => found.push(state),
+                None => found.extend(slices::read(&mut tx, slice).await?),
+            }
+        }
+        Self::commit(tx).await?;
+        Ok(found)
+    }
 }
 
 impl Journal for Ledger {
@@ -291,7 +376,7 @@ impl Journal for Ledger {
         Ok(self.charge_all(entries).await?)
     }
 
-    async fn locate(&self, slices: &[i64]) -> std::result::Result<Vec<Orphan>, JournalError> {
+    async fn locate(&self, slices: &[i64]) -> std::result::Result<Vec<Placed>, JournalError> {
         let (db, ids) = (self.db.clone(), slices.to_vec());
         self.apart(async move {
             let mut tx = db.read().await?;
@@ -317,85 +402,23 @@ impl Journal for Ledger {
         .await
     }
 
+    async fn beat(&self, applied: i64) -> std::result::Result<Beat, JournalError> {
+        Ok(self.beat_once(applied).await?)
+    }
+
+    async fn expire(&self, peer: &Peer) -> std::result::Result<(), JournalError> {
+        Ok(self.expire_one(peer).await?)
+    }
+
+    async fn read(&self, slices: &[i64]) -> std::result::Result<Vec<SliceState>, JournalError> {
+        Ok(self.read_all(slices).await?)
+    }
+
+    async fn give_back(&self, room: &[(i64, i64)]) -> std::result::Result<Vec<SliceState>, JournalError> {
+        Ok(self.give_back_all(room).await?)
+    }
+
     async fn retire(&self, held: &[(i64, i64)]) -> std::result::Result<(), JournalError> {
         Ok(self.retire_all(held).await?)
-    }
-}
-
-/// A charge that is new, on its way into the ledger.
-struct Writing<'e> {
-    entry: &'e Entry,
-    seq: i64,
-    /// Where it goes: as the entry says, less what other charges took of its hold.
-    postings: Cow<'e, [Posting]>,
-    /// What its hold gives back, in nanos.
-    released: i64,
-}
-
-impl<'e> Writing<'e> {
-    fn new(entry: &'e Entry, seq: i64) -> Self {
-        Self { entry, seq, postings: Cow::Borrowed(&entry.postings), released: entry.released }
-    }
-
-    /// What earlier charges took of a hold of another run cannot be taken out of its slice again.
-    async fn leave_out_what_was_taken(&mut self, tx: &mut Tx, pending: &[i64]) -> Result<()> {
-        let Some(hold) = self.entry.hold.filter(|_| self.postings.iter().any(|posting| posting.held > 0)) else {
-            return Ok(());
-        };
-        let taken = charges::taken_of(tx, &hold, pending).await?;
-        let mut left_usd = 0;
-        for posting in self.postings.to_mut().iter_mut().filter(|posting| posting.held > 0) {
-            let taken =
-                taken.as_ref().map_or(posting.held, |taken| taken.get(&posting.slice).copied().unwrap_or_default());
-            let left = (posting.held - taken).max(0);
-            if posting.usd {
-                left_usd = left_usd.max(left);
-            }
-            let moved = (posting.in_slice - left).max(0);
-            posting.in_slice -= moved;
-            posting.beyond += moved;
-        }
-        self.released = self.released.min((left_usd - self.entry.cost).max(0));
-        Ok(())
-    }
-
-    /// Writes what goes beyond the slices: to what is left of the limit, and past that as an overrun. With slices that have
-    /// turned out too small, writes what was meant for them too, as far as each has room.
-    async fn settle(
-        &self,
-        tx: &mut Tx,
-        full: bool,
-        books: &mut BTreeMap<At, PeriodBook>,
-        changed: &mut Vec<SliceState>,
-    ) -> Result<Posted> {
-        let as_thought = |posting: &Posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 };
-        let mut lines: Vec<PostedLine> = self.postings.iter().map(as_thought).collect();
-        let (seq, released) = (self.seq, self.released);
-        if full && released == self.entry.released && self.postings.iter().all(|posting| posting.beyond == 0) {
-            return Ok(Posted::New { seq, lines, released });
-        }
-        for (posting, line) in self.postings.iter().zip(&mut lines) {
-            let mut beyond = posting.beyond;
-            if !full && posting.in_slice > 0 {
-                let one = BTreeMap::from([(posting.slice, posting.in_slice)]);
-                if let Some(state) = slices::charge(tx, &one).await?.pop() {
-                    changed.retain(|slice| slice.id != state.id);
-                    changed.push(state);
-                } else {
-                    line.in_slice = 0;
-                    beyond += posting.in_slice;
-                }
-            }
-            if beyond > 0 {
-                let at = (posting.budget, posting.period);
-                (line.direct, line.overrun) = match books.get_mut(&at) {
-                    Some(book) => slices::settle(tx, at, book, beyond).await?,
-                    // The budget is gone: nothing has room.
-                    None => (0, beyond),
-                };
-            }
-        }
-        charges::rewrite(tx, &self.postings, seq, &lines, released).await?;
-        Ok(Posted::New { seq, lines, released })
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::id::TenantId;
 mod macros;
 
 pub mod audit;
+pub mod bell;
 pub mod bindings;
 pub mod budgets;
 pub mod charges;
@@ -29,6 +30,7 @@ pub mod listing;
 pub mod names;
 pub mod prices;
 pub mod projects;
+pub mod replicas;
 pub mod requests;
 pub mod reviews;
 pub mod role_templates;
@@ -43,6 +45,7 @@ pub mod teams;
 pub mod tenants;
 pub mod users;
 pub mod workspaces;
+mod writing;
 
 /// A database, of either kind.
 #[derive(Clone, Debug)]
@@ -60,6 +63,8 @@ pub enum Db {
         pool: PgPool,
         /// For the ledger: charges never wait behind management.
         ledger: PgPool,
+        /// For signs of life: they wait behind nothing.
+        pulse: PgPool,
     },
 }
 
@@ -110,6 +115,17 @@ impl Db {
         }
     }
 
+    /// Begins a transaction for a sign of life.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn begin_pulse(&self) -> Result<Tx> {
+        match self {
+            Self::Sqlite { .. } => self.read().await,
+            Self::Postgres { pulse, .. } => Ok(Tx::Postgres(pulse.begin().await?)),
+        }
+    }
+
     /// Begins a transaction that only reads, and sees one state of the database throughout.
     ///
     /// # Errors
@@ -130,7 +146,8 @@ impl Db {
                 read.close().await;
                 write.close().await;
             }
-            Self::Postgres { pool, ledger } => {
+            Self::Postgres { pool, ledger, pulse } => {
+                pulse.close().await;
                 ledger.close().await;
                 pool.close().await;
             }

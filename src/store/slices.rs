@@ -15,9 +15,12 @@ use crate::{
     engine::{
         accounts::SliceState,
         journal::{Books, Folded, Orphan},
+        places::Placed,
     },
 };
 
+/// Marks a slice of another server.
+const FOREIGN: i64 = -1;
 /// Slices that are as well given back row by row.
 const FEW: usize = 4;
 
@@ -71,7 +74,7 @@ pub(super) async fn lock_periods(tx: &mut Tx, all: &BTreeSet<At>) -> Result<BTre
 }
 
 /// Keeps others from changing slices until the commit. To be called when every period that is needed is locked.
-pub(super) async fn lock_slices(tx: &mut Tx, ids: &[i64]) -> Result<()> {
+pub(super) async fn lock(tx: &mut Tx, ids: &[i64]) -> Result<()> {
     if let Tx::Postgres(tx) = tx {
         let sql = "SELECT 1 FROM slices WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
         sqlx::query(sql).bind(ids).execute(&mut **tx).await?;
@@ -79,7 +82,13 @@ pub(super) async fn lock_slices(tx: &mut Tx, ids: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// As [`lock_slices`], those that a server has in these periods.
+/// What servers other than its own have charged to a slice.
+pub(super) async fn taken_by_others(tx: &mut Tx, id: i64) -> Result<i64> {
+    let row = fetch_optional!(tx, (i64,), "SELECT taken_by_others FROM slices WHERE id = $1", id)?;
+    Ok(row.map_or(0, |(taken,)| taken))
+}
+
+/// As [`lock`], those that a server has in these periods.
 pub(super) async fn lock_own(tx: &mut Tx, boot: &str, periods: &BTreeSet<At>) -> Result<()> {
     if let Tx::Postgres(tx) = tx {
         let budgets: Vec<String> = periods.iter().map(|(budget, _)| budget.to_string()).collect();
@@ -122,22 +131,24 @@ pub(super) async fn settle(tx: &mut Tx, at: At, book: &mut PeriodBook, amount: i
     Ok((direct, overrun))
 }
 
-/// Which slices are open, with their periods and the longest holds promised on them; of one server, or of all.
-pub(super) async fn open(tx: &mut Tx, boot: Option<&str>) -> Result<Vec<Orphan>> {
-    let rows = fetch_all!(
-        tx,
-        (i64, String, i64, i64),
-        "SELECT id, budget_id, period, promised FROM slices
-         WHERE state < 3 AND (boot_id = $1 OR $1 IS NULL) ORDER BY id",
-        boot
-    )?;
-    rows.into_iter().map(orphan).collect()
+/// Which of a server's slices are open.
+pub(super) async fn open(tx: &mut Tx, boot: &str) -> Result<Vec<Placed>> {
+    let sql = "SELECT id, budget_id, period FROM slices WHERE boot_id = $1 AND state < 3 ORDER BY id";
+    fetch_all!(tx, (i64, String, i64), sql, boot)?.into_iter().map(placed).collect()
+}
+
+/// Slices of servers that no longer answer.
+pub(super) async fn closing(tx: &mut Tx) -> Result<Vec<Orphan>> {
+    // In the words of the index too: SQLite does not see that one follows from the other.
+    let sql = "SELECT id, promised FROM slices WHERE state = 2 AND state < 3 ORDER BY id";
+    let rows = fetch_all!(tx, (i64, i64), sql)?;
+    Ok(rows.into_iter().map(|(slice, promised)| Orphan { slice, promised }).collect())
 }
 
 /// Where a slice belongs, whoever's it is and whether it is open or not.
-pub(super) async fn locate(tx: &mut Tx, id: i64) -> Result<Option<Orphan>> {
-    let sql = "SELECT id, budget_id, period, promised FROM slices WHERE id = $1";
-    fetch_optional!(tx, (i64, String, i64, i64), sql, id)?.map(orphan).transpose()
+pub(super) async fn locate(tx: &mut Tx, id: i64) -> Result<Option<Placed>> {
+    let sql = "SELECT id, budget_id, period FROM slices WHERE id = $1";
+    fetch_optional!(tx, (i64, String, i64), sql, id)?.map(placed).transpose()
 }
 
 /// Adds to what a server's slice of a period has set aside, and gives the slice and the longest hold promised on it.
@@ -197,16 +208,26 @@ pub(super) async fn read(tx: &mut Tx, id: i64) -> Result<Option<SliceState>> {
     Ok(row.map(|(granted, spent, ver)| SliceState { id, granted, spent, ver }))
 }
 
+/// What is to be added to a slice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sum {
+    /// How much.
+    pub(super) amount: i64,
+    /// With a slice of this server, what it knows that others took out of it: when they took more, nothing is added. `None`
+    /// with a slice of somebody else.
+    pub(super) known: Option<i64>,
+}
+
 /// Adds amounts to slices that are open and have room; gives those that it was added to.
-pub(super) async fn charge(tx: &mut Tx, sums: &BTreeMap<i64, i64>) -> Result<Vec<SliceState>> {
+pub(super) async fn charge(tx: &mut Tx, sums: &BTreeMap<i64, Sum>) -> Result<Vec<SliceState>> {
     if sums.is_empty() {
         return Ok(Vec::new());
     }
     let mut rows = String::with_capacity(sums.len() * 24);
-    for (slice, amount) in sums {
+    for (slice, Sum { amount, known }) in sums {
         let comma = if rows.is_empty() { "[" } else { "," };
         // Writing to a String cannot fail.
-        let _ = write!(rows, "{comma}[{slice},{amount}]");
+        let _ = write!(rows, "{comma}[{slice},{amount},{}]", known.unwrap_or(FOREIGN));
     }
     rows.push(']');
     if let Tx::Sqlite(tx) = tx
@@ -232,12 +253,37 @@ fn slice_of((id, granted, spent, ver): (i64, i64, i64, i64)) -> SliceState {
 }
 
 /// Takes back what [`charge`] added to `changed`, and empties it.
-pub(super) async fn uncharge(tx: &mut Tx, sums: &BTreeMap<i64, i64>, changed: &mut Vec<SliceState>) -> Result<()> {
+pub(super) async fn uncharge(tx: &mut Tx, sums: &BTreeMap<i64, Sum>, changed: &mut Vec<SliceState>) -> Result<()> {
     for slice in changed.drain(..) {
-        let amount = sums.get(&slice.id).copied().unwrap_or_default();
-        execute!(tx, "UPDATE slices SET spent = spent - $2, ver = ver + 1 WHERE id = $1", slice.id, amount)?;
+        let Some(Sum { amount, known }) = sums.get(&slice.id) else { continue };
+        execute!(
+            tx,
+            "UPDATE slices SET spent = spent - $2, taken_by_others = taken_by_others - $3, ver = ver + 1 WHERE id = $1",
+            slice.id,
+            amount,
+            if known.is_none() { *amount } else { 0 }
+        )?;
     }
     Ok(())
+}
+
+/// Takes so much out of a server's slice that it has not spent; gives the slice. `None`, and nothing done: it is not open,
+/// or has spent more than was thought. Its period must be locked.
+pub(super) async fn shrink(tx: &mut Tx, at: At, boot: &str, slice: i64, by: i64) -> Result<Option<SliceState>> {
+    let row = fetch_optional!(
+        tx,
+        (i64, i64, i64, i64),
+        "UPDATE slices SET granted = granted - $3, ver = ver + 1
+         WHERE id = $1 AND boot_id = $2 AND state = 1 AND granted - $3 >= spent
+         RETURNING id, granted, spent, ver",
+        slice,
+        boot,
+        by
+    )?;
+    if row.is_some() {
+        allocate(tx, at, -by).await?;
+    }
+    Ok(row.map(slice_of))
 }
 
 /// Closes a slice, if it is open, and gives back what it has not spent. Its period must be locked.
@@ -302,8 +348,8 @@ pub async fn set_cap(tx: &mut Tx, budget: BudgetId, cap: i64) -> Result<()> {
     Ok(())
 }
 
-fn orphan((slice, budget, period, promised): (i64, String, i64, i64)) -> Result<Orphan> {
-    Ok(Orphan { slice, budget: parse(&budget, "slice's budget")?, period: period_of(period)?, promised })
+fn placed((slice, budget, period): (i64, String, i64)) -> Result<Placed> {
+    Ok(Placed { slice, budget: parse(&budget, "slice's budget")?, period: period_of(period)? })
 }
 
 fn period_of(period: i64) -> Result<Period> {

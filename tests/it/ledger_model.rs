@@ -28,13 +28,16 @@ use tollreeve::{
     },
     engine::{
         Gate, GateParts,
-        accounts::Granted,
+        accounts::{Granted, SliceState},
         answer::{Answer, DenialCode},
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         error::GateError,
         hold_token::HoldKey,
-        journal::{self, Batch, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Outcome},
+        journal::{self, Batch, Beat, Entry, Folded, GrantAsk, Journal, JournalError, Outcome, Peer},
+        lease::Lease,
+        places::Placed,
         question::{Credential, Mode, Question},
+        timing::Timing,
     },
     store::{self, Db, ledger::Ledger},
 };
@@ -42,6 +45,7 @@ use tollreeve::{
 use crate::harness::{
     books::Books,
     clock::{MockClock, START},
+    ledger::joined,
     model_journal::ModelJournal,
     postgres,
     random::Random,
@@ -89,7 +93,7 @@ impl Journal for Stored {
         if lost { Err(JournalError::InDoubt("the answer is lost".into())) } else { Ok(written) }
     }
 
-    async fn locate(&self, slices: &[i64]) -> Result<Vec<Orphan>, JournalError> {
+    async fn locate(&self, slices: &[i64]) -> Result<Vec<Placed>, JournalError> {
         self.0.locate(slices).await
     }
 
@@ -99,6 +103,22 @@ impl Journal for Stored {
 
     async fn books(&self, budget: BudgetId, period: Period) -> Result<journal::Books, JournalError> {
         self.0.books(budget, period).await
+    }
+
+    async fn beat(&self, applied: i64) -> Result<Beat, JournalError> {
+        self.0.beat(applied).await
+    }
+
+    async fn expire(&self, peer: &Peer) -> Result<(), JournalError> {
+        self.0.expire(peer).await
+    }
+
+    async fn read(&self, slices: &[i64]) -> Result<Vec<SliceState>, JournalError> {
+        self.0.read(slices).await
+    }
+
+    async fn give_back(&self, room: &[(i64, i64)]) -> Result<Vec<SliceState>, JournalError> {
+        self.0.give_back(room).await
     }
 
     async fn retire(&self, held: &[(i64, i64)]) -> Result<(), JournalError> {
@@ -223,7 +243,8 @@ impl<J: Limited + Clone> Schedule<J> {
             pepper: Pepper::new(&[1; 32]),
             hold_key: HoldKey::new(&[2; 32]),
             boot: Id::from_bits(77),
-            grace: Duration::from_secs(GRACE.unsigned_abs()),
+            timing: Timing::new(Duration::from_secs(GRACE.unsigned_abs()), Duration::ZERO),
+            lease: Lease::for_good(),
             clock: clock.clone(),
         });
         tokio::spawn(gate.run_grants(queues.grants));
@@ -363,6 +384,7 @@ impl<J: Limited + Clone> Schedule<J> {
 
 fn question(user: u128, cost: i64, ttl: i64) -> Question<'static> {
     Question {
+        stamp: None,
         request_id: "",
         credential: Credential::Token(Some(Principal::User(UserId::from_bits(user)))),
         client_ip: None,
@@ -384,6 +406,7 @@ fn question(user: u128, cost: i64, ttl: i64) -> Question<'static> {
 
 fn charge(token: Vec<u8>, cost: i64, last: bool) -> ChargeAsk {
     ChargeAsk {
+        stamp: None,
         charge_id: unique("charge"),
         body_hash: "the same".into(),
         subject: ChargeSubject::Hold(token),
@@ -438,7 +461,7 @@ async fn on_a_database(test: &str, database_url: Option<String>) {
             store::budgets::insert(&mut tx, budget).await.expect("a budget");
         }
         tx.commit().await.expect("commits");
-        let (ledger, _) = Ledger::register(db.clone(), Id::from_bits(77), START).await.expect("registers");
+        let ledger = joined(&db, 77).await;
         Schedule::new(Stored(ledger, db.clone(), Arc::default()), budgets, random.fork(), false).run(80).await;
         let books = Books::open(&settings).await;
         books.check().await;

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tollreeve::{
     domain::{
         bindings::Principal,
-        id::{BudgetId, Id, ServiceAccountId, TenantId},
+        id::{BudgetId, ServiceAccountId, TenantId},
         prices::Usage,
         time::Clock as _,
         window::Period,
@@ -15,7 +15,7 @@ use tollreeve::{
     store::{Tx, ledger::Ledger},
 };
 
-use crate::harness::{both, random::Random, server::Env, world::World};
+use crate::harness::{both, ledger::joined, random::Random, server::Env, world::World};
 
 both!(transactions_at_once_never_wait_in_a_circle_and_the_books_agree);
 
@@ -40,7 +40,7 @@ async fn transactions_at_once_never_wait_in_a_circle_and_the_books_agree(env: &m
     let (db, now) = (env.server.app().db.clone(), env.clock.now());
     let mut ledgers = Vec::new();
     for boot in 1..=2 {
-        ledgers.push(Ledger::register(db.clone(), Id::from_bits(boot), now).await.expect("registers").0);
+        ledgers.push(joined(&db, boot).await);
     }
     // As if each of them, and the server itself, were still there.
     match db.begin_ledger().await.expect("begins") {
@@ -128,7 +128,9 @@ fn entry(known: &mut Known, random: &mut Random, now: tollreeve::domain::time::T
         in_slice: random.within(0, 30),
         usd: true,
         beyond: if random.once_in(8) { random.within(1, 30) } else { 0 },
+        of_hold: 0,
         held: 0,
+        known: None,
     };
     let charge_id = if random.once_in(6) && !known.ids.is_empty() {
         random.pick(&known.ids).clone()

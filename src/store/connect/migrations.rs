@@ -23,7 +23,8 @@ pub struct Applied {
 macro_rules! migrations {
     ($folder:literal) => {
         migrations!($folder; 1 "0001_identity", 2 "0002_access", 3 "0003_keys", 4 "0004_budgets", 5 "0005_ledger",
-            6 "0006_audit", 7 "0007_lifecycle", 8 "0008_roles", 9 "0009_walls", 10 "0010_policies", 11 "0011_holds")
+            6 "0006_audit", 7 "0007_lifecycle", 8 "0008_roles", 9 "0009_walls", 10 "0010_policies", 11 "0011_holds",
+            12 "0012_replicas")
     };
     ($folder:literal; $($version:literal $file:literal),*) => {
         vec![$((
@@ -50,6 +51,13 @@ pub(super) fn sqlite() -> Migrator {
 /// The migrations of `PostgreSQL`.
 pub(super) fn postgres() -> Migrator {
     migrator(migrations!("postgres"))
+}
+
+/// Whether the database lacks nothing. The caller made sure that it is ours.
+pub(super) async fn is_up_to_date<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<bool, OpenError> {
+    connection.ensure_migrations_table(TABLE).await.map_err(failed)?;
+    let had = connection.list_applied_migrations(TABLE).await.map_err(failed)?;
+    Ok(migrator.iter().all(|known| had.iter().any(|applied| applied.version == known.version)))
 }
 
 /// Applies what the database lacks. The caller made sure that it is ours.

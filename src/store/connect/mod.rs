@@ -1,4 +1,4 @@
-//! Opens the database: takes it for this server alone, refuses what is not ours or not safe, migrates it.
+//! Opens the database: takes it, on `SQLite` for this server alone; refuses what is not ours or not safe, migrates it.
 
 mod migrations;
 mod postgres;
@@ -34,7 +34,7 @@ pub enum Settings {
 /// Why the database was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another server has it. In this version one server uses a database.
+    /// Another server has it for itself; or servers of an earlier version use it, and it would have to be brought up to date.
     #[error("another Tollreeve server uses this database")]
     InUse,
     /// A later version of this program has written it.
@@ -73,20 +73,20 @@ pub enum OpenError {
     Unavailable(#[from] sqlx::Error),
 }
 
-/// The database is this server's for as long as this lives.
+/// The right to use the database, for as long as this lives.
 #[derive(Debug)]
-pub enum Exclusive {
-    /// A lock on a file, which the system releases when the process ends, however it ends.
+pub enum Claim {
+    /// Alone, by a lock on a file, which the system releases when the process ends, however it ends.
     File(File),
-    /// A lock of a `PostgreSQL` session, which the server releases when the connection ends.
+    /// With others, by a lock of a `PostgreSQL` session, which the server releases when the connection ends.
     Session(Box<postgres::Session>),
 }
 
-impl Exclusive {
-    /// Makes sure that the database is still ours. After an outage of `PostgreSQL` the lock is taken anew.
+impl Claim {
+    /// Makes sure that the database may still be used. After an outage of `PostgreSQL` the lock is taken anew.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] when another server took it meanwhile: this one must stop. [`OpenError::Unavailable`] when
+    /// [`OpenError::InUse`] when somebody brings it up to date meanwhile: this server must stop. [`OpenError::Unavailable`] when
     /// nobody can tell: ask again.
     pub async fn confirm(&mut self) -> Result<(), OpenError> {
         match self {
@@ -105,21 +105,20 @@ impl Exclusive {
 }
 
 impl Db {
-    /// Opens the database, brings it up to date, and takes it for this server alone.
+    /// Opens the database and brings it up to date; `SQLite` for this server alone.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(settings: &Settings) -> Result<(Self, Exclusive), OpenError> {
+    pub async fn open(settings: &Settings) -> Result<(Self, Claim), OpenError> {
         match settings {
             Settings::Sqlite { folder } => {
                 let lock = sqlite::lock(folder)?;
                 let (write, _) = sqlite::migrated(folder).await?;
                 let read = sqlite::readers(folder).await?;
-                Ok((Self::Sqlite { write, read }, Exclusive::File(lock)))
+                Ok((Self::Sqlite { write, read }, Claim::File(lock)))
             }
             Settings::Postgres { url } => {
-                let session = postgres::Session::take(url.expose_secret()).await?;
-                let (_, wall) = postgres::migrate(session.options()).await?;
+                let (session, _, wall) = postgres::Session::take(url.expose_secret()).await?;
                 if let Wall::Off(why) = &wall {
                     tracing::warn!(
                         why,
@@ -128,8 +127,8 @@ impl Db {
                          create roles"
                     );
                 }
-                let (pool, ledger) = postgres::pools(session.options(), wall.role());
-                Ok((Self::Postgres { pool, ledger }, Exclusive::Session(Box::new(session))))
+                let db = postgres::pools(session.options(), wall.role());
+                Ok((db, Claim::Session(Box::new(session))))
             }
         }
     }
@@ -147,8 +146,7 @@ impl Db {
             Settings::Postgres { url } => {
                 // Nothing that only reads of a database works in a tenant.
                 let options = postgres::options(url.expose_secret())?;
-                let (pool, ledger) = postgres::pools(&options, Wall::Bound.role());
-                Ok(Self::Postgres { pool, ledger })
+                Ok(postgres::pools(&options, Wall::Bound.role()))
             }
         }
     }
@@ -166,10 +164,9 @@ impl Db {
                 Ok(applied)
             }
             Settings::Postgres { url } => {
-                let session = postgres::Session::take(url.expose_secret()).await?;
-                let applied = postgres::migrate(session.options()).await;
+                let (session, applied, _) = postgres::Session::take(url.expose_secret()).await?;
                 session.release().await;
-                Ok(applied?.0)
+                Ok(applied)
             }
         }
     }

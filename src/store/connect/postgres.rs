@@ -1,9 +1,9 @@
-//! `PostgreSQL`: one session that holds the lock, one pool for management and one for the ledger.
+//! `PostgreSQL`: one session that holds the lock, and pools for management, for the ledger and for signs of life.
 
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection as _, PgConnection, PgPool,
+    Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -12,6 +12,7 @@ use super::{
     migrations::Applied,
     walls::{self, Wall},
 };
+use crate::store::Db;
 
 /// The oldest version that is still maintained and tested here.
 const OLDEST: u32 = 150_000;
@@ -33,7 +34,8 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     ]))
 }
 
-/// A connection that does nothing but hold the lock.
+/// A connection that does nothing but hold the lock: any number of servers share it, and whoever brings the database up to
+/// date has it alone.
 #[derive(Debug)]
 pub struct Session {
     options: PgConnectOptions,
@@ -41,11 +43,29 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, refuses a server that is not safe, and takes the lock.
-    pub(super) async fn take(url: &str) -> Result<Self, OpenError> {
-        let mut session = Self { options: options(url)?, connection: None };
-        session.confirm().await?;
-        Ok(session)
+    /// Connects, refuses a server that is not safe, brings the database up to date, and takes the lock. While others use
+    /// the database it must be up to date already.
+    pub(super) async fn take(url: &str) -> Result<(Self, Vec<Applied>, Wall), OpenError> {
+        let options = options(url)?;
+        let mut connection = connect(&options).await?;
+        check(&mut connection).await?;
+        let lock = |sql: &'static str| sqlx::query_as::<_, (bool,)>(sql).bind(LOCK);
+        let (alone,) = lock("SELECT pg_try_advisory_lock($1)").fetch_one(&mut connection).await?;
+        let (applied, wall) = migrate(&options, alone).await?;
+        if alone {
+            lock("SELECT pg_advisory_unlock($1)").fetch_one(&mut connection).await?;
+        }
+        let mut session = Self { options, connection: Some(connection) };
+        session.share().await?;
+        Ok((session, applied, wall))
+    }
+
+    /// Takes the lock, unless somebody has it alone.
+    async fn share(&mut self) -> Result<(), OpenError> {
+        let Some(connection) = &mut self.connection else { return Err(OpenError::InUse) };
+        let (free,): (bool,) =
+            sqlx::query_as("SELECT pg_try_advisory_lock_shared($1)").bind(LOCK).fetch_one(connection).await?;
+        if free { Ok(()) } else { Err(OpenError::InUse) }
     }
 
     /// Ends the session, and with it the lock.
@@ -71,13 +91,8 @@ impl Session {
         }
         let mut connection = connect(&self.options).await?;
         check(&mut connection).await?;
-        let (free,): (bool,) =
-            sqlx::query_as("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await?;
-        if !free {
-            return Err(OpenError::InUse);
-        }
         self.connection = Some(connection);
-        Ok(())
+        self.share().await.inspect_err(|_| self.connection = None)
     }
 }
 
@@ -106,14 +121,18 @@ async fn check(connection: &mut PgConnection) -> Result<(), OpenError> {
     if standby { Err(OpenError::Unsafe("it is a standby, which cannot be written".to_owned())) } else { Ok(()) }
 }
 
-/// Brings the database up to date, if it is ours, and raises the wall between tenants.
-pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(Vec<Applied>, Wall), OpenError> {
+/// Brings the database up to date, if it is ours, and raises the wall between tenants. Unless this server is alone with
+/// it, it must be up to date.
+async fn migrate(options: &PgConnectOptions, alone: bool) -> Result<(Vec<Applied>, Wall), OpenError> {
     // A migration of a large table may take long; nobody else waits for it.
     let options = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
     let mut connection = connect(&options).await?;
     recognize(&mut connection).await?;
+    if !alone && !migrations::is_up_to_date(&migrations::postgres(), &mut connection).await? {
+        return Err(OpenError::InUse);
+    }
     let applied = migrations::run(&migrations::postgres(), &mut connection).await?;
-    let wall = walls::raise(&mut connection).await?;
+    let wall = walls::raise(&mut connection, alone).await?;
     connection.close().await?;
     Ok((applied, wall))
 }
@@ -132,12 +151,17 @@ async fn recognize(connection: &mut PgConnection) -> Result<(), OpenError> {
     }
 }
 
-/// The pools for management and for the ledger. Connections are made when they are needed, tested before they are used
+/// The pools for management, for the ledger and for signs of life. Connections are made when they are needed, tested before they are used
 /// and made anew when they are broken, so that an outage ends with the outage. `role` is taken by transactions that work
 /// in a tenant.
-pub(super) fn pools(options: &PgConnectOptions, role: &str) -> (PgPool, PgPool) {
+pub(super) fn pools(options: &PgConnectOptions, role: &str) -> Db {
     let options = options.clone().options([("tollreeve.role", role)]);
     let management = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(3));
-    let ledger = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(1));
-    (management.connect_lazy_with(options.clone()), ledger.connect_lazy_with(options))
+    let ledger = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(1));
+    let pulse = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(1));
+    Db::Postgres {
+        pool: management.connect_lazy_with(options.clone()),
+        ledger: ledger.connect_lazy_with(options.clone()),
+        pulse: pulse.connect_lazy_with(options),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Exclusive, OpenError, Settings};
+use super::{Claim, OpenError, Settings};
 use crate::{
     domain::{
         bindings::Principal,
@@ -30,7 +30,7 @@ fn folder() -> (tempfile::TempDir, Settings) {
     (temporary, settings)
 }
 
-async fn open(settings: &Settings) -> (Db, Exclusive) {
+async fn open(settings: &Settings) -> (Db, Claim) {
     Db::open(settings).await.expect("a database")
 }
 

@@ -55,8 +55,12 @@ impl Wall {
 ///
 /// # Errors
 /// [`OpenError::Unavailable`].
-pub(super) async fn raise(connection: &mut PgConnection) -> Result<Wall, OpenError> {
-    sqlx::query("SELECT tollreeve_raise_walls()").execute(&mut *connection).await?;
+///
+/// Whoever is not `alone` with the database finds it raised: two who grant rights at once get in each other's way.
+pub(super) async fn raise(connection: &mut PgConnection, alone: bool) -> Result<Wall, OpenError> {
+    if alone {
+        sqlx::query("SELECT tollreeve_raise_walls()").execute(&mut *connection).await?;
+    }
     let (above,): (bool,) =
         sqlx::query_as("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
             .fetch_one(&mut *connection)
@@ -64,7 +68,7 @@ pub(super) async fn raise(connection: &mut PgConnection) -> Result<Wall, OpenErr
     if !above {
         return Ok(Wall::Bound);
     }
-    for statement in [MAKE_ROLE, GRANT] {
+    for statement in [MAKE_ROLE, GRANT].into_iter().filter(|_| alone) {
         match sqlx::raw_sql(statement).execute(&mut *connection).await {
             Ok(_) => {}
             Err(sqlx::Error::Database(refused)) => return Ok(Wall::Off(refused.message().to_owned())),

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tollreeve::domain::time::{Clock, Timestamp};
+use tollreeve::{
+    domain::time::{Clock, Reading, Timestamp},
+    runtime::clock::SystemClock,
+};
 
 /// When every test begins: 2026-03-10T12:20:00Z, in the middle of an hour, a day and a month.
 pub const START: Timestamp = Timestamp::from_micros(1_773_145_200_000_000);
@@ -33,5 +36,14 @@ impl MockClock {
 impl Clock for MockClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Goes on as the real one does: what servers promise each other is not what a test plays with.
+    fn uptime(&self) -> Duration {
+        SystemClock.uptime()
+    }
+
+    fn reading(&self, _: Timestamp) -> Reading {
+        Reading { now: START, uptime: self.uptime() }
     }
 }

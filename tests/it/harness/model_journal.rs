@@ -13,7 +13,10 @@ use tollreeve::{
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{Batch, Books, Entry, Folded, GrantAsk, Journal, JournalError, Orphan, Posted, PostedLine, Recorded},
+        journal::{
+            Batch, Beat, Books, Entry, Folded, GrantAsk, Journal, JournalError, Peer, Posted, PostedLine, Recorded,
+        },
+        places::Placed,
     },
 };
 
@@ -128,7 +131,7 @@ impl Tables {
             promised: slice.promised,
             headroom: room - take,
             spent_elsewhere: book.settled + book.overrun,
-            held_elsewhere: 0,
+            ..Granted::default()
         })
     }
 
@@ -171,6 +174,17 @@ impl Tables {
         Posted::New { seq, lines, released: entry.released }
     }
 
+    fn shrink(&mut self, id: i64, by: i64) -> Option<SliceState> {
+        let slice = self.slices.iter_mut().find(|slice| slice.state.id == id && slice.open)?;
+        if slice.state.granted - by >= slice.state.spent {
+            slice.state.granted -= by;
+            slice.state.ver += 1;
+            let Slice { budget, period, .. } = *slice;
+            self.allocate(budget, period, -by);
+        }
+        self.slices.iter().map(|slice| slice.state).find(|state| state.id == id)
+    }
+
     fn fold(&mut self, id: i64) -> Option<Folded> {
         let slice = self.slices.iter_mut().find(|slice| slice.state.id == id && slice.open)?;
         slice.open = false;
@@ -198,16 +212,11 @@ impl Journal for ModelJournal {
         })
     }
 
-    async fn locate(&self, slices: &[i64]) -> Result<Vec<Orphan>, JournalError> {
+    async fn locate(&self, slices: &[i64]) -> Result<Vec<Placed>, JournalError> {
         let tables = self.tables.lock();
         let found = tables.slices.iter().filter(|slice| slices.contains(&slice.state.id));
-        let orphan = |slice: &Slice| Orphan {
-            slice: slice.state.id,
-            budget: slice.budget,
-            period: slice.period,
-            promised: slice.promised,
-        };
-        Ok(found.map(orphan).collect())
+        let placed = |slice: &Slice| Placed { slice: slice.state.id, budget: slice.budget, period: slice.period };
+        Ok(found.map(placed).collect())
     }
 
     async fn fold(&self, slices: &[i64]) -> Result<Vec<Folded>, JournalError> {
@@ -221,6 +230,23 @@ impl Journal for ModelJournal {
         let spent: i64 = open.map(|slice| slice.state.spent).sum();
         let reserved = book.allocated - book.settled - spent;
         Ok(Books { spent: book.settled + book.overrun + spent, reserved })
+    }
+
+    async fn beat(&self, _: i64) -> Result<Beat, JournalError> {
+        Ok(Beat::default())
+    }
+
+    async fn expire(&self, _: &Peer) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn read(&self, slices: &[i64]) -> Result<Vec<SliceState>, JournalError> {
+        let tables = self.tables.lock();
+        Ok(tables.slices.iter().map(|slice| slice.state).filter(|state| slices.contains(&state.id)).collect())
+    }
+
+    async fn give_back(&self, room: &[(i64, i64)]) -> Result<Vec<SliceState>, JournalError> {
+        self.transaction(|tables| room.iter().filter_map(|(slice, by)| tables.shrink(*slice, *by)).collect())
     }
 
     async fn retire(&self, _: &[(i64, i64)]) -> Result<(), JournalError> {

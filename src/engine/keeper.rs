@@ -1,0 +1,247 @@
+//! Keeps this server's place among others: gives signs of life, takes in what others did to what is its own, and finds out
+//! which of them are gone.
+//!
+//! What another server does to a slice or a hold of this one reaches it as mail, in the transaction that does it. Until it
+//! is read, memory knows less than the ledger, and always on the safe side: what others took of a hold is still held here.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{
+    Gate,
+    accounts::SliceState,
+    error::GateError,
+    holds::HoldRef,
+    journal::{Beat, Journal, JournalError, Mail},
+    places::Placed,
+    timing::Timing,
+};
+use crate::domain::{id::BootId, time::Timestamp};
+
+/// What a server has seen of the others.
+pub struct Keeper<J> {
+    gate: Arc<Gate<J>>,
+    /// The last sign of life of each, and when it was first seen.
+    peers: HashMap<BootId, (i64, Duration)>,
+    /// When each slice of a server that no longer answers was first seen.
+    closing: HashMap<i64, Duration>,
+}
+
+/// Room that was taken aside to be given back, as long as it is not known whether it was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Returning {
+    place: Placed,
+    room: i64,
+}
+
+impl<J: Journal> Keeper<J> {
+    /// A keeper that has seen nothing yet.
+    #[must_use]
+    pub fn new(gate: Arc<Gate<J>>) -> Self {
+        Self { gate, peers: HashMap::new(), closing: HashMap::new() }
+    }
+
+    /// Gives a sign of life and does what is due. To be called every [`Timing::beat`], and when [`Gate::woken`] says so.
+    ///
+    /// # Errors
+    /// [`GateError::Draining`]: others have taken this server for dead, and it does not answer any more.
+    /// [`GateError::Unavailable`]: nothing is known; to be called again.
+    pub async fn turn(&mut self) -> Result<(), GateError> {
+        let gate = Arc::clone(&self.gate);
+        // A lower limit counts as applied when nothing is left of what it takes away.
+        let applied = gate.revision();
+        gate.return_lowered().await?;
+        let sent = gate.clock.reading(gate.clock.now());
+        let beat = match gate.journal.beat(applied).await {
+            Err(JournalError::Superseded) => {
+                gate.lease.end();
+                return Err(GateError::Draining);
+            }
+            other => other?,
+        };
+        gate.lease.renew(sent);
+        // Not before the answer is here: what it says may have happened at any moment until then.
+        let seen = gate.clock.uptime();
+        let recalled = gate.take_mail(&beat);
+        gate.give_back(recalled).await?;
+        self.watch_peers(&beat, seen).await?;
+        self.close(&beat, seen).await
+    }
+
+    /// Takes those for dead that have given no sign of life for longer than they answer without one.
+    async fn watch_peers(&mut self, beat: &Beat, seen: Duration) -> Result<(), GateError> {
+        self.peers.retain(|boot, _| beat.peers.iter().any(|peer| peer.boot == *boot));
+        for peer in &beat.peers {
+            let (seq, since) = self.peers.entry(peer.boot).or_insert((peer.seq, seen));
+            if *seq != peer.seq {
+                (*seq, *since) = (peer.seq, seen);
+            } else if seen.saturating_sub(*since) >= Timing::dead_after(peer.answers_for) {
+                tracing::warn!(server = %peer.boot, "a server gives no sign of life: it is taken for dead");
+                self.gate.journal.expire(peer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes slices of dead servers on which no hold can live any more.
+    async fn close(&mut self, beat: &Beat, seen: Duration) -> Result<(), GateError> {
+        self.closing.retain(|slice, _| beat.closing.iter().any(|orphan| orphan.slice == *slice));
+        let mut due = Vec::new();
+        for orphan in &beat.closing {
+            let since = *self.closing.entry(orphan.slice).or_insert(seen);
+            if seen.saturating_sub(since) >= self.gate.timing.closes_after(orphan.promised) {
+                due.push(orphan.slice);
+            }
+        }
+        if due.is_empty() { Ok(()) } else { self.gate.fold_orphans(&due).await }
+    }
+}
+
+impl<J: Journal> Gate<J> {
+    /// Lets the keeper take its next turn at once.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until the keeper should take its next turn at once.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Gives back what the slices of budgets with lowered limits do not use.
+    async fn return_lowered(&self) -> Result<(), GateError> {
+        self.resolve_returns().await?;
+        let lowered = {
+            let state = self.read();
+            let lowered = std::mem::take(&mut *state.lowered.lock());
+            let mut places = Vec::new();
+            for at in lowered {
+                let row = state.budgets.at(at);
+                for account in row.accounts.lock().iter_mut().filter(|account| account.slice != 0) {
+                    places.push(Placed { slice: account.slice, budget: row.budget.id, period: account.period });
+                }
+            }
+            places
+        };
+        self.give_back(lowered).await
+    }
+
+    /// Takes in what others did to slices and holds of this server; gives the slices that they want something of.
+    fn take_mail(&self, beat: &Beat) -> Vec<Placed> {
+        self.adopt(&beat.slices);
+        let mut recalled = Vec::new();
+        for mail in &beat.mail {
+            match mail {
+                Mail::Recall { slice } => recalled.extend(self.places.get(*slice)),
+                Mail::Taken { hold, issued, ends, lines } => self.taken_elsewhere(*hold, *issued, *ends, lines),
+            }
+        }
+        recalled
+    }
+
+    /// Another server has settled a charge out of a hold of this one.
+    fn taken_elsewhere(&self, at: HoldRef, issued: Timestamp, ends: bool, lines: &[(i64, i64)]) {
+        let state = self.read();
+        let mut shard = self.holds.shard_of(at);
+        let mut hold = shard.get(at).filter(|hold| hold.issued == issued);
+        for (slice, amount) in lines {
+            let row = self.places.get(*slice).and_then(|place| state.budget(place.budget));
+            let Some((_, row)) = row else { continue };
+            let mut accounts = row.accounts.lock();
+            let Some(account) = accounts.iter_mut().find(|account| account.slice == *slice) else { continue };
+            account.taken_by_others += amount;
+            let line = hold.as_mut().and_then(|hold| hold.lines.iter_mut().find(|line| line.slice == *slice));
+            if let Some(line) = line {
+                let taken = line.amount.min(*amount);
+                line.amount -= taken;
+                account.release(taken);
+            }
+        }
+        let Some(hold) = hold.filter(|_| ends) else { return };
+        for line in &mut hold.lines {
+            let rest = std::mem::take(&mut line.amount);
+            if let Some(account) = state.budgets.at(line.budget).accounts.lock().find(line.period) {
+                account.release(rest);
+            }
+        }
+        // With a charge of it on its way here it leaves when its time has passed.
+        if hold.pending == 0 {
+            shard.remove(at);
+        }
+    }
+
+    /// Takes over what the ledger says of this server's slices.
+    pub(super) fn adopt(&self, slices: &[SliceState]) {
+        let state = self.read();
+        for slice in slices {
+            let Some(place) = self.places.get(slice.id) else { continue };
+            let Some((_, row)) = state.budget(place.budget) else { continue };
+            if let Some(account) = row.accounts.lock().find(place.period).filter(|account| account.slice == slice.id) {
+                account.adopt(*slice);
+            }
+        }
+    }
+
+    /// Gives back what slices have left.
+    async fn give_back(&self, places: Vec<Placed>) -> Result<(), GateError> {
+        let mut returning = Vec::new();
+        {
+            let state = self.read();
+            for place in places {
+                let Some((_, row)) = state.budget(place.budget) else { continue };
+                let mut accounts = row.accounts.lock();
+                let Some(account) = accounts.find(place.period).filter(|account| account.slice == place.slice) else {
+                    continue;
+                };
+                // Taken aside first: nobody can hold it while it is on its way.
+                let room = account.take_rest();
+                if room > 0 {
+                    returning.push(Returning { place, room });
+                }
+            }
+        }
+        if returning.is_empty() {
+            return Ok(());
+        }
+        let room: Vec<(i64, i64)> = returning.iter().map(|one| (one.place.slice, one.room)).collect();
+        let outcome = self.journal.give_back(&room).await;
+        match outcome {
+            Ok(slices) => {
+                self.adopt(&slices);
+                self.released(&returning);
+                Ok(())
+            }
+            Err(error) => {
+                // It may have been given back: what the ledger says of the slices will tell.
+                self.returning.lock().extend(returning);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Finds out what became of room whose return was not answered.
+    async fn resolve_returns(&self) -> Result<(), GateError> {
+        let returning = self.returning.lock().clone();
+        if returning.is_empty() {
+            return Ok(());
+        }
+        let slices: Vec<i64> = returning.iter().map(|one| one.place.slice).collect();
+        let slices = self.journal.read(&slices).await?;
+        self.adopt(&slices);
+        self.released(&returning);
+        // Only the keeper gives anything back, so that nothing was added meanwhile.
+        self.returning.lock().clear();
+        Ok(())
+    }
+
+    /// What was taken aside is the slice's again, or has left it.
+    fn released(&self, returning: &[Returning]) {
+        let state = self.read();
+        for Returning { place, room } in returning {
+            if let Some((_, row)) = state.budget(place.budget)
+                && let Some(account) = row.accounts.lock().find(place.period)
+            {
+                account.returned(*room);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Whether this server's clocks have stood still while those of the sidecars went on, as when a machine is frozen and
+//! thawed: each call says what the sidecar's clock shows, and the least that calls ever took tells how far the two are apart.
+
+use std::{hash::BuildHasher, time::Duration};
+
+use hashbrown::{DefaultHashBuilder, HashMap};
+use parking_lot::Mutex;
+
+/// What a sidecar's clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp<'a> {
+    /// Names one run of the sidecar.
+    pub instance: &'a str,
+    /// Its clock, which nobody sets.
+    pub monotonic: Duration,
+}
+
+/// What a stamp says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing worth knowing.
+    Fine,
+    /// This server's clocks have stood still.
+    Still,
+    /// The call has been on its way for so long.
+    Late(Duration),
+}
+
+const SHARDS: usize = 16;
+/// Most sidecars that are remembered in a part; past that all of them are forgotten, and learned anew.
+const MAX: usize = 8192;
+/// What calls may differ in how long they take, beside what the clocks drift apart.
+const JITTER: i128 = 250_000_000;
+/// Two clocks drift apart by at most one part in so many, each from the true time.
+const DRIFT: i128 = 50;
+
+/// How far a sidecar's clock was ahead of this server's, when it was furthest.
+#[derive(Clone, Copy)]
+struct Base {
+    ahead: i128,
+    at: Duration,
+}
+
+/// What is known of the clocks of sidecars.
+pub struct Witness {
+    bases: [Mutex<HashMap<u64, Base>>; SHARDS],
+    hasher: DefaultHashBuilder,
+}
+
+impl Default for Witness {
+    fn default() -> Self {
+        Self { bases: std::array::from_fn(|_| Mutex::default()), hasher: DefaultHashBuilder::default() }
+    }
+}
+
+impl Witness {
+    /// Takes in what a sidecar's clock showed when it sent a call that is here now.
+    #[must_use]
+    pub fn see(&self, stamp: Stamp<'_>, now: Duration) -> Seen {
+        let name = self.hasher.hash_one(stamp.instance);
+        let ahead = nanos(stamp.monotonic) - nanos(now);
+        let mut bases = self.bases[usize::from(name.to_le_bytes()[0]) % SHARDS].lock();
+        let Some(base) = bases.get_mut(&name) else {
+            if bases.len() >= MAX {
+                bases.clear();
+            }
+            bases.insert(name, Base { ahead, at: now });
+            return Seen::Fine;
+        };
+        let drift = nanos(now.saturating_sub(base.at)) / DRIFT;
+        if ahead - base.ahead > JITTER + drift {
+            return Seen::Still;
+        }
+        let late = base.ahead - ahead - drift;
+        if ahead >= base.ahead {
+            *base = Base { ahead, at: now };
+        }
+        match u64::try_from(late) {
+            Ok(late) => Seen::Late(Duration::from_nanos(late)),
+            Err(_) => Seen::Fine,
+        }
+    }
+
+    /// Forgets what is known: after this server's clocks have stood still nothing of it is true.
+    pub fn forget(&self) {
+        self.bases.iter().for_each(|bases| bases.lock().clear());
+    }
+}
+
+fn nanos(span: Duration) -> i128 {
+    i128::try_from(span.as_nanos()).unwrap_or(i128::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_and_a_call_that_was_kept_are_noticed() {
+        let witness = Witness::default();
+        let see = |sidecar, here| witness.see(Stamp { instance: "edge-1", monotonic: ms(sidecar) }, ms(here));
+        assert_eq!(see(50_000, 1_000), Seen::Fine);
+        assert_eq!(see(51_000, 2_100), Seen::Late(ms(100 - 1_100 / 50)));
+        assert_eq!(see(52_000, 2_900), Seen::Fine, "a call that took less than any before");
+        assert_eq!(see(60_000, 30_900), Seen::Late(ms(20_000 - 28_000 / 50)));
+        assert_eq!(see(92_000, 33_000), Seen::Still);
+        witness.forget();
+        assert_eq!(see(93_000, 34_000), Seen::Fine);
+    }
+
+    #[test]
+    fn clocks_that_drift_apart_are_no_clocks_that_stand_still() {
+        let witness = Witness::default();
+        for second in 0..1_000 {
+            let stamp = Stamp { instance: "edge-1", monotonic: ms(second * 1_010) };
+            assert_ne!(witness.see(stamp, ms(second * 990)), Seen::Still);
+        }
+    }
+}

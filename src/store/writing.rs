@@ -1,0 +1,120 @@
+//! A charge that is new, on its way into the ledger: what it may still take of its hold, and where the rest of it goes.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use super::{
+    Result, Tx, charges,
+    slices::{self, At, PeriodBook, Sum},
+};
+use crate::engine::{
+    accounts::SliceState,
+    journal::{Entry, Posted, PostedLine, Posting},
+};
+
+/// What charges take of slices. When they know different things of one, what the first of them knows counts: it knows
+/// least.
+pub(super) fn sums_of<'p>(postings: impl Iterator<Item = &'p Posting>) -> BTreeMap<i64, Sum> {
+    let mut sums = BTreeMap::new();
+    for posting in postings.filter(|posting| posting.in_slice > 0) {
+        let sum = sums.entry(posting.slice).or_insert(Sum { amount: 0, known: posting.known });
+        sum.amount += posting.in_slice;
+        sum.known = sum.known.min(posting.known);
+    }
+    sums
+}
+
+/// A charge that is new, on its way into the ledger.
+pub(super) struct Writing<'e> {
+    pub(super) entry: &'e Entry,
+    pub(super) seq: i64,
+    /// Where it goes: as the entry says, less what other charges took of its hold.
+    pub(super) postings: Cow<'e, [Posting]>,
+    /// What its hold gives back, in nanos.
+    released: i64,
+}
+
+impl<'e> Writing<'e> {
+    pub(super) fn new(entry: &'e Entry, seq: i64) -> Self {
+        Self { entry, seq, postings: Cow::Borrowed(&entry.postings), released: entry.released }
+    }
+
+    /// What earlier charges took of a hold of another run cannot be taken out of its slice again; nor what others took of a
+    /// hold of this one, `by_others` of a slice in all, as far as memory does not know it.
+    pub(super) async fn leave_out_what_was_taken(
+        &mut self,
+        tx: &mut Tx,
+        by_others: &BTreeMap<i64, i64>,
+        pending: &[i64],
+    ) -> Result<()> {
+        let is_news = |posting: &Posting| {
+            posting.known.is_none_or(|known| by_others.get(&posting.slice).is_some_and(|taken| *taken != known))
+        };
+        if !self.postings.iter().any(is_news) {
+            return Ok(());
+        }
+        let taken = match self.entry.hold {
+            Some(hold) => charges::taken_of(tx, &hold, pending).await?,
+            None => Some(BTreeMap::new()),
+        };
+        let mut left_usd = 0;
+        for posting in self.postings.to_mut().iter_mut().filter(|posting| is_news(posting)) {
+            if posting.known.is_some() {
+                posting.known = by_others.get(&posting.slice).copied();
+            }
+            let taken =
+                taken.as_ref().map_or(posting.held, |taken| taken.get(&posting.slice).copied().unwrap_or_default());
+            let left = (posting.held - taken).max(0);
+            if posting.usd {
+                left_usd = left_usd.max(left);
+            }
+            let moved = (posting.of_hold - left).max(0);
+            posting.of_hold -= moved;
+            posting.in_slice -= moved;
+            posting.beyond += moved;
+        }
+        if self.entry.hold.is_some() {
+            self.released = self.released.min((left_usd - self.entry.cost).max(0));
+        }
+        Ok(())
+    }
+
+    /// Writes what goes beyond the slices: to what is left of the limit, and past that as an overrun. With slices that have
+    /// turned out too small, writes what was meant for them too, as far as each has room.
+    pub(super) async fn settle(
+        &self,
+        tx: &mut Tx,
+        full: bool,
+        books: &mut BTreeMap<At, PeriodBook>,
+        changed: &mut Vec<SliceState>,
+    ) -> Result<Posted> {
+        let as_thought = |posting: &Posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 };
+        let mut lines: Vec<PostedLine> = self.postings.iter().map(as_thought).collect();
+        let (seq, released) = (self.seq, self.released);
+        if full && released == self.entry.released && self.postings.iter().all(|posting| posting.beyond == 0) {
+            return Ok(Posted::New { seq, lines, released });
+        }
+        for (posting, line) in self.postings.iter().zip(&mut lines) {
+            let mut beyond = posting.beyond;
+            if !full && posting.in_slice > 0 {
+                let one = sums_of(std::iter::once(posting));
+                if let Some(state) = slices::charge(tx, &one).await?.pop() {
+                    changed.retain(|slice| slice.id != state.id);
+                    changed.push(state);
+                } else {
+                    line.in_slice = 0;
+                    beyond += posting.in_slice;
+                }
+            }
+            if beyond > 0 {
+                let at = (posting.budget, posting.period);
+                (line.direct, line.overrun) = match books.get_mut(&at) {
+                    Some(book) => slices::settle(tx, at, book, beyond).await?,
+                    // The budget is gone: nothing has room.
+                    None => (0, beyond),
+                };
+            }
+        }
+        charges::rewrite(tx, &self.postings, seq, &lines, released).await?;
+        Ok(Posted::New { seq, lines, released })
+    }
+}
