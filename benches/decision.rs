@@ -35,7 +35,7 @@ use tollreeve::{
         accounts::{Granted, SliceState},
         answer::{Answer, HoldView},
         hold_token::HoldKey,
-        journal::{Batch, Beat, Books, Entry, Folded, GrantAsk, Journal, JournalError, Peer},
+        journal::{Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Peer},
         lease::Lease,
         places::Placed,
         question::{Credential, Mode, Question},
@@ -114,6 +114,7 @@ fn decide(
         boot: BootId::from_bits(7),
         timing: Timing::new(Duration::ZERO, Duration::ZERO),
         lease: Lease::for_good(),
+        meter: Arc::new(()),
         clock: Arc::new(Noon),
     });
     load(&gate, &scene, keys);
@@ -291,6 +292,10 @@ impl Journal for Generous {
 
     async fn expire(&self, _: &Peer) -> Result<(), JournalError> {
         Ok(())
+    }
+
+    async fn extend(&self, _: &Extension) -> Result<bool, JournalError> {
+        Ok(false)
     }
 
     async fn read(&self, _: &[i64]) -> Result<Vec<SliceState>, JournalError> {

@@ -90,24 +90,35 @@ async fn measure(settings: &Settings, name: &str, bar: f64, fsync: Duration, rep
     let (db, _claim) = Db::open(settings).await.expect("opens");
     let scene = Scene::new(KEYS, KEYS, Pepper::new(&[1; 32]));
     seed::write(&db, &scene, KEYS).await;
-    let journal = Ledger::new(db.clone(), Id::from_bits(7));
-    let member = Member {
-        boot: Id::from_bits(7),
-        started: SystemClock.now(),
-        identity: String::new(),
-        process: String::new(),
-        answers_for: Duration::from_mins(1),
-    };
-    journal.join(&member, |_| false).await.expect("joins");
+    let journal = joined(&db, 7).await;
     let single = one_by_one(&journal, &scene, seconds / 2).await;
-    let grouped = in_groups(&db, journal.clone(), &scene, seconds).await;
+    let grouped = in_groups(&db, std::slice::from_ref(&journal), &scene, 0, seconds).await;
     let after = one_by_one(&journal, &scene, seconds / 2).await;
+    if matches!(settings, Settings::Postgres { .. }) {
+        let three = [journal, joined(&db, 8).await, joined(&db, 9).await];
+        let own = in_groups(&db, &three, &scene, 0, seconds).await;
+        let again = in_groups(&db, &three[..1], &scene, 0, seconds).await;
+        let elsewhere = in_groups(&db, &three, &scene, 1, seconds).await;
+        report.note(format!("{name}, in groups, three servers on the same budgets"), format!("{own:.0} /s"));
+        report.hold("  against one server", own / f64::midpoint(grouped, again), "", 0.9..);
+        report.note("  each charge at another server than its hold", format!("{elsewhere:.0} /s"));
+    }
     db.close().await;
     let single = f64::midpoint(single, after);
     report.note(format!("{name}, one transaction each"), format!("{single:.0} /s"));
     report.note(format!("{name}, ratio; {bar} where the bar was set"), format!("{:.0}", grouped / single));
     let there = 1.0 / (1.0 / single + REFERENCE.saturating_sub(fsync).as_secs_f64());
     report.hold(format!("{name}, in groups"), grouped, " /s", (bar * there).round()..);
+}
+
+/// The ledger, for one server more.
+async fn joined(db: &Db, boot: u128) -> Ledger {
+    let boot = Id::from_bits(boot);
+    let journal = Ledger::new(db.clone(), boot);
+    let (identity, process) = (String::new(), String::new());
+    let member = Member { boot, started: SystemClock.now(), identity, process, answers_for: Duration::from_mins(1) };
+    journal.join(&member, |_| false).await.expect("joins");
+    journal
 }
 
 /// Charges a second with one transaction each, two at a time: all wait for the same row, so more would not help.
@@ -178,34 +189,41 @@ fn charge_id(now: Timestamp) -> String {
     format!("{:012x}-{:010x}", now.micros() / 1000, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Charges a second through the gate: each is held first, and waits until it is durable.
-async fn in_groups(db: &Db, journal: Ledger, scene: &Scene, span: Duration) -> f64 {
-    let clock = Arc::new(SystemClock);
-    let (gate, queues) = Gate::new(GateParts {
-        journal,
-        pepper: Pepper::new(&[1; 32]),
-        hold_key: HoldKey::new(&[2; 32]),
-        boot: Id::from_bits(7),
-        timing: Timing::new(Duration::from_mins(1), Duration::ZERO),
-        lease: Lease::for_good(),
-        clock,
-    });
-    let (_follower, _feed) = Follower::load(db.clone(), Arc::clone(&gate)).await.expect("loads");
-    let tasks = [tokio::spawn(gate.run_grants(queues.grants)), tokio::spawn(gate.run_charges(queues.charges))];
+/// Charges a second through the gates of servers: each is held first, by one server, and waits until it is durable, at the
+/// one `apart` further.
+async fn in_groups(db: &Db, journals: &[Ledger], scene: &Scene, apart: usize, span: Duration) -> f64 {
+    let (mut gates, mut tasks) = (Vec::new(), Vec::new());
+    for (n, journal) in journals.iter().enumerate() {
+        let (gate, queues) = Gate::new(GateParts {
+            journal: journal.clone(),
+            pepper: Pepper::new(&[1; 32]),
+            hold_key: HoldKey::new(&[2; 32]),
+            boot: Id::from_bits(7 + n as u128),
+            timing: Timing::new(Duration::from_mins(1), Duration::ZERO),
+            lease: Lease::for_good(),
+            meter: Arc::new(()),
+            clock: Arc::new(SystemClock),
+        });
+        let (_follower, _feed) = Follower::load(db.clone(), Arc::clone(&gate)).await.expect("loads");
+        tasks.push(tokio::spawn(gate.run_grants(queues.grants)));
+        tasks.push(tokio::spawn(gate.run_charges(queues.charges)));
+        gates.push(gate);
+    }
     let keys: Arc<[String]> = (0..KEYS).map(|n| scene.key(n).1.expose().to_owned()).collect();
     let (caller, began) = (scene.caller, Instant::now());
     let warm = span / 4;
     let callers = (0..CALLERS).map(|number| {
-        let (gate, keys) = (Arc::clone(&gate), Arc::clone(&keys));
+        let (holds, charges) = (&gates[number % gates.len()], &gates[(number + apart) % gates.len()]);
+        let (holds, charges, keys) = (Arc::clone(holds), Arc::clone(charges), Arc::clone(&keys));
         tokio::spawn(async move {
             let mut done = 0u64;
             while began.elapsed() < warm + span {
                 let key = &keys[number % keys.len()];
                 let now = SystemClock.now();
                 let token = |answer: &Answer<'_>| answer.hold.as_ref().map(HoldView::token);
-                let token = gate.authorize(caller, &question(key), now, token).await.expect("decides");
+                let token = holds.authorize(caller, &question(key), now, token).await.expect("decides");
                 let asked = charge(token.expect("allowed"), charge_id(now));
-                let charged = gate.charge(caller, asked, SystemClock.now()).await.expect("charged");
+                let charged = charges.charge(caller, asked, SystemClock.now()).await.expect("charged");
                 assert_eq!(charged.status, ChargeStatus::Applied);
                 done += u64::from(began.elapsed() > warm);
             }

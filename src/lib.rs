@@ -132,13 +132,51 @@
 //! A search goes by the beginnings of words, which stand in a table of their own ([`store::search`]): a range of an index
 //! too, on both databases and behind row-level security, which neither trigrams nor full-text indexes are there.
 //!
-//! # One server a database
+//! # Many servers
 //!
-//! This version runs one server on a database: a lock on the data folder, or a lock of a PostgreSQL session, keeps a second
-//! one out, and a row in the ledger makes whatever a replaced server still tries come to nothing. After a crash the next
-//! server starts at once; what the last one had set aside and not spent stays out of use until every hold on it has ended
-//! (the longest that was promised, and the grace), and is then taken back. An orderly stop gives it back itself. The
-//! ledger's tables and the slices are those of many servers.
+//! Any number of servers share a PostgreSQL; SQLite has one, kept alone by a lock on the data folder. The same code runs on
+//! both: one server is the case in which nobody else answers.
+//!
+//! The safety stands in two tiers. *Without any clock*: the tables' own conditions (`allocated <= ceiling`, `spent <=
+//! granted`), unique charge ids, and acknowledgement after the commit. They hold whatever servers believe, so that money
+//! settled under limits never passes them. *With clocks whose rates differ by at most 1 %* ([`engine::timing`]; what they show
+//! may differ by anything): what is admitted never has to be settled past a limit, and no old state decides.
+//!
+//! * **Signs of life.** Every 750 ms, and at once after a change, a server writes that it lives and which revision its
+//!   decisions see ([`engine::keeper`]). It decides only while the last one is fresh ([`engine::lease`]): 3 s, and as much
+//!   longer as `max_stale_seconds` lets it go on without the database (such answers say so). The span counts from before the
+//!   sign was sent, by two clocks, whichever shows more.
+//! * **Death.** Whoever has seen no new sign of a server for longer than it answers without one, by their own clock, takes it
+//!   for dead, if the sign is still the last one then. A server of the same `identity`, or one on the same machine that sees
+//!   that the process has ended ([`runtime::process`]), need not wait. Who was taken for dead learns it from its next sign of
+//!   life, answers nothing any more, and begins anew as another run.
+//! * **What it had set aside** waits until the longest hold that was promised on it, and the grace, have passed since somebody
+//!   saw it closing. Then any server folds it. An orderly stop gives back at once all that is not held.
+//! * **A clock that stands still** with the whole machine shows in the clocks of the sidecars, when they send theirs
+//!   ([`engine::witness`]): the server then asks whether it was taken for dead before it answers another call. A call that was
+//!   kept on its way for longer than a charge may take is sent back.
+//! * **Mail.** What one server does to a slice or hold of another (settles a charge out of it, lets it live longer, wants back
+//!   what is not used) it writes down for the owner in the same transaction. Until the owner has read it, its memory errs on
+//!   the safe side: what others took of a hold is still held there.
+//!
+//! Invariant: a hold that is over is freed only after its slice was read when every charge that was being written had been
+//! written: another server may have settled it. Invariant: the ledger takes nothing out of a slice for its owner while the
+//! owner does not know what others took of it; such a charge is written once more, with what the ledger knows.
+//!
+//! Room near a limit: a grant takes at most what somebody waits for and a share of the rest that shrinks with the rest and
+//! with the number of servers. Who gets less than it needs asks the others, who give back what they do not use; the call
+//! waits for that for a sixth of a second. A refusal rests on a look at the ledger that is at most a second old.
+//!
+//! Invariant: a change is acknowledged when every server that may be answering sees it. A server joins before it looks for the
+//! last changes and answers afterwards, so that a change either waits for it or was seen by it. A lowered limit counts as
+//! seen when what it takes away has been given back. Changes that only give are acknowledged when their own server sees them,
+//! and at most a quarter of a second later. The bell ([`store::bell`]) only wakes: the feed is read all the same.
+//!
+//! What is conceded: PostgreSQL must not lose commits (one primary, or synchronous replication). A server that notices that
+//! its database has forgotten its signs of life stops answering and begins anew; charges that the database has forgotten are
+//! lost with it. A machine that is frozen for longer than others wait, and asked only by sidecars that it has never seen or
+//! that send no clock, may decide by its old state for one interval after it thaws. After a server is taken for dead, a
+//! charge marked as late goes against what the limit has left, never against the slice of its hold.
 //!
 //! # Threads
 //!

@@ -2,7 +2,7 @@
 //!
 //! Views borrow from the state that decided and are written out while it is still locked: nothing is copied before.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -236,6 +236,8 @@ pub enum Warning<'s> {
     PriceUnknown,
     /// The estimate was clamped.
     Clamped,
+    /// The answer comes from what was known so long ago: the database cannot be reached.
+    Stale(Duration),
 }
 
 /// Facts about the key.

@@ -1,6 +1,6 @@
 //! Decides a model call and holds its cost on every budget that applies, all or none.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
@@ -32,6 +32,17 @@ pub(super) enum Step<R> {
     Done(R),
     /// The database has to be asked for room first.
     Cold(Vec<Want>),
+}
+
+/// When a decision looks at the state, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    /// The one reading of the clock.
+    pub(super) now: Timestamp,
+    /// How old what is known is, when it is older than it should be.
+    pub(super) stale: Option<Duration>,
+    /// Whether it waits for what others were asked to give back.
+    pub(super) patient: bool,
 }
 
 /// The budgets of a decision, locked, widest scope first.
@@ -132,10 +143,10 @@ impl<J> Gate<J> {
         state: &State,
         caller: Principal,
         asked: &Question<'_>,
-        now: Timestamp,
-        patient: bool,
+        look: Look,
         tell: &impl Fn(&Answer<'_>) -> R,
     ) -> Result<Step<R>, GateError> {
+        let Look { now, .. } = look;
         if asked.min_revision > state.revision {
             return Err(GateError::RevisionAhead { have: state.revision, asked: asked.min_revision });
         }
@@ -170,7 +181,7 @@ impl<J> Gate<J> {
         if cost.unknown && dollars {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }
-        let decision = Deciding { gate: self, state, caller, asked, subject, applying, now, patient, tell };
+        let decision = Deciding { gate: self, state, caller, asked, subject, applying, look, now, tell };
         if denials.is_empty() { decision.hold(cost) } else { Ok(decision.refuse(denials, &cost)) }
     }
 }
@@ -183,9 +194,8 @@ struct Deciding<'s, J, F> {
     asked: &'s Question<'s>,
     subject: Subject<'s>,
     applying: Applying,
+    look: Look,
     now: Timestamp,
-    /// Whether it waits for what others were asked to give back.
-    patient: bool,
     tell: &'s F,
 }
 
@@ -275,7 +285,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
         let mut overflow = false;
         locked.each(self.now, |at, row, account| {
             let amount = amount_of(row.terms.unit, &cost.usage, cost.nanos);
-            if !self.patient {
+            if !self.look.patient {
                 account.recalled();
             }
             overflow |= account.total_spent().checked_add(account.total_held()).is_none();
@@ -354,6 +364,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
         if cost.unknown {
             answer.warnings.push(Warning::PriceUnknown);
         }
+        answer.warnings.extend(self.look.stale.map(Warning::Stale));
         if let Some(mut shard) = shard {
             let hold = Hold {
                 request,

@@ -12,7 +12,7 @@ use super::{
     grants::Want,
     hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
-    journal::{Entry, GrantAsk, HoldUse, Journal, Outcome},
+    journal::{Entry, Extension, GrantAsk, HoldUse, Journal, Outcome},
     key_table::KeyRow,
     places::Placed,
     posting::{Amount, post, post_elsewhere},
@@ -187,8 +187,13 @@ impl<J: Journal> Gate<J> {
         }
         Ok(Begun::Cold(Box::pin(async move {
             let located = self.locate(claims.as_ref()).await?;
-            if let (Some(claims), Some(extend)) = (&claims, asked.extend.filter(|_| !asked.last)) {
-                self.promise(claims.hold, extend, now).await?;
+            let mut asked = asked;
+            if let (Some(claims), Some(span)) = (&claims, asked.extend.filter(|_| !asked.last)) {
+                if self.holds_here(claims) {
+                    self.promise(claims.hold, span, now).await?;
+                } else if !self.extend_elsewhere(claims, span, now).await? {
+                    asked.extend = None;
+                }
             }
             self.write(|| self.prepare(caller, asked, claims, &located, now))
         })))
@@ -228,6 +233,22 @@ impl<J: Journal> Gate<J> {
             self.places.put(found.slice, found.budget, found.period);
         }
         Ok(located)
+    }
+
+    /// Lets a hold of another server live longer, if that server is there and the hold has not ended.
+    async fn extend_elsewhere(&self, claims: &OwnClaims, span: Duration, now: Timestamp) -> Result<bool, GateError> {
+        if claims.boot == self.boot || now > claims.expires {
+            return Ok(false);
+        }
+        let extension = Extension {
+            run: claims.boot,
+            hold: claims.hold,
+            issued: claims.issued,
+            until: now.after(span).max(claims.expires),
+            seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+            slices: claims.lines.iter().map(|(slice, _)| *slice).collect(),
+        };
+        Ok(self.journal.extend(&extension).await?)
     }
 
     /// Makes sure that the ledger knows of a hold that will live for `span` from now, before it is given.
@@ -366,10 +387,7 @@ impl<J: Journal> Gate<J> {
                 post(state, line.budget, line.period, Amount { charged: amount, moved, held }, now, prepared);
             }
             prepared.entry.released = if asked.last { (held_usd - cost.0).max(0) } else { 0 };
-            if let Some(extend) = asked.extend.filter(|_| !asked.last) {
-                let expires = now.after(extend).max(claims.expires);
-                prepared.extend = Some(Box::new((HoldClaims { expires, ..claims }, expires)));
-            }
+            prepared.extend = extended(asked, claims, now);
             return;
         }
         drop(shard);
@@ -387,7 +405,14 @@ impl<J: Journal> Gate<J> {
                 post_elsewhere(state, index, *place, amount, *held, now, prepared);
             }
         }
+        prepared.extend = extended(asked, claims, now);
     }
+}
+
+/// The hold with its new end, when it is to live longer.
+fn extended(asked: &ChargeAsk, claims: OwnClaims, now: Timestamp) -> Option<Box<(OwnClaims, Timestamp)>> {
+    let expires = now.after(asked.extend.filter(|_| !asked.last)?).max(claims.expires);
+    Some(Box::new((HoldClaims { expires, ..claims }, expires)))
 }
 
 /// Whose call a hold was made for.

@@ -105,7 +105,9 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: GrantQueue) {
         }
         let asks: Vec<GrantAsk> = merged.values().copied().collect();
         let asking = gate.grants.asking.lock().await;
+        let began = gate.clock.uptime();
         let outcome = gate.journal.grant(&asks).await;
+        gate.meter.granted(asks.len(), gate.clock.uptime().saturating_sub(began));
         gate.take_grants(&merged, &outcome);
         drop(asking);
         let outcome = outcome.map(|_| ());

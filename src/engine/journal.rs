@@ -229,6 +229,32 @@ pub enum Mail {
         /// What was taken, slice by slice.
         lines: Vec<(i64, i64)>,
     },
+    /// A hold lives longer.
+    Extended {
+        /// The hold.
+        hold: HoldRef,
+        /// When it was made.
+        issued: Timestamp,
+        /// When it ends now.
+        until: Timestamp,
+    },
+}
+
+/// A hold of another server that is to live longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The run of the server that made it.
+    pub run: BootId,
+    /// The hold within that run.
+    pub hold: HoldRef,
+    /// When it was made.
+    pub issued: Timestamp,
+    /// When it is to end.
+    pub until: Timestamp,
+    /// How long that is from now, in seconds.
+    pub seconds: i64,
+    /// The slices that it came out of.
+    pub slices: Vec<i64>,
 }
 
 /// Another server that may be answering.
@@ -301,6 +327,9 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Takes a server for dead whose last sign of life is still this one: its slices are closing from then on.
     fn expire(&self, peer: &Peer) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// Lets a hold of another server live longer. `false`, and nothing done: that server is gone.
+    fn extend(&self, extension: &Extension) -> impl Future<Output = Result<bool, JournalError>> + Send;
 
     /// Slices as they stand when every charge that is being written has been written.
     fn read(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<SliceState>, JournalError>> + Send;

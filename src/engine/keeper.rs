@@ -133,6 +133,12 @@ impl<J: Journal> Gate<J> {
             match mail {
                 Mail::Recall { slice } => recalled.extend(self.places.get(*slice)),
                 Mail::Taken { hold, issued, ends, lines } => self.taken_elsewhere(*hold, *issued, *ends, lines),
+                Mail::Extended { hold, issued, until } => {
+                    let mut shard = self.holds.shard_of(*hold);
+                    if shard.get(*hold).is_some_and(|known| known.issued == *issued) {
+                        shard.extend(*hold, *until);
+                    }
+                }
             }
         }
         recalled

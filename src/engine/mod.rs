@@ -41,6 +41,7 @@ mod key_index;
 pub mod key_table;
 pub mod last_use;
 pub mod lease;
+pub mod meter;
 pub mod places;
 mod posting;
 pub mod question;
@@ -54,7 +55,7 @@ pub mod writer;
 
 use answer::{Answer, DecisionId};
 use apply::ApplyError;
-use authorize::Step;
+use authorize::{Look, Step};
 use error::GateError;
 use grants::{GrantQueue, Grants};
 use hold_token::HoldKey;
@@ -62,6 +63,7 @@ use holds::{Hold, Holds};
 use journal::Journal;
 use keeper::Returning;
 use lease::Lease;
+use meter::Meter;
 use places::Places;
 use question::Question;
 use state::State;
@@ -87,6 +89,7 @@ pub struct Gate<J> {
     hold_key: HoldKey,
     boot: BootId,
     clock: Arc<dyn Clock>,
+    meter: Arc<dyn Meter>,
     decisions: AtomicU64,
     timing: Timing,
     lease: Lease,
@@ -114,6 +117,8 @@ pub struct GateParts<J> {
     pub lease: Lease,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Measures the tasks of the ledger.
+    pub meter: Arc<dyn Meter>,
 }
 
 /// The two tasks that a gate needs beside it: see [`Gate::run_grants`] and [`Gate::run_charges`].
@@ -152,6 +157,7 @@ impl<J: Journal> Gate<J> {
             hold_key: parts.hold_key,
             boot: parts.boot,
             clock: parts.clock,
+            meter: parts.meter,
             decisions: AtomicU64::new(0),
             timing: parts.timing,
             lease: parts.lease,
@@ -175,12 +181,12 @@ impl<J: Journal> Gate<J> {
         now: Timestamp,
         tell: impl Fn(&Answer<'_>) -> R + Send + Sync,
     ) -> Result<R, GateError> {
-        self.may_answer(asked.stamp, now)?;
+        let stale = self.may_answer(asked.stamp, now)?;
         let mut refused = None;
         for turn in 0..TRIES {
             let wants = {
                 let state = self.read_at(now);
-                match self.decide(&state, caller, asked, now, turn < RECALL_TRIES, &tell)? {
+                match self.decide(&state, caller, asked, Look { now, stale, patient: turn < RECALL_TRIES }, &tell)? {
                     Step::Done(told) => return Ok(told),
                     Step::Cold(wants) => wants,
                 }
@@ -209,26 +215,24 @@ impl<J: Journal> Gate<J> {
         now: Timestamp,
         tell: impl Fn(&Answer<'_>) -> R,
     ) -> Result<Option<R>, GateError> {
-        self.may_answer(asked.stamp, now)?;
+        let stale = self.may_answer(asked.stamp, now)?;
         let state = self.read_at(now);
-        match self.decide(&state, caller, asked, now, true, &tell)? {
+        match self.decide(&state, caller, asked, Look { now, stale, patient: true }, &tell)? {
             Step::Done(told) => Ok(Some(told)),
             Step::Cold(_) => Ok(None),
         }
     }
 
-    /// Whether this server may answer a call, as far as its clocks, the others' and the sidecar's tell.
-    ///
-    /// # Errors
-    /// [`GateError::Unavailable`].
-    pub(crate) fn may_answer(&self, stamp: Option<Stamp<'_>>, now: Timestamp) -> Result<(), GateError> {
+    /// Whether this server may answer a call, as far as its clocks, the others' and the sidecar's tell; and how old what it
+    /// knows is, when it has not reached the database for longer than it should.
+    fn may_answer(&self, stamp: Option<Stamp<'_>>, now: Timestamp) -> Result<Option<Duration>, GateError> {
         if !self.lease.is_shared() {
-            return Ok(());
+            return Ok(None);
         }
         let here = self.clock.reading(now);
         self.witnessed(stamp, here.uptime)?;
         if self.lease.holds(|| here) {
-            return Ok(());
+            return Ok(self.lease.age(here).filter(|age| *age >= self.timing.lease));
         }
         Err(GateError::Unavailable("this server has not reached its database for too long to decide".to_owned()))
     }
@@ -324,6 +328,12 @@ impl<J: Journal> Gate<J> {
             return Ok(());
         }
         if self.lease.is_shared() {
+            // Whoever lets a hold live longer elsewhere tells it by mail, before its end: that must have been read.
+            let here = self.clock.reading(self.clock.now());
+            if self.lease.age(here).is_none_or(|age| age > self.timing.grace / 2) {
+                self.ended.lock().extend(ended);
+                return Ok(());
+            }
             let slices: std::collections::BTreeSet<i64> =
                 ended.iter().flat_map(|hold| &hold.lines).map(|line| line.slice).collect();
             match self.journal.read(&Vec::from_iter(slices)).await {

@@ -53,16 +53,19 @@ impl<J> Gate<J> {
 
     /// Ends or extends the hold of a charge that is durable; gives the new token.
     pub(super) fn settle_hold(&self, prepared: &Prepared) -> Option<(Vec<u8>, Timestamp)> {
-        let at = prepared.hold?;
-        let mut shard = self.holds.shard_of(at);
-        if let Some(hold) = shard.get(at) {
-            hold.pending -= 1;
-        }
-        if prepared.ends_hold {
-            shard.remove(at);
+        let mut shard = prepared.hold.map(|at| (at, self.holds.shard_of(at)));
+        if let Some((at, shard)) = &mut shard {
+            if let Some(hold) = shard.get(*at) {
+                hold.pending -= 1;
+            }
+            if prepared.ends_hold {
+                shard.remove(*at);
+            }
         }
         let (claims, expires) = &**prepared.extend.as_ref()?;
-        shard.extend(at, *expires);
+        if let Some((at, shard)) = &mut shard {
+            shard.extend(*at, *expires);
+        }
         Some((self.hold_key.sign(claims), *expires))
     }
 }

@@ -190,7 +190,10 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
         defer(&mut waiting, &mut deferred);
         let (prepared, replies): (Vec<Charge>, Vec<(usize, Reply)>) =
             waiting.drain(..).map(|waiting| (waiting.prepared, (waiting.desk, waiting.reply))).unzip();
+        let first = prepared.iter().map(|prepared| prepared.entry.recorded).min().unwrap_or_default();
+        let (count, waited, began) = (prepared.len(), gate.clock.now().since(first), gate.clock.uptime());
         let answers = commit(&gate, prepared).await;
+        gate.meter.charged(count, waited, gate.clock.uptime().saturating_sub(began));
         gate.charges.pending.fetch_sub(replies.len(), Ordering::AcqRel);
         gate.charges.hand_over(replies.into_iter().zip(answers));
     }

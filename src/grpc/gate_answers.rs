@@ -141,6 +141,10 @@ pub fn budget_state(view: &BudgetView<impl AsRef<str>>) -> pb::BudgetState {
 #[must_use]
 pub fn warning(warning: Warning<'_>) -> pb::Warning {
     let (code, message, resource) = match warning {
+        Warning::Stale(age) => {
+            let message = format!("the database cannot be reached: this is as of {} s ago", age.as_secs());
+            return pb::Warning { code: pb::WarningCode::Stale.into(), message, resource: String::new() };
+        }
         Warning::SoftLimitExceeded(budget) => {
             (pb::WarningCode::SoftLimitExceeded, "a soft budget is over its limit", budget.to_string())
         }

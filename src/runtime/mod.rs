@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod clock;
 pub mod keyring;
+pub mod metrics;
 pub mod process;
 pub mod server;
 pub mod sweeper;

@@ -11,6 +11,7 @@ use tonic_health::server::HealthReporter;
 use super::{
     accept,
     keyring::{Keyring, KeyringError},
+    metrics::LedgerMetrics,
     process, sweeper,
     threads::{self, Connections, Incoming},
     uses,
@@ -218,6 +219,7 @@ async fn join(
         timing,
         lease,
         clock: Arc::clone(&clock),
+        meter: Arc::new(LedgerMetrics::default()),
     });
     let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
     let (identity, answers_for) = (config.identity.clone(), timing.answers_for());

@@ -1,9 +1,10 @@
-//! Logs, and traces to an OpenTelemetry collector.
+//! Logs, and traces and measurements to an OpenTelemetry collector.
 
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{global, trace::TracerProvider as _};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{
     Resource,
+    metrics::SdkMeterProvider,
     trace::{Sampler, SdkTracerProvider},
 };
 use tracing_subscriber::{
@@ -16,6 +17,7 @@ use crate::config::{LogFormat, TelemetryConfig};
 #[derive(Debug, Default)]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
 }
 
 /// Logging cannot be set up.
@@ -35,6 +37,10 @@ pub enum TelemetryError {
 /// [`TelemetryError`].
 pub fn start(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let traces = config.otlp_endpoint.as_deref().map(provider).transpose()?;
+    let metrics = config.otlp_endpoint.as_deref().map(meters).transpose()?;
+    if let Some(metrics) = &metrics {
+        global::set_meter_provider(metrics.clone());
+    }
     let filter = EnvFilter::try_new(&config.log)?;
     let log = match config.format {
         LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
@@ -43,7 +49,7 @@ pub fn start(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let otel = traces.as_ref().map(otel_layer);
     // Fails only when logging was started before, as in tests: that one stays.
     let _ = tracing_subscriber::registry().with(log.with_filter(filter)).with(otel).try_init();
-    Ok(Telemetry { traces })
+    Ok(Telemetry { traces, metrics })
 }
 
 fn provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
@@ -53,6 +59,14 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_sampler(sampler)
+        .with_resource(Resource::builder().with_service_name("tollreeve").build())
+        .build())
+}
+
+fn meters(endpoint: &str) -> Result<SdkMeterProvider, TelemetryError> {
+    let exporter = opentelemetry_otlp::MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    Ok(SdkMeterProvider::builder()
+        .with_periodic_exporter(exporter)
         .with_resource(Resource::builder().with_service_name("tollreeve").build())
         .build())
 }
@@ -74,6 +88,9 @@ impl Drop for Telemetry {
         if let Some(traces) = self.traces.take() {
             // The collector may be gone; the program ends all the same.
             let _ = traces.shutdown();
+        }
+        if let Some(metrics) = self.metrics.take() {
+            let _ = metrics.shutdown();
         }
     }
 }

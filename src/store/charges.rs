@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
 };
 
@@ -146,29 +146,62 @@ fn run_of(boot: BootId) -> i64 {
     u64::try_from(boot.bits() & u128::from(u64::MAX)).unwrap_or_default().cast_signed()
 }
 
-/// What charges took of a hold of another run, by slice; `None` when one of them ended it. Those in `pending` do not count.
-pub(super) async fn taken_of(tx: &mut Tx, hold: &HoldUse, pending: &[i64]) -> Result<Option<BTreeMap<i64, i64>>> {
-    let rows = fetch_all!(
-        tx,
-        (i64, i64, String),
-        "SELECT seq, CAST(CASE WHEN ended_hold THEN 1 ELSE 0 END AS BIGINT), postings FROM charges
-         WHERE hold_issued <> 0 AND hold_issued = $1 AND hold = $2 AND hold_run = $3",
-        hold.issued.micros(),
-        hold.hold.0.cast_signed(),
-        run_of(hold.run)
-    )?;
-    let mut taken = BTreeMap::new();
-    for (_, ended, postings) in rows.iter().filter(|(seq, ..)| !pending.contains(seq)) {
-        if *ended != 0 {
-            return Ok(None);
+/// What one charge took of its hold.
+pub(super) struct Taking {
+    /// Its position.
+    pub(super) seq: i64,
+    /// Whether it ended the hold.
+    pub(super) ended: bool,
+    /// What it took, slice by slice.
+    pub(super) lines: Vec<(i64, i64)>,
+}
+
+/// Names a hold: when it was made, its number, and the run of the server that made it.
+type HoldKey = (i64, i64, i64);
+
+/// What charges took of holds.
+#[derive(Default)]
+pub(super) struct Takings(HashMap<HoldKey, Vec<Taking>>);
+
+impl Takings {
+    /// What charges on record took of holds, those of this transaction among them.
+    pub(super) async fn read(tx: &mut Tx, holds: impl Iterator<Item = HoldUse>) -> Result<Self> {
+        let holds: BTreeSet<HoldKey> = holds.map(|hold| key_of(&hold)).collect();
+        if holds.is_empty() {
+            return Ok(Self::default());
         }
-        for text in postings.split_whitespace() {
-            let slice = text.split(':').nth(2).and_then(|slice| slice.parse::<i64>().ok());
-            let slice = slice.ok_or_else(|| StoreError::Corrupt("posting".into()))?;
-            *taken.entry(slice).or_default() += line_of(text)?.in_slice;
+        let asked = serde_json::to_string(&holds).map_err(|_| StoreError::Corrupt("hold".into()))?;
+        let sql = dialect::CHARGES_OF_HOLDS.text(tx);
+        let rows = fetch_all!(tx, (i64, i64, i64, i64, i64, String), sql, asked)?;
+        let mut takings: HashMap<HoldKey, Vec<Taking>> = HashMap::new();
+        for (issued, hold, run, seq, ended, postings) in rows {
+            let lines = postings.split_whitespace().map(slice_line).collect::<Result<_>>()?;
+            takings.entry((issued, hold, run)).or_default().push(Taking { seq, ended: ended != 0, lines });
         }
+        Ok(Self(takings))
     }
-    Ok(Some(taken))
+
+    /// What charges took of a hold, by slice; `None` when one of them ended it. Those in `pending` do not count.
+    pub(super) fn of(&self, hold: &HoldUse, pending: &BTreeSet<i64>) -> Option<BTreeMap<i64, i64>> {
+        let mut taken = BTreeMap::new();
+        for taking in self.0.get(&key_of(hold)).into_iter().flatten().filter(|taking| !pending.contains(&taking.seq)) {
+            if taking.ended {
+                return None;
+            }
+            taking.lines.iter().for_each(|(slice, amount)| *taken.entry(*slice).or_default() += amount);
+        }
+        Some(taken)
+    }
+}
+
+fn key_of(hold: &HoldUse) -> HoldKey {
+    (hold.issued.micros(), hold.hold.0.cast_signed(), run_of(hold.run))
+}
+
+/// The slice of a posting, and what went to it.
+fn slice_line(text: &str) -> Result<(i64, i64)> {
+    let slice = text.split(':').nth(2).and_then(|slice| slice.parse::<i64>().ok());
+    Ok((slice.ok_or_else(|| StoreError::Corrupt("posting".into()))?, line_of(text)?.in_slice))
 }
 
 /// What the charge that took this id before was: the same, or another.

@@ -170,6 +170,20 @@ pub const INSERT_CHARGES_POSTGRES: &str = concat!(
     RETURNING tenant_id, charge_id, seq"
 );
 
+/// The charges of the holds in a JSON array of `[issued, hold, run]` `$1`: those three, position, whether it ended the hold,
+/// and postings.
+pub const CHARGES_OF_HOLDS: Statement = Statement {
+    sqlite: "SELECT hold_issued, charges.hold, hold_run, seq, CAST(ended_hold AS BIGINT), postings
+        FROM (SELECT value ->> 0 AS issued, value ->> 1 AS hold, value ->> 2 AS run FROM json_each($1)) AS asked
+            JOIN charges ON hold_issued = issued
+        WHERE hold_issued <> 0 AND charges.hold = asked.hold AND hold_run = run",
+    postgres: "SELECT hold_issued, charges.hold, hold_run, seq, ended_hold::INT::BIGINT, postings
+        FROM (SELECT (r ->> 0)::BIGINT AS issued, (r ->> 1)::BIGINT AS hold, (r ->> 2)::BIGINT AS run
+              FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r)) AS asked
+            JOIN charges ON hold_issued = issued
+        WHERE hold_issued <> 0 AND charges.hold = asked.hold AND hold_run = run",
+};
+
 /// How [`ADD_TO_SLICES`] would leave those slices, as one JSON array of arrays: many rows are slow on `SQLite`.
 pub const SLICES_AFTER_SQLITE: &str =
     "SELECT json_group_array(json_array(slices.id, granted, spent + added.amount, ver + 1))

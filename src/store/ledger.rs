@@ -19,7 +19,7 @@ use super::{
     Db, Result, StoreError, Tx, charges,
     replicas::{self, Member},
     slices::{self, PeriodBook},
-    writing::{Writing, sums_of},
+    writing::{Writing, leave_out_what_was_taken, sums_of},
 };
 use crate::{
     domain::{
@@ -28,7 +28,7 @@ use crate::{
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{Batch, Beat, Books, Entry, Folded, GrantAsk, Journal, JournalError, Mail, Peer, Posted},
+        journal::{Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Mail, Peer, Posted},
         places::Placed,
     },
 };
@@ -199,8 +199,8 @@ impl Ledger {
         let mut writing: Vec<Option<Writing<'_>>> =
             numbered.map(|(entry, seq)| seq.map(|seq| Writing::new(entry, seq))).collect();
         let postings = || writing.iter().flatten().flat_map(|one| &one.entry.postings);
-        let unsure = postings().filter(|posting| locked || posting.beyond > 0 || posting.known.is_none());
-        let periods = unsure.map(|posting| (posting.budget, posting.period)).collect();
+        let unsure = postings().filter(|posting| locked || posting.beyond > 0);
+        let periods: BTreeSet<_> = unsure.map(|posting| (posting.budget, posting.period)).collect();
         let strange = postings().any(|posting| posting.known.is_none());
         let of_slices: BTreeSet<i64> = postings().filter(|p| p.in_slice > 0).map(|posting| posting.slice).collect();
         let mut books = slices::lock_periods(&mut tx, &periods).await?;
@@ -211,10 +211,11 @@ impl Ledger {
             for slice in of_slices.into_iter().filter(|_| locked) {
                 taken.insert(slice, slices::taken_by_others(&mut tx, slice).await?);
             }
-            let mut pending: Vec<i64> = writing.iter().flatten().map(|one| one.seq).collect();
-            for one in writing.iter_mut().flatten() {
-                one.leave_out_what_was_taken(&mut tx, &taken, &pending).await?;
-                pending.retain(|seq| *seq != one.seq);
+            leave_out_what_was_taken(&mut tx, &mut writing, &taken).await?;
+            let rest = writing.iter().flatten().flat_map(|one| &*one.postings).filter(|posting| posting.beyond > 0);
+            if !locked && rest.into_iter().any(|posting| !periods.contains(&(posting.budget, posting.period))) {
+                tx.rollback().await?;
+                return Ok(None);
             }
         }
         let sums = sums_of(writing.iter().flatten().flat_map(|one| &*one.postings));
@@ -338,6 +339,17 @@ impl Ledger {
         Self::commit(tx).await
     }
 
+    async fn extend_one(&self, extension: &Extension) -> std::result::Result<bool, Failure> {
+        let mut tx = self.begin().await?;
+        let Extension { run, hold, issued, until, .. } = *extension;
+        if !slices::promise(&mut tx, &extension.slices, extension.seconds).await? {
+            return Ok(false);
+        }
+        replicas::tell(&mut tx, &[(run, Mail::Extended { hold, issued, until })]).await?;
+        Self::commit(tx).await?;
+        Ok(true)
+    }
+
     async fn read_all(&self, ids: &[i64]) -> std::result::Result<Vec<SliceState>, Failure> {
         let mut tx = self.begin().await?;
         // Waits for whoever is charging them.
@@ -408,6 +420,10 @@ impl Journal for Ledger {
 
     async fn expire(&self, peer: &Peer) -> std::result::Result<(), JournalError> {
         Ok(self.expire_one(peer).await?)
+    }
+
+    async fn extend(&self, extension: &Extension) -> std::result::Result<bool, JournalError> {
+        Ok(self.extend_one(extension).await?)
     }
 
     async fn read(&self, slices: &[i64]) -> std::result::Result<Vec<SliceState>, JournalError> {

@@ -152,7 +152,7 @@ pub(super) async fn mail(tx: &mut Tx, boot: BootId, read: &[i64]) -> Result<(Vec
     let spoken_of: BTreeSet<i64> = mail
         .iter()
         .flat_map(|(_, mail)| match mail {
-            Mail::Recall { .. } => Vec::new(),
+            Mail::Recall { .. } | Mail::Extended { .. } => Vec::new(),
             Mail::Taken { lines, .. } => lines.iter().map(|(slice, _)| *slice).collect(),
         })
         .collect();

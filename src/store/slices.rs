@@ -208,6 +208,23 @@ pub(super) async fn read(tx: &mut Tx, id: i64) -> Result<Option<SliceState>> {
     Ok(row.map(|(granted, spent, ver)| SliceState { id, granted, spent, ver }))
 }
 
+/// Raises the longest hold that is promised on slices. `false`, and nothing done: one of them is no longer a live server's.
+pub(super) async fn promise(tx: &mut Tx, ids: &[i64], seconds: i64) -> Result<bool> {
+    lock(tx, ids).await?;
+    for id in ids {
+        let raised = execute!(
+            tx,
+            "UPDATE slices SET promised = CASE WHEN promised < $2 THEN $2 ELSE promised END WHERE id = $1 AND state = 1",
+            id,
+            seconds
+        )?;
+        if raised == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What is to be added to a slice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sum {

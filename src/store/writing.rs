@@ -1,9 +1,13 @@
 //! A charge that is new, on its way into the ledger: what it may still take of its hold, and where the rest of it goes.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
-    Result, Tx, charges,
+    Result, Tx,
+    charges::{self, Takings},
     slices::{self, At, PeriodBook, Sum},
 };
 use crate::engine::{
@@ -23,6 +27,27 @@ pub(super) fn sums_of<'p>(postings: impl Iterator<Item = &'p Posting>) -> BTreeM
     sums
 }
 
+/// What earlier charges took of a hold of another run cannot be taken out of its slice again; nor what others took of a hold
+/// of this one, `by_others` of a slice in all, as far as memory does not know it. The slices must be locked.
+pub(super) async fn leave_out_what_was_taken(
+    tx: &mut Tx,
+    writing: &mut [Option<Writing<'_>>],
+    by_others: &BTreeMap<i64, i64>,
+) -> Result<()> {
+    let news = |one: &&mut Writing<'_>| one.postings.iter().any(|posting| Writing::is_news(posting, by_others));
+    // A charge sees what those before it in the batch took, and not the others.
+    let mut pending: BTreeSet<i64> = writing.iter().flatten().map(|one| one.seq).collect();
+    let holds = writing.iter_mut().flatten().filter(news).filter_map(|one| one.entry.hold);
+    let takings = Takings::read(tx, holds).await?;
+    for one in writing.iter_mut().flatten() {
+        if news(&&mut *one) {
+            one.leave_out(&takings, by_others, &pending);
+        }
+        pending.remove(&one.seq);
+    }
+    Ok(())
+}
+
 /// A charge that is new, on its way into the ledger.
 pub(super) struct Writing<'e> {
     pub(super) entry: &'e Entry,
@@ -38,26 +63,15 @@ impl<'e> Writing<'e> {
         Self { entry, seq, postings: Cow::Borrowed(&entry.postings), released: entry.released }
     }
 
-    /// What earlier charges took of a hold of another run cannot be taken out of its slice again; nor what others took of a
-    /// hold of this one, `by_others` of a slice in all, as far as memory does not know it.
-    pub(super) async fn leave_out_what_was_taken(
-        &mut self,
-        tx: &mut Tx,
-        by_others: &BTreeMap<i64, i64>,
-        pending: &[i64],
-    ) -> Result<()> {
-        let is_news = |posting: &Posting| {
-            posting.known.is_none_or(|known| by_others.get(&posting.slice).is_some_and(|taken| *taken != known))
-        };
-        if !self.postings.iter().any(is_news) {
-            return Ok(());
-        }
-        let taken = match self.entry.hold {
-            Some(hold) => charges::taken_of(tx, &hold, pending).await?,
-            None => Some(BTreeMap::new()),
-        };
+    /// Whether memory does not know all that was taken of a posting's hold.
+    fn is_news(posting: &Posting, by_others: &BTreeMap<i64, i64>) -> bool {
+        posting.known.is_none_or(|known| by_others.get(&posting.slice).is_some_and(|taken| *taken != known))
+    }
+
+    fn leave_out(&mut self, takings: &Takings, by_others: &BTreeMap<i64, i64>, pending: &BTreeSet<i64>) {
+        let taken = self.entry.hold.map_or_else(|| Some(BTreeMap::new()), |hold| takings.of(&hold, pending));
         let mut left_usd = 0;
-        for posting in self.postings.to_mut().iter_mut().filter(|posting| is_news(posting)) {
+        for posting in self.postings.to_mut().iter_mut().filter(|posting| Self::is_news(posting, by_others)) {
             if posting.known.is_some() {
                 posting.known = by_others.get(&posting.slice).copied();
             }
@@ -75,7 +89,6 @@ impl<'e> Writing<'e> {
         if self.entry.hold.is_some() {
             self.released = self.released.min((left_usd - self.entry.cost).max(0));
         }
-        Ok(())
     }
 
     /// Writes what goes beyond the slices: to what is left of the limit, and past that as an overrun. With slices that have

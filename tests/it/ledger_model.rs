@@ -33,7 +33,7 @@ use tollreeve::{
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         error::GateError,
         hold_token::HoldKey,
-        journal::{self, Batch, Beat, Entry, Folded, GrantAsk, Journal, JournalError, Outcome, Peer},
+        journal::{self, Batch, Beat, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Outcome, Peer},
         lease::Lease,
         places::Placed,
         question::{Credential, Mode, Question},
@@ -111,6 +111,10 @@ impl Journal for Stored {
 
     async fn expire(&self, peer: &Peer) -> Result<(), JournalError> {
         self.0.expire(peer).await
+    }
+
+    async fn extend(&self, extension: &Extension) -> Result<bool, JournalError> {
+        self.0.extend(extension).await
     }
 
     async fn read(&self, slices: &[i64]) -> Result<Vec<SliceState>, JournalError> {
@@ -245,6 +249,7 @@ impl<J: Limited + Clone> Schedule<J> {
             boot: Id::from_bits(77),
             timing: Timing::new(Duration::from_secs(GRACE.unsigned_abs()), Duration::ZERO),
             lease: Lease::for_good(),
+            meter: Arc::new(()),
             clock: clock.clone(),
         });
         tokio::spawn(gate.run_grants(queues.grants));

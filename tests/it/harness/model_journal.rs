@@ -14,7 +14,8 @@ use tollreeve::{
     engine::{
         accounts::{Granted, SliceState},
         journal::{
-            Batch, Beat, Books, Entry, Folded, GrantAsk, Journal, JournalError, Peer, Posted, PostedLine, Recorded,
+            Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Peer, Posted, PostedLine,
+            Recorded,
         },
         places::Placed,
     },
@@ -238,6 +239,10 @@ impl Journal for ModelJournal {
 
     async fn expire(&self, _: &Peer) -> Result<(), JournalError> {
         Ok(())
+    }
+
+    async fn extend(&self, _: &Extension) -> Result<bool, JournalError> {
+        Ok(false)
     }
 
     async fn read(&self, slices: &[i64]) -> Result<Vec<SliceState>, JournalError> {
