@@ -34,6 +34,9 @@ const JITTER: i128 = 250_000_000;
 /// Two clocks drift apart by at most one part in so many, each from the true time.
 const DRIFT: i128 = 50;
 
+/// Whose clock has jumped is not believed again for so long: the server asked, and can do no more than ask.
+const DISBELIEF: Duration = Duration::from_mins(10);
+
 /// How far a sidecar's clock was ahead of this server's, when it was furthest.
 #[derive(Clone, Copy)]
 struct Base {
@@ -44,12 +47,18 @@ struct Base {
 /// What is known of the clocks of sidecars.
 pub struct Witness {
     bases: [Mutex<HashMap<u64, Base>>; SHARDS],
+    /// Whose clocks have jumped, and when.
+    jumped: Mutex<HashMap<u64, Duration>>,
     hasher: DefaultHashBuilder,
 }
 
 impl Default for Witness {
     fn default() -> Self {
-        Self { bases: std::array::from_fn(|_| Mutex::default()), hasher: DefaultHashBuilder::default() }
+        Self {
+            bases: std::array::from_fn(|_| Mutex::default()),
+            jumped: Mutex::default(),
+            hasher: DefaultHashBuilder::default(),
+        }
     }
 }
 
@@ -69,7 +78,8 @@ impl Witness {
         };
         let drift = nanos(now.saturating_sub(base.at)) / DRIFT;
         if ahead - base.ahead > JITTER + drift {
-            return Seen::Still;
+            *base = Base { ahead, at: now };
+            return if self.is_believed(name, now) { Seen::Still } else { Seen::Fine };
         }
         let late = base.ahead - ahead - drift;
         if ahead >= base.ahead {
@@ -79,6 +89,13 @@ impl Witness {
             Ok(late) => Seen::Late(Duration::from_nanos(late)),
             Err(_) => Seen::Fine,
         }
+    }
+
+    /// Whether a jump of a sidecar's clock says something of this server's: not when that sidecar's has jumped lately.
+    fn is_believed(&self, name: u64, now: Duration) -> bool {
+        let mut jumped = self.jumped.lock();
+        jumped.retain(|_, at| now.saturating_sub(*at) < DISBELIEF);
+        jumped.len() < MAX && jumped.insert(name, now).is_none()
     }
 
     /// Forgets what is known: after this server's clocks have stood still nothing of it is true.
@@ -110,6 +127,10 @@ mod tests {
         assert_eq!(see(92_000, 33_000), Seen::Still);
         witness.forget();
         assert_eq!(see(93_000, 34_000), Seen::Fine);
+        assert_eq!(see(193_000, 35_000), Seen::Fine, "a clock that jumps again and again says nothing of ours");
+        let other = Stamp { instance: "edge-2", monotonic: ms(1_000) };
+        assert_eq!(witness.see(other, ms(36_000)), Seen::Fine);
+        assert_eq!(witness.see(Stamp { monotonic: ms(3_000), ..other }, ms(36_100)), Seen::Still);
     }
 
     #[test]
