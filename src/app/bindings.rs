@@ -211,7 +211,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBinding) -> Resu
     let names = names(&mut work, &[binding]).await?;
     let record = NamedBinding::new(&work.tenant.slug, &names, binding);
     if let Given::Before(_) = given {
-        return Ok(Changed { record, revision: work.unchanged() });
+        return Ok(Changed { record, revision: work.unchanged().await? });
     }
     let revision = work.commit(Audit::new("bindings.create", &record.name, None, Some(&binding))).await?;
     Ok(Changed { record, revision })

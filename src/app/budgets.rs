@@ -226,10 +226,10 @@ pub(super) async fn commit(work: Work<'_>, on: NamedBudget, audit: Audit) -> Res
 }
 
 /// Ends without a change, and tells where the budget stands.
-pub(super) async fn unchanged(work: Work<'_>, on: NamedBudget) -> Changed<NamedBudget> {
+pub(super) async fn unchanged(work: Work<'_>, on: NamedBudget) -> Result<Changed<NamedBudget>, AppError> {
     let (app, now) = (work.app(), work.now);
-    let revision = work.unchanged();
-    Changed { record: on.standing_if_known(app, now).await, revision }
+    let revision = work.unchanged().await?;
+    Ok(Changed { record: on.standing_if_known(app, now).await, revision })
 }
 
 /// Creates a budget.
@@ -296,7 +296,7 @@ pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateBudget) -> Resul
         return Err(AppError::Etag);
     }
     if asked.limit == before.budget.limit {
-        return Ok(unchanged(work, before).await);
+        return unchanged(work, before).await;
     }
     let after = limit(&mut work, &before.budget, asked.limit).await?;
     let audit = Audit::new("budgets.update", &asked.name, Some(&before.budget), Some(&after));

@@ -398,7 +398,7 @@ impl<'a> Work<'a> {
     pub async fn commit(mut self, audit: Audit) -> Result<i64, AppError> {
         let intent = &self.caller.intent;
         if intent.validate_only {
-            return Ok(self.unchanged());
+            return Ok(self.app.feed.revision());
         }
         let restricts = audit.restricts();
         let revision = store::feed::append(&mut self.tx, &self.changes).await?;
@@ -428,10 +428,16 @@ impl<'a> Work<'a> {
         Ok(revision)
     }
 
-    /// Ends without a change: what was asked for is so already. Gives the revision that decisions see.
-    #[must_use]
-    pub fn unchanged(self) -> i64 {
-        self.replayed.unwrap_or_else(|| self.app.feed.revision())
+    /// Ends without a change: what was asked for is so already. Gives the revision at which it is, once the decisions of every
+    /// server see it: whoever asks again because that took too long is told the truth as well.
+    ///
+    /// # Errors
+    /// Of the database; [`AppError::NotYetInForce`].
+    pub async fn unchanged(mut self) -> Result<i64, AppError> {
+        let head = store::feed::head(&mut self.tx).await?;
+        self.tx.rollback().await?;
+        self.app.feed.in_force(head, true).await?;
+        Ok(self.replayed.unwrap_or(head))
     }
 }
 
@@ -467,7 +473,7 @@ impl Audit {
     fn restricts(&self) -> bool {
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
         let limits = ["budgets", "prices"].contains(&noun);
-        limits || !["create", "undelete", "reactivate"].contains(&verb)
+        limits || !["create", "undelete", "reactivate", "enable", "createToken", "grant"].contains(&verb)
     }
 
     /// With the caller's reason.

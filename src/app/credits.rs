@@ -51,7 +51,7 @@ pub async fn grant(app: Arc<App>, caller: Caller, asked: GrantCredit) -> Result<
             return Err(GateError::IdempotencyConflict("reference").into());
         }
         let on = budgets::named(&mut work, pool.clone()).await?;
-        return Ok(budgets::unchanged(work, on).await);
+        return budgets::unchanged(work, on).await;
     }
     let pool = match &before {
         Some(pool) => budgets::limit(&mut work, pool, sum(pool.limit, asked.amount)?).await?,

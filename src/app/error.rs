@@ -53,9 +53,14 @@ pub enum AppError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The change is durable, but this server could not take it into its decisions in time: it will.
-    #[error("the change is durable at revision {0}, but not yet in force here")]
-    NotYetInForce(i64),
+    /// The change is durable, but not every server could take it into its decisions in time: they will, or stop deciding.
+    #[error("the change is made, at revision {revision}, but a server that may be answering does not see it yet")]
+    NotYetInForce {
+        /// The revision of the change.
+        revision: i64,
+        /// The runs of the servers that had not seen it; none when that could not be seen, or it is this one.
+        behind: Vec<String>,
+    },
     /// The engine.
     #[error(transparent)]
     Gate(#[from] GateError),

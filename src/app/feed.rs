@@ -57,28 +57,42 @@ impl Feed {
     pub async fn in_force(&self, revision: i64, restricts: bool) -> Result<(), AppError> {
         self.wake.notify_one();
         let mut seen = self.seen.clone();
-        let not_yet = |_| AppError::NotYetInForce(revision);
-        let reached = tokio::time::timeout(PATIENCE, seen.wait_for(|seen| *seen >= revision)).await;
-        reached.map_err(not_yet)?.map_err(|_| AppError::NotYetInForce(revision))?;
+        let here = tokio::time::timeout(PATIENCE, seen.wait_for(|seen| *seen >= revision)).await;
+        if !here.is_ok_and(|seen| seen.is_ok()) {
+            return Err(AppError::NotYetInForce { revision, behind: Vec::new() });
+        }
         let patience = if restricts { PATIENCE } else { COURTESY };
-        match tokio::time::timeout(patience, self.everywhere(revision)).await {
-            Err(_) if restricts => Err(AppError::NotYetInForce(revision)),
+        match self.behind(revision, patience).await {
+            Some(behind) if restricts => Err(AppError::NotYetInForce { revision, behind }),
             _ => Ok(()),
         }
     }
 
-    /// Waits until every server that may be answering has said that its decisions see the revision.
-    async fn everywhere(&self, revision: i64) {
+    /// Waits until every server that may be answering has said that its decisions see the revision. After so long, those
+    /// that have not.
+    async fn behind(&self, revision: i64, patience: Duration) -> Option<Vec<String>> {
         if matches!(self.db, Db::Sqlite { .. }) {
-            return;
+            return None;
         }
-        while self.behind(revision).await.map_or(true, |behind| !behind.is_empty()) {
-            tokio::time::sleep(LOOK).await;
+        let db = self.db.clone();
+        // A look at the database that is begun is ended: broken off in the middle it would leave a connection in a transaction.
+        let looking = tokio::spawn(async move {
+            let mut behind = Vec::new();
+            // A look takes its own time as well: the timeout below ends the wait.
+            for _ in 0..patience.as_micros() / LOOK.as_micros() {
+                match behind_now(&db, revision).await {
+                    Ok(none) if none.is_empty() => return None,
+                    Ok(some) => behind = some,
+                    Err(error) => tracing::warn!(%error, "it cannot be seen whether a change is in force everywhere"),
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            Some(behind)
+        });
+        match tokio::time::timeout(patience, looking).await {
+            Ok(Ok(behind)) => behind,
+            _ => Some(Vec::new()),
         }
-    }
-
-    async fn behind(&self, revision: i64) -> Result<Vec<String>, StoreError> {
-        store::replicas::behind(&mut self.db.read().await?, revision).await
     }
 
     /// Looks at the feed at once: somebody says that there may be something new.
@@ -91,6 +105,10 @@ impl Feed {
     pub fn revision(&self) -> i64 {
         *self.seen.borrow()
     }
+}
+
+async fn behind_now(db: &Db, revision: i64) -> Result<Vec<String>, StoreError> {
+    store::replicas::behind(&mut db.read().await?, revision).await
 }
 
 impl<J: Journal> Follower<J> {

@@ -270,7 +270,7 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Res
     }
     if before.state == asked.state {
         let record = named(&mut work, &workspace, before).await?;
-        return Ok(Changed { record, revision: work.unchanged() });
+        return Ok(Changed { record, revision: work.unchanged().await? });
     }
     if before.state == KeyState::Revoked {
         return Err(AppError::State(format!("{} is revoked, for good", asked.name)));

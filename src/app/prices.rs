@@ -67,7 +67,7 @@ pub async fn import(app: Arc<App>, caller: Caller, asked: ImportPrices) -> Resul
     }
     let changed = after.len();
     if changed == 0 {
-        return Ok(PricesImported { changed, revision: work.unchanged() });
+        return Ok(PricesImported { changed, revision: work.unchanged().await? });
     }
     let audit = Audit::new("prices.import", &"prices", Some(&before), Some(&after));
     work.emit(Change::Prices(after));

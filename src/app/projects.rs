@@ -122,7 +122,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateProject) -> Resu
     }
     if work.is_replay() {
         let project = work.project(&workspace, &asked.slug, &asked.slug).await?;
-        return Ok(Changed { record: NamedProject::new(&asked.parent, project), revision: work.unchanged() });
+        return Ok(Changed { record: NamedProject::new(&asked.parent, project), revision: work.unchanged().await? });
     }
     let terms = asked.budget.or(workspace.policies.project_budget);
     if terms.is_none() && workspace.policies.project_budget_required {
@@ -198,7 +198,10 @@ pub async fn edit(app: Arc<App>, caller: Caller, asked: EditProject) -> Result<C
     let before = work.project(&workspace, &asked.name.project, &asked.name).await?;
     work.require(Permission::ProjectsWrite, Scope::Project(before.tenant, before.workspace, before.id))?;
     let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
-        return Ok(Changed { record: NamedProject { name: asked.name, project: before }, revision: work.unchanged() });
+        return Ok(Changed {
+            record: NamedProject { name: asked.name, project: before },
+            revision: work.unchanged().await?,
+        });
     };
     store::projects::update(&mut work.tx, &after).await?;
     work.emit(Change::Project(after.clone()));

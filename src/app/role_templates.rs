@@ -182,7 +182,7 @@ pub async fn create(
     if work.is_replay() {
         let template = find(&mut work, &name).await?;
         let record = named(&mut work, template).await?;
-        return Ok(Changed { record, revision: work.unchanged() });
+        return Ok(Changed { record, revision: work.unchanged().await? });
     }
     let role = roles::find(&mut work, &asked.role).await?;
     require(&work, role.permissions(), asked.budget.is_some(), asked.key_policy.is_some())?;
@@ -257,7 +257,7 @@ pub async fn update(
     }
     if replayed || after == before {
         let record = named(&mut work, before).await?;
-        return Ok(Changed { record, revision: work.unchanged() });
+        return Ok(Changed { record, revision: work.unchanged().await? });
     }
     after.version += 1;
     store::role_templates::update(&mut work.tx, &after).await?;
@@ -272,7 +272,7 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteRoleTemplate) ->
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     work.require(Permission::RolesWrite, work.scope())?;
     if work.is_replay() {
-        return Ok(RoleTemplateDeleted(work.unchanged()));
+        return Ok(RoleTemplateDeleted(work.unchanged().await?));
     }
     let template = find(&mut work, &asked.name).await?;
     if asked.version.is_some_and(|version| version != template.version) {
@@ -302,7 +302,7 @@ pub async fn apply(app: Arc<App>, caller: Caller, asked: ApplyRoleTemplate) -> R
         let audit = Audit::new("roleTemplates.apply", &asked.principal, Some(&before), Some(&after));
         work.commit(audit.because(template)).await?
     } else {
-        work.unchanged()
+        work.unchanged().await?
     };
     Ok(Changed { record, revision })
 }

@@ -178,7 +178,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateRole) -> Result<
     let name = CustomRoleName { tenant: asked.parent.tenant, role: asked.slug };
     if work.is_replay() {
         let role = find_custom(&mut work, &name).await?;
-        return Ok(Changed { record: NamedRole::Custom(name, role), revision: work.unchanged() });
+        return Ok(Changed { record: NamedRole::Custom(name, role), revision: work.unchanged().await? });
     }
     if store::roles::of_tenant(&mut work.tx, work.tenant.id).await?.len() >= MAX_PER_TENANT {
         return Err(AppError::State(format!(
@@ -218,13 +218,13 @@ pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateRole) -> Result<
         ..before.clone()
     };
     if work.is_replay() {
-        return Ok(Changed { record: NamedRole::Custom(asked.name, before), revision: work.unchanged() });
+        return Ok(Changed { record: NamedRole::Custom(asked.name, before), revision: work.unchanged().await? });
     }
     if asked.version.is_some_and(|version| version != before.version) {
         return Err(AppError::Etag);
     }
     if after == before {
-        return Ok(Changed { record: NamedRole::Custom(asked.name, before), revision: work.unchanged() });
+        return Ok(Changed { record: NamedRole::Custom(asked.name, before), revision: work.unchanged().await? });
     }
     after.version += 1;
     store::roles::update(&mut work.tx, &after).await?;
@@ -257,7 +257,7 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteRole) -> Result<
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     work.require(Permission::RolesWrite, work.scope())?;
     if work.is_replay() {
-        return Ok(RoleDeleted(work.unchanged()));
+        return Ok(RoleDeleted(work.unchanged().await?));
     }
     let role = find_custom(&mut work, &asked.name).await?;
     if asked.version.is_some_and(|version| version != role.version) {

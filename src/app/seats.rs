@@ -230,7 +230,7 @@ pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateSeats) -> Result
     }
     if replayed || limits == before.limits {
         let record = named(&mut work, asked.name, place, &said).await?;
-        return Ok(Changed { record, revision: work.unchanged() });
+        return Ok(Changed { record, revision: work.unchanged().await? });
     }
     let after = Seats { limits, version: before.version + 1 };
     let id = match place {

@@ -154,7 +154,7 @@ pub async fn set_state(
     let before = find(&mut work, &asked.name).await?;
     if before.state == asked.state {
         let record = NamedServiceAccount { name: asked.name, account: before };
-        return Ok(Changed { record, revision: work.unchanged() });
+        return Ok(Changed { record, revision: work.unchanged().await? });
     }
     let action = match asked.state {
         Lifecycle::Suspended => {

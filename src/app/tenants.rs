@@ -80,7 +80,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateTenant) -> Resul
     let mut work = app.found(&caller, tenant, Permission::TenantsCreate).await?;
     let tenant = work.tenant.clone();
     if work.is_replay() {
-        return Ok(Changed { record: tenant, revision: work.unchanged() });
+        return Ok(Changed { record: tenant, revision: work.unchanged().await? });
     }
     work.emit(Change::Tenant(tenant.clone()));
     let revision = work.commit(Audit::new("tenants.create", &tenant.name(), None, Some(&tenant))).await?;
@@ -121,7 +121,7 @@ pub async fn edit(app: Arc<App>, caller: Caller, asked: EditTenant) -> Result<Ch
     work.require(permission, work.scope())?;
     let before = work.tenant.clone();
     let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
-        return Ok(Changed { record: before, revision: work.unchanged() });
+        return Ok(Changed { record: before, revision: work.unchanged().await? });
     };
     if before.slug.as_str() == Tenant::SYSTEM && !after.in_use() {
         return Err(AppError::State("the system tenant stays in use: nobody could bring it back".to_owned()));

@@ -219,7 +219,7 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetUserState) -> Re
     let before = find(&mut work, &asked.name).await?;
     if before.state == asked.state {
         let record = named(&mut work, before).await?;
-        return Ok(Changed { record, revision: work.unchanged() });
+        return Ok(Changed { record, revision: work.unchanged().await? });
     }
     let action = match (before.state, asked.state) {
         (UserState::Invited, UserState::Active) => {

@@ -94,7 +94,7 @@ pub async fn create(
         let workspace = work.workspace(&name.workspace, &name).await?;
         return Ok(Changed {
             record: NamedWorkspace { tenant: work.tenant.clone(), workspace },
-            revision: work.unchanged(),
+            revision: work.unchanged().await?,
         });
     }
     let workspace = Workspace {
@@ -157,7 +157,7 @@ pub async fn edit(app: Arc<App>, caller: Caller, asked: EditWorkspace) -> Result
     }
     let tenant = work.tenant.clone();
     let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
-        return Ok(Changed { record: NamedWorkspace { tenant, workspace: before }, revision: work.unchanged() });
+        return Ok(Changed { record: NamedWorkspace { tenant, workspace: before }, revision: work.unchanged().await? });
     };
     store::workspaces::update(&mut work.tx, &after).await?;
     work.emit(Change::Workspace(after.clone()));

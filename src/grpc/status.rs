@@ -119,7 +119,12 @@ pub fn of_app(error: &AppError) -> Status {
         AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
         AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),
         AppError::Store(error) => of_store(error),
-        AppError::NotYetInForce(_) => retry_later(Code::DeadlineExceeded, ErrorReason::DeadlinePassed, &text()),
+        AppError::NotYetInForce { revision, behind } => telling(
+            Code::DeadlineExceeded,
+            ErrorReason::NotYetInForce,
+            text(),
+            [("revision", revision.to_string()), ("servers", behind.join(" "))],
+        ),
         AppError::Gate(error) => of_gate(error),
     }
 }

@@ -125,7 +125,8 @@ async fn check(connection: &mut PgConnection) -> Result<(), OpenError> {
 /// it, it must be up to date.
 async fn migrate(options: &PgConnectOptions, alone: bool) -> Result<(Vec<Applied>, Wall), OpenError> {
     // A migration of a large table may take long; nobody else waits for it.
-    let options = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+    let quiet = ("client_min_messages", "warning");
+    let options = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0"), quiet]);
     let mut connection = connect(&options).await?;
     recognize(&mut connection).await?;
     if !alone && !migrations::is_up_to_date(&migrations::postgres(), &mut connection).await? {
