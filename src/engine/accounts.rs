@@ -44,7 +44,7 @@ pub struct Account {
     /// Held here.
     pub held: i64,
     /// Longest hold, in seconds, that the database knows to be promised on the slice.
-    pub promised: i64,
+    promised: u16,
     /// Settled outside the slice, overruns among it.
     pub spent_elsewhere: i64,
     /// Set aside for others and not spent.
@@ -55,16 +55,24 @@ pub struct Account {
     leaving: i64,
     /// What others took out of the slice, as far as is known here: charges of holds of this server.
     pub taken_by_others: i64,
-    /// Others have something set aside as well, or had at the last grant.
-    shared: bool,
-    /// Others were asked to give back what they do not use.
-    recalling: bool,
+    others: Others,
     ver: i64,
     wanted: i64,
     taken: i64,
     since: Timestamp,
     /// A grant in the background is under way.
     pub topping_up: bool,
+}
+
+/// What is known of others who have something set aside of the same period, as of the last grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    /// There are none.
+    None,
+    /// There are, or may be.
+    Some,
+    /// They were asked to give back what they do not use, and somebody waits for it.
+    Asked,
 }
 
 /// What the database says after a grant.
@@ -132,8 +140,7 @@ impl Account {
             headroom: UNKNOWN,
             leaving: 0,
             taken_by_others: 0,
-            shared: false,
-            recalling: false,
+            others: Others::None,
             ver: 0,
             wanted: 0,
             taken: 0,
@@ -146,6 +153,12 @@ impl Account {
     #[must_use]
     pub fn ends(&self) -> Option<Timestamp> {
         (self.ends != NEVER).then_some(self.ends)
+    }
+
+    /// Longest hold, in seconds, that the database knows to be promised on the slice.
+    #[must_use]
+    pub fn promised(&self) -> i64 {
+        self.promised.into()
     }
 
     /// What is left to be granted, if that is known.
@@ -190,7 +203,9 @@ impl Account {
     #[must_use]
     pub fn room(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
         match self.room_as_known(amount, seconds, limit, now) {
-            Room::Short if self.recalling || (self.shared && now.since(self.since) >= FRESH) => self.ask(amount, now),
+            Room::Short if self.is_recalling() || (self.is_shared() && now.since(self.since) >= FRESH) => {
+                self.ask(amount, now)
+            }
             room => room,
         }
     }
@@ -198,7 +213,7 @@ impl Account {
     /// As [`Account::room`], from what is known.
     #[must_use]
     pub fn room_as_known(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
-        if self.slice == 0 || self.promised < seconds {
+        if self.slice == 0 || self.promised() < seconds {
             return self.ask(amount, now);
         }
         let total = self.total_spent().saturating_add(self.total_held()).saturating_add(amount);
@@ -264,12 +279,15 @@ impl Account {
     /// Takes over the answer to a grant.
     pub fn granted(&mut self, answer: &Granted, wanted: i64, now: Timestamp) {
         self.adopt(answer.slice);
-        self.promised = self.promised.max(answer.promised);
+        self.promised = self.promised.max(u16::try_from(answer.promised).unwrap_or(u16::MAX));
         self.headroom = answer.headroom.max(0);
         self.spent_elsewhere = answer.spent_elsewhere;
         self.held_elsewhere = answer.held_elsewhere;
-        self.shared = answer.shared;
-        self.recalling = answer.recalled;
+        self.others = match (answer.shared, answer.recalled) {
+            (_, true) => Others::Asked,
+            (true, false) => Others::Some,
+            (false, false) => Others::None,
+        };
         self.wanted = wanted;
         self.taken = 0;
         self.since = now;
@@ -279,25 +297,27 @@ impl Account {
     /// The ledger did not answer: what is known must do.
     pub const fn not_granted(&mut self, now: Timestamp) {
         self.topping_up = false;
-        self.recalling = false;
+        self.recalled();
         self.since = now;
     }
 
     /// Nobody waits any more for what others were asked to give back.
     pub const fn recalled(&mut self) {
-        self.recalling = false;
+        if matches!(self.others, Others::Asked) {
+            self.others = Others::Some;
+        }
     }
 
     /// Whether others were asked to give back what they do not use.
     #[must_use]
     pub const fn is_recalling(&self) -> bool {
-        self.recalling
+        matches!(self.others, Others::Asked)
     }
 
     /// Whether others have something set aside as well.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
-        self.shared
+        !matches!(self.others, Others::None)
     }
 
     /// Takes aside all that the slice has left, to be given back; gives how much.
@@ -437,6 +457,43 @@ mod tests {
         account.adopt(SliceState { id: 1, granted: 100, spent: 30, ver: 3 });
         account.adopt(SliceState { id: 1, granted: 100, spent: 10, ver: 2 });
         assert_eq!(account.spent, 30);
+    }
+
+    #[test]
+    fn nobody_is_refused_for_what_others_had_a_while_ago_or_were_asked_to_give_back() {
+        let mut account = account(10, 0);
+        let with_others = |recalled| Granted {
+            slice: SliceState { id: 1, granted: 10, spent: 0, ver: 2 },
+            promised: 120,
+            held_elsewhere: 90,
+            shared: true,
+            recalled,
+            ..Granted::default()
+        };
+        account.granted(&with_others(false), 10, NOW);
+        assert_eq!(account.room(11, 60, Some(100), NOW), Room::Short);
+        let later = NOW.after(FRESH);
+        assert!(matches!(account.room(11, 60, Some(100), later), Room::Ask { need: 1, .. }));
+        account.granted(&with_others(true), 10, later);
+        assert!(matches!(account.room(11, 60, Some(100), later), Room::Ask { .. }));
+        account.recalled();
+        assert_eq!(account.room(11, 60, Some(100), later), Room::Short);
+    }
+
+    #[test]
+    fn what_is_on_its_way_back_can_neither_be_held_nor_counts_as_held() {
+        let mut account = account(100, 0);
+        account.hold(40);
+        assert_eq!((account.take_rest(), account.available(), account.total_held()), (60, 0, 40));
+        account.adopt(SliceState { id: 1, granted: 40, spent: 0, ver: 2 });
+        account.returned(60);
+        assert_eq!(account.available(), 0);
+    }
+
+    #[test]
+    fn a_budget_fills_three_cache_lines() {
+        // A decision looks at five of them that have left the caches.
+        assert_eq!(size_of::<crate::engine::state::BudgetRow>(), 192);
     }
 
     #[test]

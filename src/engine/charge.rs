@@ -260,7 +260,7 @@ impl<J: Journal> Gate<J> {
             let unpromised = lines.iter().filter_map(|line| {
                 let row = state.budgets.at(line.budget);
                 let mut accounts = row.accounts.lock();
-                let account = accounts.find(line.period).filter(|account| account.promised < seconds)?;
+                let account = accounts.find(line.period).filter(|account| account.promised() < seconds)?;
                 let ask = GrantAsk {
                     budget: row.budget.id,
                     period: line.period,

@@ -73,7 +73,7 @@ impl Grants {
     /// Asks in the background, if there is room in the queue; whoever needs it will otherwise ask.
     pub fn top_up(&self, at: u32, budget: BudgetId, account: &Account, now: Timestamp) {
         let want = account.want(1, now);
-        let ask = GrantAsk { budget, period: account.period, need: 0, want, promised: account.promised };
+        let ask = GrantAsk { budget, period: account.period, need: 0, want, promised: account.promised() };
         let _ = self.queue.try_send(Waiting { wants: vec![Want { at, ask, recalling: false }], done: None });
     }
 }
