@@ -11,7 +11,7 @@ use super::{
     accounts::SliceState,
     error::GateError,
     holds::HoldRef,
-    journal::{Beat, Journal, JournalError, Mail},
+    journal::{Beat, Journal, JournalError, Mail, Peer},
     places::Placed,
     timing::Timing,
 };
@@ -20,10 +20,41 @@ use crate::domain::{id::BootId, time::Timestamp};
 /// What a server has seen of the others.
 pub struct Keeper<J> {
     gate: Arc<Gate<J>>,
-    /// The last sign of life of each, and when it was first seen.
-    peers: HashMap<BootId, (i64, Duration)>,
+    peers: Peers,
     /// When each slice of a server that no longer answers was first seen.
     closing: HashMap<i64, Duration>,
+}
+
+/// What was seen of the other servers.
+#[derive(Debug, Default)]
+struct Peers {
+    /// The last sign of life of each, and when it was first seen.
+    signs: HashMap<BootId, (i64, Duration)>,
+    /// When they were looked at last.
+    looked: Duration,
+}
+
+impl Peers {
+    /// Takes in what a look shows; gives those that have given no sign of life for longer than they answer without one.
+    ///
+    /// Whoever has not looked for as long as `blind` begins anew: what kept it from the database may have kept the others
+    /// from it as well, and the first to be back would take all of them for dead.
+    fn silent(&mut self, peers: &[Peer], seen: Duration, blind: Duration) -> Vec<Peer> {
+        if seen.saturating_sub(std::mem::replace(&mut self.looked, seen)) >= blind {
+            self.signs.clear();
+        }
+        self.signs.retain(|boot, _| peers.iter().any(|peer| peer.boot == *boot));
+        let mut silent = Vec::new();
+        for peer in peers {
+            let (seq, since) = self.signs.entry(peer.boot).or_insert((peer.seq, seen));
+            if *seq != peer.seq {
+                (*seq, *since) = (peer.seq, seen);
+            } else if seen.saturating_sub(*since) >= Timing::dead_after(peer.answers_for) {
+                silent.push(*peer);
+            }
+        }
+        silent
+    }
 }
 
 /// Room that was taken aside to be given back, as long as it is not known whether it was.
@@ -37,7 +68,7 @@ impl<J: Journal> Keeper<J> {
     /// A keeper that has seen nothing yet.
     #[must_use]
     pub fn new(gate: Arc<Gate<J>>) -> Self {
-        Self { gate, peers: HashMap::new(), closing: HashMap::new() }
+        Self { gate, peers: Peers::default(), closing: HashMap::new() }
     }
 
     /// Gives a sign of life and does what is due. To be called every [`Timing::beat`], and when [`Gate::woken`] says so.
@@ -69,15 +100,9 @@ impl<J: Journal> Keeper<J> {
 
     /// Takes those for dead that have given no sign of life for longer than they answer without one.
     async fn watch_peers(&mut self, beat: &Beat, seen: Duration) -> Result<(), GateError> {
-        self.peers.retain(|boot, _| beat.peers.iter().any(|peer| peer.boot == *boot));
-        for peer in &beat.peers {
-            let (seq, since) = self.peers.entry(peer.boot).or_insert((peer.seq, seen));
-            if *seq != peer.seq {
-                (*seq, *since) = (peer.seq, seen);
-            } else if seen.saturating_sub(*since) >= Timing::dead_after(peer.answers_for) {
-                tracing::warn!(server = %peer.boot, "a server gives no sign of life: it is taken for dead");
-                self.gate.journal.expire(peer).await?;
-            }
+        for peer in self.peers.silent(&beat.peers, seen, self.gate.timing.lease) {
+            tracing::warn!(server = %peer.boot, "a server gives no sign of life: it is taken for dead");
+            self.gate.journal.expire(&peer).await?;
         }
         Ok(())
     }
@@ -249,5 +274,37 @@ impl<J: Journal> Gate<J> {
                 account.returned(*room);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Id;
+
+    const BLIND: Duration = Duration::from_secs(3);
+
+    /// Looks every 750 ms until a server counts as silent; gives after how long.
+    fn silent_after(peers: &mut Peers, peer: Peer, from: Duration) -> Duration {
+        let mut seen = from;
+        while peers.silent(&[peer], seen, BLIND).is_empty() {
+            seen += Duration::from_millis(750);
+        }
+        seen.saturating_sub(from)
+    }
+
+    #[test]
+    fn a_server_is_silent_when_somebody_who_looked_all_the_time_has_seen_no_sign_of_life() {
+        let peer = Peer { boot: Id::new(Timestamp::default(), [7; 10]), seq: 1, answers_for: Duration::from_secs(5) };
+        let wait = Timing::dead_after(peer.answers_for);
+        let (mut peers, mut from) = (Peers::default(), Duration::from_secs(100));
+        for seq in [1, 2] {
+            let after = silent_after(&mut peers, Peer { seq, ..peer }, from);
+            assert!(after >= wait && after < wait + Duration::from_secs(1), "{after:?}");
+            from += after + Duration::from_millis(750);
+        }
+        // Nobody could look for a minute: the wait begins anew.
+        from += Duration::from_mins(1);
+        assert!(silent_after(&mut peers, Peer { seq: 2, ..peer }, from) >= wait);
     }
 }

@@ -186,9 +186,14 @@ impl Server {
         let retired = self.app.gate.retire().await;
         self.tasks.shutdown().await;
         uses::end(&self.app).await;
-        self.app.db.close().await;
-        if let Some(claim) = self.claim.lock().await.take() {
-            claim.release().await;
+        let closed = async {
+            self.app.db.close().await;
+            if let Some(claim) = self.claim.lock().await.take() {
+                claim.release().await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, closed).await.is_err() {
+            tracing::warn!("connections to the database were left behind: their other end does not answer");
         }
         retired
     }

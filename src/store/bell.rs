@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
+use tokio::time::timeout;
 
 use super::Db;
 
 /// How long a broken connection is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long nothing may be heard before the connection is made anew: its other end may be gone and not say so.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// Calls `heard` whenever there may be something new. Never ends.
 pub async fn listen(db: &Db, heard: impl Fn()) {
@@ -19,7 +23,7 @@ pub async fn listen(db: &Db, heard: impl Fn()) {
         {
             // What was rung while nobody listened is not told.
             heard();
-            while let Ok(Some(_)) = listener.try_recv().await {
+            while let Ok(Ok(Some(_))) = timeout(QUIET, listener.try_recv()).await {
                 heard();
             }
         }

@@ -76,7 +76,7 @@ async fn insert_postgres(tx: &mut Transaction<'static, Postgres>, entries: &[&En
     for column in &all_numbers {
         query = query.bind(column);
     }
-    let rows: Vec<(String, String, i64)> = query.fetch_all(&mut **tx).await?;
+    let rows: Vec<(String, String, i64)> = super::in_time(query.fetch_all(&mut **tx)).await?;
     let [tenants, ids, ..] = &all_texts;
     Ok(positions(&rows, tenants.iter().zip(ids).map(|(tenant, id)| (&**tenant, &**id))).collect())
 }

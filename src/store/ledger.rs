@@ -19,7 +19,7 @@ use super::{
     Db, Result, StoreError, Tx, charges,
     replicas::{self, Member},
     slices::{self, PeriodBook},
-    writing::{Writing, leave_out_what_was_taken, sums_of},
+    writing::{Writing, is_of_slice, leave_out_what_was_taken, sums_of},
 };
 use crate::{
     domain::{
@@ -202,7 +202,8 @@ impl Ledger {
         let unsure = postings().filter(|posting| locked || posting.beyond > 0);
         let periods: BTreeSet<_> = unsure.map(|posting| (posting.budget, posting.period)).collect();
         let strange = postings().any(|posting| posting.known.is_none());
-        let of_slices: BTreeSet<i64> = postings().filter(|p| p.in_slice > 0).map(|posting| posting.slice).collect();
+        let of_slices: BTreeSet<i64> =
+            postings().filter(|posting| is_of_slice(posting)).map(|posting| posting.slice).collect();
         let mut books = slices::lock_periods(&mut tx, &periods).await?;
         if strange || locked {
             // What others took of a hold is known when they can take no more.
@@ -286,7 +287,8 @@ impl Ledger {
     }
 
     async fn retire_all(&self, held: &[(i64, i64)]) -> std::result::Result<(), Failure> {
-        let mut tx = self.begin().await?;
+        // Whoever takes this server for dead at this moment locks it before its slices: so must this.
+        let mut tx = self.begin_as_member().await?;
         let held: BTreeMap<i64, i64> = held.iter().copied().collect();
         let own: Vec<i64> = slices::open(&mut tx, &self.boot.to_string()).await?.iter().map(|s| s.slice).collect();
         for Placed { slice, budget, period } in Self::lock_with_periods(&mut tx, &own).await? {

@@ -8,7 +8,8 @@ macro_rules! execute {
                 sqlx::query($sql)$(.bind($bind))*.execute(&mut **tx).await.map(|done| done.rows_affected())
             }
             $crate::store::Tx::Postgres(tx) => {
-                sqlx::query($sql)$(.bind($bind))*.execute(&mut **tx).await.map(|done| done.rows_affected())
+                let done = sqlx::query($sql)$(.bind($bind))*.execute(&mut **tx);
+                $crate::store::in_time(done).await.map(|done| done.rows_affected())
             }
         }
     };
@@ -19,7 +20,7 @@ macro_rules! fetch_all {
     ($tx:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_all(&mut **tx).await,
-            $crate::store::Tx::Postgres(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_all(&mut **tx).await,
+            $crate::store::Tx::Postgres(tx) => $crate::store::in_time(sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_all(&mut **tx)).await,
         }
     };
 }
@@ -32,7 +33,8 @@ macro_rules! fetch_optional {
                 sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_optional(&mut **tx).await
             }
             $crate::store::Tx::Postgres(tx) => {
-                sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_optional(&mut **tx).await
+                let row = sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_optional(&mut **tx);
+                $crate::store::in_time(row).await
             }
         }
     };
@@ -43,7 +45,7 @@ macro_rules! fetch_one {
     ($tx:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_one(&mut **tx).await,
-            $crate::store::Tx::Postgres(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_one(&mut **tx).await,
+            $crate::store::Tx::Postgres(tx) => $crate::store::in_time(sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_one(&mut **tx)).await,
         }
     };
 }
@@ -57,12 +59,9 @@ macro_rules! fetch_listed {
                 $list.statement::<sqlx::Sqlite>()?.build_query_as::<$row>().persistent(false).fetch_all(&mut **tx).await
             }
             $crate::store::Tx::Postgres(tx) => {
-                $list
-                    .statement::<sqlx::Postgres>()?
-                    .build_query_as::<$row>()
-                    .persistent(false)
-                    .fetch_all(&mut **tx)
-                    .await
+                let mut statement = $list.statement::<sqlx::Postgres>()?;
+                let rows = statement.build_query_as::<$row>().persistent(false).fetch_all(&mut **tx);
+                $crate::store::in_time(rows).await
             }
         }
     };

@@ -3,7 +3,7 @@
 //! A statement is a constant text that both databases understand; what they cannot share is in [`dialect`]. There is no
 //! trait over repositories: `SQLite` in a temporary folder is the fake.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
@@ -88,6 +88,19 @@ pub enum StoreError {
     Corrupt(Cow<'static, str>),
 }
 
+/// Longest that `PostgreSQL` may say nothing to a statement: it ends every one sooner itself. The other end of a connection may
+/// be gone and not say so; without this, whoever waits for it would wait for ever.
+const ANSWER: Duration = Duration::from_secs(12);
+
+/// The outcome of a statement on `PostgreSQL`, or an error when it does not come in time: the transaction must be dropped then.
+async fn in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    // Boxed: what waits for it is large enough.
+    match tokio::time::timeout(ANSWER, Box::pin(answer)).await {
+        Ok(answer) => answer,
+        Err(late) => Err(sqlx::Error::Io(late.into())),
+    }
+}
+
 /// What every function here returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -100,7 +113,7 @@ impl Db {
         match self {
             // IMMEDIATE: a plain BEGIN that reads and then writes fails when another has written in between.
             Self::Sqlite { write, .. } => Ok(Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?)),
-            Self::Postgres { pool, .. } => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Postgres { pool, .. } => Ok(Tx::Postgres(in_time(pool.begin()).await?)),
         }
     }
 
@@ -111,7 +124,7 @@ impl Db {
     pub async fn begin_ledger(&self) -> Result<Tx> {
         match self {
             Self::Sqlite { .. } => self.begin().await,
-            Self::Postgres { ledger, .. } => Ok(Tx::Postgres(ledger.begin().await?)),
+            Self::Postgres { ledger, .. } => Ok(Tx::Postgres(in_time(ledger.begin()).await?)),
         }
     }
 
@@ -122,7 +135,7 @@ impl Db {
     pub async fn begin_pulse(&self) -> Result<Tx> {
         match self {
             Self::Sqlite { .. } => self.read().await,
-            Self::Postgres { pulse, .. } => Ok(Tx::Postgres(pulse.begin().await?)),
+            Self::Postgres { pulse, .. } => Ok(Tx::Postgres(in_time(pulse.begin()).await?)),
         }
     }
 
@@ -134,7 +147,8 @@ impl Db {
         match self {
             Self::Sqlite { read, .. } => Ok(Tx::Sqlite(read.begin().await?)),
             Self::Postgres { pool, .. } => {
-                Ok(Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+                let begun = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+                Ok(Tx::Postgres(in_time(begun).await?))
             }
         }
     }
@@ -163,7 +177,7 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx) => in_time(tx.commit()).await?,
         }
         Ok(())
     }
@@ -175,7 +189,7 @@ impl Tx {
     pub async fn rollback(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.rollback().await?,
-            Self::Postgres(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => in_time(tx.rollback()).await?,
         }
         Ok(())
     }
@@ -188,13 +202,9 @@ impl Tx {
     pub async fn wall(&mut self, tenants: &[TenantId]) -> Result<()> {
         if let Self::Postgres(tx) = self {
             let tenants = tenants.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            sqlx::query(
-                "SELECT set_config('tollreeve.tenants', $1, TRUE),
-                    set_config('role', current_setting('tollreeve.role'), TRUE)",
-            )
-            .bind(tenants)
-            .execute(&mut **tx)
-            .await?;
+            let sql = "SELECT set_config('tollreeve.tenants', $1, TRUE),
+                    set_config('role', current_setting('tollreeve.role'), TRUE)";
+            in_time(sqlx::query(sql).bind(tenants).execute(&mut **tx)).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Result, StoreError, Tx, parse, slices};
+use super::{Result, StoreError, Tx, in_time, parse, slices};
 use crate::{
     domain::{id::BootId, time::Timestamp},
     engine::{
@@ -120,6 +120,11 @@ pub async fn behind(tx: &mut Tx, revision: i64) -> Result<Vec<String>> {
 /// waits to be folded.
 pub(super) async fn expire(tx: &mut Tx, boot: &str, seq: Option<i64>) -> Result<()> {
     let sql = match tx {
+        // Somebody who is in the middle of something is left alone until the next look: who waited for a server that is
+        // frozen, or for its last connection, would give no sign of life meanwhile.
+        Tx::Postgres(_) if seq.is_some() => {
+            "SELECT seq FROM replicas WHERE boot_id = $1 AND state = 1 FOR UPDATE SKIP LOCKED"
+        }
         // Waits for whatever it is doing, and keeps it from beginning anything.
         Tx::Postgres(_) => "SELECT seq FROM replicas WHERE boot_id = $1 AND state = 1 FOR UPDATE",
         Tx::Sqlite(_) => "SELECT seq FROM replicas WHERE boot_id = $1 AND state = 1",
@@ -140,7 +145,8 @@ pub(super) async fn expire(tx: &mut Tx, boot: &str, seq: Option<i64>) -> Result<
 /// is thrown away first.
 pub(super) async fn mail(tx: &mut Tx, boot: BootId, read: &[i64]) -> Result<(Vec<(i64, Mail)>, Vec<SliceState>)> {
     if let (Tx::Postgres(tx), false) = (&mut *tx, read.is_empty()) {
-        sqlx::query("DELETE FROM replica_mail WHERE id = ANY ($1)").bind(read).execute(&mut **tx).await?;
+        let sql = "DELETE FROM replica_mail WHERE id = ANY ($1)";
+        in_time(sqlx::query(sql).bind(read).execute(&mut **tx)).await?;
     }
     let sql = "SELECT id, body FROM replica_mail WHERE boot_id = $1 ORDER BY id";
     let rows = fetch_all!(tx, (i64, String), sql, boot.to_string())?;
@@ -173,15 +179,10 @@ pub(super) async fn tell(tx: &mut Tx, messages: &[(BootId, Mail)]) -> Result<()>
     let boots: Vec<String> = messages.iter().map(|(boot, _)| boot.to_string()).collect();
     let bodies: Vec<String> =
         messages.iter().map(|(_, mail)| serde_json::to_string(mail).map_err(corrupt)).collect::<Result<_>>()?;
-    sqlx::query(
-        "INSERT INTO replica_mail (boot_id, body)
+    let sql = "INSERT INTO replica_mail (boot_id, body)
          SELECT boot, body FROM UNNEST($1::TEXT[], $2::TEXT[]) AS mail (boot, body)
-         WHERE EXISTS (SELECT 1 FROM replicas WHERE boot_id = boot AND state = 1)",
-    )
-    .bind(boots)
-    .bind(bodies)
-    .execute(&mut **tx)
-    .await?;
+         WHERE EXISTS (SELECT 1 FROM replicas WHERE boot_id = boot AND state = 1)";
+    in_time(sqlx::query(sql).bind(boots).bind(bodies).execute(&mut **tx)).await?;
     Ok(())
 }
 
@@ -211,7 +212,7 @@ pub(super) async fn recall(tx: &mut Tx, (budget, period): slices::At, own: i64) 
 /// Rings the bell that every server listens to, with the commit: there may be something new.
 pub(super) async fn ring(tx: &mut Tx) -> Result<()> {
     if let Tx::Postgres(tx) = tx {
-        sqlx::query("SELECT pg_notify('tollreeve', '')").execute(&mut **tx).await?;
+        in_time(sqlx::query("SELECT pg_notify('tollreeve', '')").execute(&mut **tx)).await?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{Result, StoreError, Tx, dialect, parse};
+use super::{Result, StoreError, Tx, dialect, in_time, parse};
 use crate::{
     domain::{id::BudgetId, money::MAX_AMOUNT, window::Period},
     engine::{
@@ -77,7 +77,7 @@ pub(super) async fn lock_periods(tx: &mut Tx, all: &BTreeSet<At>) -> Result<BTre
 pub(super) async fn lock(tx: &mut Tx, ids: &[i64]) -> Result<()> {
     if let Tx::Postgres(tx) = tx {
         let sql = "SELECT 1 FROM slices WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
-        sqlx::query(sql).bind(ids).execute(&mut **tx).await?;
+        in_time(sqlx::query(sql).bind(ids).execute(&mut **tx)).await?;
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ pub(super) async fn lock_own(tx: &mut Tx, boot: &str, periods: &BTreeSet<At>) ->
     if let Tx::Postgres(tx) = tx {
         let budgets: Vec<String> = periods.iter().map(|(budget, _)| budget.to_string()).collect();
         let sql = "SELECT 1 FROM slices WHERE boot_id = $1 AND budget_id = ANY ($2) ORDER BY id FOR UPDATE";
-        sqlx::query(sql).bind(boot).bind(budgets).execute(&mut **tx).await?;
+        in_time(sqlx::query(sql).bind(boot).bind(budgets).execute(&mut **tx)).await?;
     }
     Ok(())
 }
@@ -353,7 +353,7 @@ pub(super) async fn books(tx: &mut Tx, (budget, period): At) -> Result<Books> {
 pub async fn set_cap(tx: &mut Tx, budget: BudgetId, cap: i64) -> Result<()> {
     if let Tx::Postgres(tx) = tx {
         let sql = "SELECT 1 FROM budget_periods WHERE budget_id = $1 ORDER BY period FOR UPDATE";
-        sqlx::query(sql).bind(budget.to_string()).execute(&mut **tx).await?;
+        in_time(sqlx::query(sql).bind(budget.to_string()).execute(&mut **tx)).await?;
     }
     execute!(
         tx,

@@ -15,11 +15,16 @@ use crate::engine::{
     journal::{Entry, Posted, PostedLine, Posting},
 };
 
+/// Whether a posting says something of its slice: takes something out of it, or believes to know what is left of a hold.
+pub(super) fn is_of_slice(posting: &Posting) -> bool {
+    posting.in_slice > 0 || (posting.held > 0 && posting.known.is_some())
+}
+
 /// What charges take of slices. When they know different things of one, what the first of them knows counts: it knows
 /// least.
 pub(super) fn sums_of<'p>(postings: impl Iterator<Item = &'p Posting>) -> BTreeMap<i64, Sum> {
     let mut sums = BTreeMap::new();
-    for posting in postings.filter(|posting| posting.in_slice > 0) {
+    for posting in postings.filter(|posting| is_of_slice(posting)) {
         let sum = sums.entry(posting.slice).or_insert(Sum { amount: 0, known: posting.known });
         sum.amount += posting.in_slice;
         sum.known = sum.known.min(posting.known);

@@ -1,16 +1,26 @@
 //! The database goes away and comes back: what can be decided is decided, what cannot be recorded is not acknowledged.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use tokio::task::JoinHandle;
 use tollreeve::pb::tollreeve::v1::{self as pb, ChargeStatus};
 use tonic::{Code, Status};
 
 use crate::harness::{
+    at_last,
     books::Books,
     client::{Client, assert_refused, reason},
     eventually,
-    postgres::Cluster,
+    postgres::{self, Cluster},
     process::{self, Process, run},
+    proxy::Proxy,
     server::{Env, options},
     world::{COST, World, account_token, import_prices, on_hold, on_key, unique},
 };
@@ -121,6 +131,51 @@ async fn charges_under_way_when_postgres_crashes_are_recorded_once_or_not_acknow
     }
     let total = 7 * i64::try_from(sent.len()).expect("few");
     assert_eq!(world.state(&budget).await.spent, total);
+    env.end().await;
+}
+
+/// Callers that charge all the time, until told to stop; each gives what was recorded.
+fn traffic(world: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<i64>> {
+    async fn call(world: World, stop: Arc<AtomicBool>) -> i64 {
+        let mut recorded = 0;
+        while !stop.load(Ordering::SeqCst) {
+            let asked = on_key(&world.key, 7);
+            while world.try_charge(asked.clone()).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            recorded += 7;
+        }
+        recorded
+    }
+    (0..8).map(|_| tokio::spawn(call(world.clone(), Arc::clone(stop)))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_whose_other_end_is_gone_without_a_word_are_given_up() {
+    let Some(cluster) = postgres::shared().await else { return };
+    let url = cluster.database().await;
+    let proxy = Proxy::to(cluster.socket()).await;
+    let name = url.split(['/', '?']).nth(3).expect("a database");
+    let env = Env::start(Some(&proxy.url(name))).await;
+    let world = World::new(&env).await;
+    let budget = world.dollars(&world.tenant, 1_000_000_000).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers = traffic(&world, &stop);
+    for _ in 0..3 {
+        // At a moment that has nothing to do with where the charges under way stand.
+        at_last("changes are made", async || project(&world).await.ok()).await;
+        proxy.lose();
+        let asked = on_key(&world.key, 0);
+        at_last("charges are recorded", async || world.try_charge(asked.clone()).await.ok()).await;
+        at_last("calls are decided", async || world.try_authorize(world.ask()).await.ok()).await;
+    }
+    at_last("changes are made", async || project(&world).await.ok()).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut recorded = 0;
+    for caller in callers {
+        recorded += caller.await.expect("no panic");
+    }
+    assert_eq!(world.state(&budget).await.spent, recorded);
     env.end().await;
 }
 

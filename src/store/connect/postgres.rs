@@ -157,12 +157,25 @@ async fn recognize(connection: &mut PgConnection) -> Result<(), OpenError> {
 /// in a tenant.
 pub(super) fn pools(options: &PgConnectOptions, role: &str) -> Db {
     let options = options.clone().options([("tollreeve.role", role)]);
-    let management = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(3));
-    let ledger = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(1));
-    let pulse = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(1));
+    // One whose other end is gone without a word must not keep its place while it is tested.
+    let pool = |connections| {
+        PgPoolOptions::new().max_connections(connections).after_release(|connection, _| {
+            Box::pin(async {
+                match tokio::time::timeout(CONNECT, connection.ping()).await {
+                    Ok(answer) => answer.map(|()| true),
+                    Err(late) => Err(sqlx::Error::Io(late.into())),
+                }
+            })
+        })
+    };
+    let management = pool(8).acquire_timeout(Duration::from_secs(3));
+    let ledger = pool(4).acquire_timeout(Duration::from_secs(1));
+    let pulse = pool(1).acquire_timeout(Duration::from_secs(1));
+    // A server that is frozen in the middle of a transaction of the ledger must not keep the others from theirs for long.
+    let brief = options.clone().options([("lock_timeout", "2s"), ("idle_in_transaction_session_timeout", "2s")]);
     Db::Postgres {
-        pool: management.connect_lazy_with(options.clone()),
-        ledger: ledger.connect_lazy_with(options.clone()),
-        pulse: pulse.connect_lazy_with(options),
+        pool: management.connect_lazy_with(options),
+        ledger: ledger.connect_lazy_with(brief.clone()),
+        pulse: pulse.connect_lazy_with(brief),
     }
 }

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod model_journal;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod raw;
 pub mod server;
@@ -19,8 +20,17 @@ pub mod world;
 use std::time::Duration;
 
 /// Asks until there is an answer: the one place where a test waits for something that nobody announces.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    for turn in 0..600u64 {
+pub async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    within(600, what, ask).await
+}
+
+/// As [`eventually`], for what takes a while by its nature: spans that servers wait out.
+pub async fn at_last<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    within(2_400, what, ask).await
+}
+
+async fn within<T>(turns: u64, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    for turn in 0..turns {
         if let Some(answer) = ask().await {
             return answer;
         }

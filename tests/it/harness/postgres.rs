@@ -113,6 +113,11 @@ impl Cluster {
         format!("postgres://tollreeve@localhost/{database}?host={}", self.folder.display())
     }
 
+    /// The socket that it listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
+    }
+
     /// Makes a database that nobody else uses; gives its address.
     pub async fn database(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -116,10 +117,28 @@ impl Process {
         self.log.lock().join("\n")
     }
 
+    /// Stops all of it where it is, as a machine that is paused does.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(id, signal).expect("it runs");
+    }
+
     /// Waits for its end; gives its exit code and what it has logged.
-    pub async fn ended(mut self) -> (Option<i32>, String) {
-        let ended =
-            tokio::task::spawn_blocking(move || self.child.wait().map(|status| (status, self.log.lock().join("\n"))));
+    pub async fn ended(self) -> (Option<i32>, String) {
+        let mut own = self;
+        let ended = tokio::task::spawn_blocking(move || {
+            let process = &mut own;
+            process.child.wait().map(|status| (status, process.log()))
+        });
         let ended = tokio::time::timeout(Duration::from_mins(1), ended).await.expect("it ends");
         let (status, log) = ended.expect("no panic").expect("it has run");
         (status.code(), log)
@@ -128,7 +147,15 @@ impl Process {
     /// Ends it at once, as `kill -9` does.
     pub async fn kill(mut self) {
         self.child.kill().expect("it can be killed");
-        tokio::task::spawn_blocking(move || drop(self.child.wait())).await.expect("it ends");
+        tokio::task::spawn_blocking(move || drop(self)).await.expect("it ends");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Has ended already, unless a test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

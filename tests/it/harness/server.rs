@@ -69,6 +69,15 @@ impl Env {
         Self { server, clock, config, operator, folder }
     }
 
+    /// Another server, on the same database and by the same clock.
+    pub async fn beside(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("tollreeve-it-").tempdir().expect("a folder");
+        let (clock, config) = (Arc::clone(&self.clock), self.config.clone());
+        let server = Server::start(&config, clock.clone()).await.expect("another server starts");
+        let operator = Client { bearer: self.operator.bearer.clone(), ..Client::new(server.addr(), None) };
+        Self { server, clock, config, operator, folder }
+    }
+
     /// Another server, on a new database of the same kind.
     pub async fn another(&self) -> Self {
         let url = match &self.config.database {

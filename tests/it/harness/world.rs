@@ -82,6 +82,14 @@ impl World {
         Self { tenant, workspace, project, team, owner, user, account, key, operator, sidecar }
     }
 
+    /// The same world through another server.
+    pub fn through(&self, addr: std::net::SocketAddr) -> Self {
+        let way = Client::new(addr, None);
+        let operator = Client { bearer: self.operator.bearer.clone(), ..way.clone() };
+        let sidecar = Client { bearer: self.sidecar.bearer.clone(), ..way };
+        Self { operator, sidecar, ..self.clone() }
+    }
+
     /// Asks for a call with the key: 100 tokens in, 100 out, [`COST`] nanos, held.
     pub fn ask(&self) -> pb::AuthorizeRequest {
         self.ask_with(&self.key.secret)
