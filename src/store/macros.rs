@@ -20,7 +20,10 @@ macro_rules! fetch_all {
     ($tx:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_all(&mut **tx).await,
-            $crate::store::Tx::Postgres(tx) => $crate::store::in_time(sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_all(&mut **tx)).await,
+            $crate::store::Tx::Postgres(tx) => {
+                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_all(&mut **tx);
+                $crate::store::in_time(rows).await
+            }
         }
     };
 }
@@ -45,7 +48,10 @@ macro_rules! fetch_one {
     ($tx:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_one(&mut **tx).await,
-            $crate::store::Tx::Postgres(tx) => $crate::store::in_time(sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_one(&mut **tx)).await,
+            $crate::store::Tx::Postgres(tx) => {
+                let row = sqlx::query_as::<_, $row>($sql)$(.bind($bind))*.fetch_one(&mut **tx);
+                $crate::store::in_time(row).await
+            }
         }
     };
 }

@@ -157,12 +157,14 @@ async fn recognize(connection: &mut PgConnection) -> Result<(), OpenError> {
 /// in a tenant.
 pub(super) fn pools(options: &PgConnectOptions, role: &str) -> Db {
     let options = options.clone().options([("tollreeve.role", role)]);
-    // One whose other end is gone without a word must not keep its place while it is tested.
+    // One whose other end is gone without a word must not keep its place; nor one that is in a transaction still, because
+    // its BEGIN was given up: sqlx takes it to be free.
     let pool = |connections| {
         PgPoolOptions::new().max_connections(connections).after_release(|connection, _| {
             Box::pin(async {
-                match tokio::time::timeout(CONNECT, connection.ping()).await {
-                    Ok(answer) => answer.map(|()| true),
+                let is_free = sqlx::query_as("SELECT now() = statement_timestamp()").fetch_one(connection);
+                match tokio::time::timeout(CONNECT, is_free).await {
+                    Ok(answer) => answer.map(|(is_free,)| is_free),
                     Err(late) => Err(sqlx::Error::Io(late.into())),
                 }
             })
