@@ -174,12 +174,18 @@ impl<J: Journal> Gate<J> {
         }
     }
 
-    fn begin_charge(&self, caller: Principal, asked: ChargeAsk, now: Timestamp) -> Result<Begun<'_>, GateError> {
+    fn begin_charge(&self, caller: Principal, mut asked: ChargeAsk, now: Timestamp) -> Result<Begun<'_>, GateError> {
         let claims = self.claims(caller, &asked)?;
         if self.lease.is_shared() {
             // One that was kept on its way may no longer be punctual, whatever it says of itself.
             let stamp = asked.stamp.as_ref().map(|(instance, monotonic)| Stamp { instance, monotonic: *monotonic });
-            self.witnessed(stamp, self.clock.uptime())?;
+            let prompt = self.witnessed(stamp, self.clock.uptime())?;
+            if !prompt && asked.stamp.take().is_some() && asked.hold_age.is_some() && self.is_over(claims.as_ref(), now)
+            {
+                return Err(GateError::Unavailable(
+                    "this server does not know its sidecar yet: send it again".to_owned(),
+                ));
+            }
         }
         if let Some(located) = self.located(claims.as_ref()).filter(|_| asked.extend.is_none()) {
             let prepare = || self.prepare(caller, asked, claims, &located, now);
@@ -212,6 +218,13 @@ impl<J: Journal> Gate<J> {
     /// Whether a hold is in memory.
     fn holds_here(&self, claims: &OwnClaims) -> bool {
         claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some()
+    }
+
+    /// Whether the time of another run's hold has passed, by this server's clock. What the clocks of two servers show may
+    /// differ by anything: a sidecar knows better, if it can be told how long its word was on its way.
+    fn is_over(&self, claims: Option<&OwnClaims>, now: Timestamp) -> bool {
+        let grace = Duration::from_secs(u64::try_from(self.holds.grace_secs()).unwrap_or_default());
+        claims.is_some_and(|claims| claims.boot != self.boot && now > claims.expires.after(grace))
     }
 
     /// The budgets of a hold that is not in memory, as far as its slices are known; `None` when one of them is not.
@@ -392,7 +405,8 @@ impl<J: Journal> Gate<J> {
         }
         drop(shard);
         // The hold is gone from this server's memory. One of another run is still set aside in that run's slice.
-        let ended = claims.boot == self.boot || now > claims.expires.after(grace) || late_there;
+        let known = asked.stamp.is_some() && asked.hold_age.is_some() && self.lease.is_shared();
+        let ended = claims.boot == self.boot || late_there || (!known && self.is_over(Some(&claims), now));
         prepared.entry.late = ended;
         prepared.entry.released = if ended || !asked.last { 0 } else { (claims.usd - cost.0).max(0) };
         for (slice, held) in &claims.lines {

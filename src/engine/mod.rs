@@ -237,20 +237,21 @@ impl<J: Journal> Gate<J> {
         Err(GateError::Unavailable("this server has not reached its database for too long to decide".to_owned()))
     }
 
-    /// Looks at what a sidecar's clock showed.
-    fn witnessed(&self, stamp: Option<Stamp<'_>>, uptime: Duration) -> Result<(), GateError> {
-        match stamp.map_or(Seen::Fine, |stamp| self.witness.see(stamp, uptime)) {
+    /// Looks at what a sidecar's clock showed. Gives whether it tells that the call was not kept on its way.
+    fn witnessed(&self, stamp: Option<Stamp<'_>>, uptime: Duration) -> Result<bool, GateError> {
+        match stamp.map_or(Seen::New, |stamp| self.witness.see(stamp, uptime)) {
             Seen::Still => {
                 tracing::warn!("the clocks of this server have stood still: it asks whether others took it for dead");
                 self.lease.lose();
                 self.witness.forget();
                 self.wake.notify_one();
-                Ok(())
+                Ok(false)
             }
             Seen::Late(by) if by > WORST_CHARGE => {
                 Err(GateError::Unavailable("the call was on its way for too long: send it again".to_owned()))
             }
-            Seen::Late(_) | Seen::Fine => Ok(()),
+            Seen::New => Ok(false),
+            Seen::Late(_) | Seen::Fine => Ok(true),
         }
     }
 
@@ -415,6 +416,12 @@ impl<J> Gate<J> {
 
     fn write_state(&self) -> ShardedLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether this server may answer.
+    #[must_use]
+    pub const fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// The last change that decisions see.

@@ -1,9 +1,37 @@
 //! What becomes of a charge's hold: given back when nothing was recorded, ended or extended when it is durable.
 
-use super::{Gate, charge::Prepared};
+use super::{Gate, charge::Prepared, holds::Line};
 use crate::domain::time::Timestamp;
 
 impl<J> Gate<J> {
+    /// Takes out of a charge's hold what another has given back to it: the same charge, sent before, that came to nothing.
+    pub(super) fn take_again(&self, prepared: &mut Prepared) {
+        if prepared.entry.postings.iter().all(|posting| posting.beyond == 0) {
+            return;
+        }
+        let Some(at) = prepared.hold else { return };
+        let mut shard = self.holds.shard_of(at);
+        let Some(hold) = shard.get(at) else { return };
+        let entry = &mut prepared.entry;
+        let ends_now = entry.hold.is_some_and(|hold| hold.ends) && !hold.ending;
+        prepared.ends_hold |= ends_now;
+        hold.ending |= ends_now;
+        for (taken, posting) in prepared.taken.iter_mut().zip(&mut entry.postings) {
+            let of_posting = |line: &&mut Line| (line.budget, line.slice) == (taken.budget, posting.slice);
+            let Some(line) = hold.lines.iter_mut().find(of_posting) else { continue };
+            let moved = if ends_now { line.amount } else { posting.beyond.min(line.amount) };
+            let charged = posting.beyond.min(moved);
+            line.amount -= moved;
+            taken.moved += moved;
+            posting.in_slice += charged;
+            posting.of_hold += charged;
+            posting.beyond -= charged;
+            if ends_now && posting.usd {
+                entry.released = entry.released.max(moved - entry.cost);
+            }
+        }
+    }
+
     /// Takes what a charge still needs out of what its slices have free by now.
     pub(super) fn reserve_more(&self, prepared: &mut Prepared) {
         let state = self.read();
@@ -58,8 +86,14 @@ impl<J> Gate<J> {
             if let Some(hold) = shard.get(*at) {
                 hold.pending -= 1;
             }
-            if prepared.ends_hold {
-                shard.remove(*at);
+            if let Some(ended) = prepared.ends_hold.then(|| shard.remove(*at)).flatten() {
+                // What a charge that came to nothing has given back to it since this one was taken in.
+                let state = self.read();
+                for line in ended.lines.iter().filter(|line| line.amount > 0) {
+                    if let Some(account) = state.budgets.at(line.budget).accounts.lock().find(line.period) {
+                        account.release(line.amount);
+                    }
+                }
             }
         }
         let (claims, expires) = &**prepared.extend.as_ref()?;

@@ -18,6 +18,8 @@ pub struct Stamp<'a> {
 /// What a stamp says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
+    /// The first stamp of this sidecar: how long it was on its way nobody can tell.
+    New,
     /// Nothing worth knowing.
     Fine,
     /// This server's clocks have stood still.
@@ -74,7 +76,7 @@ impl Witness {
                 bases.clear();
             }
             bases.insert(name, Base { ahead, at: now });
-            return Seen::Fine;
+            return Seen::New;
         };
         let drift = nanos(now.saturating_sub(base.at)) / DRIFT;
         if ahead - base.ahead > JITTER + drift {
@@ -120,16 +122,16 @@ mod tests {
     fn a_clock_that_stood_still_and_a_call_that_was_kept_are_noticed() {
         let witness = Witness::default();
         let see = |sidecar, here| witness.see(Stamp { instance: "edge-1", monotonic: ms(sidecar) }, ms(here));
-        assert_eq!(see(50_000, 1_000), Seen::Fine);
+        assert_eq!(see(50_000, 1_000), Seen::New);
         assert_eq!(see(51_000, 2_100), Seen::Late(ms(100 - 1_100 / 50)));
         assert_eq!(see(52_000, 2_900), Seen::Fine, "a call that took less than any before");
         assert_eq!(see(60_000, 30_900), Seen::Late(ms(20_000 - 28_000 / 50)));
         assert_eq!(see(92_000, 33_000), Seen::Still);
         witness.forget();
-        assert_eq!(see(93_000, 34_000), Seen::Fine);
+        assert_eq!(see(93_000, 34_000), Seen::New);
         assert_eq!(see(193_000, 35_000), Seen::Fine, "a clock that jumps again and again says nothing of ours");
         let other = Stamp { instance: "edge-2", monotonic: ms(1_000) };
-        assert_eq!(witness.see(other, ms(36_000)), Seen::Fine);
+        assert_eq!(witness.see(other, ms(36_000)), Seen::New);
         assert_eq!(witness.see(Stamp { monotonic: ms(3_000), ..other }, ms(36_100)), Seen::Still);
     }
 
