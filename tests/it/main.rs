@@ -35,5 +35,7 @@ mod role_templates;
 mod roles;
 mod seats;
 mod sharing;
+mod simulator;
 mod start;
+mod store_suite;
 mod tidy;

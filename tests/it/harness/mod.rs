@@ -8,6 +8,7 @@ pub mod http2;
 pub mod ids;
 pub mod ledger;
 pub mod model_journal;
+pub mod model_tables;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -16,6 +16,16 @@ impl Random {
         Self(seed)
     }
 
+    /// A generator with a seed.
+    pub const fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The seed, before anything was drawn.
+    pub const fn seed(&self) -> u64 {
+        self.0
+    }
+
     /// A generator of its own for one of many.
     pub fn fork(&mut self) -> Self {
         Self(self.next())

@@ -1,0 +1,566 @@
+//! The tables of the ledger in memory, and what each transaction does to them, written down once more and as plainly as
+//! possible: what the databases and the engine are held to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tollreeve::{
+    domain::{
+        id::{BootId, BudgetId, TenantId},
+        window::Period,
+    },
+    engine::{
+        accounts::{Granted, SliceState},
+        journal::{
+            Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, HoldUse, JournalError, Mail, Orphan, Peer, Posted,
+            PostedLine, Posting, Recorded,
+        },
+        places::Placed,
+    },
+};
+
+type At = (BudgetId, Period);
+type Outcome<T> = Result<T, JournalError>;
+
+/// What is left to be granted of a budget's period, and what is settled in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Book {
+    pub cap: i64,
+    pub ceiling: i64,
+    pub allocated: i64,
+    pub settled: i64,
+    pub overrun: i64,
+}
+
+/// What has become of a slice, or of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Live,
+    /// Its server was taken for dead, or has stopped.
+    Closing,
+    Closed,
+}
+
+#[derive(Clone, Debug)]
+pub struct Slice {
+    pub state: SliceState,
+    pub boot: BootId,
+    pub at: At,
+    pub promised: i64,
+    pub taken_by_others: i64,
+    pub phase: Phase,
+}
+
+#[derive(Clone, Debug)]
+struct Server {
+    seq: i64,
+    applied: i64,
+    answers_for: std::time::Duration,
+    identity: String,
+    phase: Phase,
+    mail: Vec<(i64, Mail)>,
+}
+
+/// A charge as it was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub id: String,
+    body_hash: String,
+    pub recorded: Recorded,
+    hold: Option<HoldUse>,
+    slices: Vec<i64>,
+}
+
+/// Ways in which a ledger could be wrong: a simulator must notice each of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flaw {
+    #[default]
+    None,
+    /// A grant takes what it wants, whatever is left.
+    NoCeiling,
+    /// What is charged already can be given back.
+    GivesBackSpent,
+    /// A charge is written each time it is sent.
+    NoDedupe,
+    /// Nobody hears from another.
+    LosesMail,
+    /// Who was taken for dead gives signs of life as before.
+    Revives,
+    /// A server may charge its slice without knowing what others took out of it.
+    ForgetsOthers,
+}
+
+/// The tables of a ledger.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    pub flaw: Flaw,
+    caps: BTreeMap<BudgetId, i64>,
+    pub books: BTreeMap<At, Book>,
+    /// By id, from 1.
+    pub slices: Vec<Slice>,
+    /// By position, from 1.
+    pub charges: Vec<Written>,
+    by_id: BTreeMap<(TenantId, String), usize>,
+    servers: BTreeMap<BootId, Server>,
+    letters: i64,
+}
+
+impl Tables {
+    /// Gives a budget a cap, in every period that there is.
+    pub fn set_cap(&mut self, budget: BudgetId, cap: i64) {
+        self.caps.insert(budget, cap);
+        for (_, book) in self.books.iter_mut().filter(|((id, _), _)| *id == budget) {
+            book.cap = cap;
+            book.ceiling = cap.max(book.allocated);
+        }
+    }
+
+    /// A server joins; whoever had its place is taken for dead.
+    pub fn join(&mut self, boot: BootId, identity: &str, answers_for: std::time::Duration) {
+        let replaced = |server: &Server| !identity.is_empty() && server.identity == identity;
+        let replaced: Vec<BootId> =
+            self.servers.iter().filter(|(_, server)| replaced(server)).map(|(boot, _)| *boot).collect();
+        for other in replaced {
+            self.take_for_dead(other);
+        }
+        let identity = identity.to_owned();
+        let server = Server { seq: 0, applied: -1, answers_for, identity, phase: Phase::Live, mail: Vec::new() };
+        self.servers.insert(boot, server);
+    }
+
+    pub fn is_live(&self, boot: BootId) -> bool {
+        self.servers.get(&boot).is_some_and(|server| server.phase == Phase::Live)
+    }
+
+    /// Whether every live server sees a revision.
+    pub fn in_force(&self, revision: i64) -> bool {
+        self.servers.values().all(|server| server.phase != Phase::Live || server.applied >= revision)
+    }
+
+    /// What does not add up.
+    pub fn check(&self) -> Result<(), String> {
+        for (at, book) in &self.books {
+            let open = self.slices.iter().filter(|slice| slice.phase != Phase::Closed && slice.at == *at);
+            let granted: i64 = open.map(|slice| slice.state.granted).sum();
+            if book.allocated != granted + book.settled {
+                return Err(format!("{granted} granted, {book:?}"));
+            }
+            if book.allocated > book.ceiling {
+                return Err(format!("more allocated than there is: {book:?}"));
+            }
+        }
+        match self.slices.iter().find(|slice| slice.state.spent > slice.state.granted) {
+            Some(slice) => Err(format!("more spent than granted: {slice:?}")),
+            None => Ok(()),
+        }
+    }
+
+    fn member(&self, boot: BootId) -> Outcome<()> {
+        if self.is_live(boot) { Ok(()) } else { Err(JournalError::Superseded) }
+    }
+
+    fn slice(&self, id: i64) -> Option<&Slice> {
+        self.slices.get(usize::try_from(id).ok()?.checked_sub(1)?)
+    }
+
+    fn slice_mut(&mut self, id: i64) -> Option<&mut Slice> {
+        self.slices.get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
+    }
+
+    /// Opens a period, unless it is open. `None`: its budget is gone.
+    fn book(&mut self, (budget, period): At) -> Option<&mut Book> {
+        let cap = *self.caps.get(&budget)?;
+        Some(self.books.entry((budget, period)).or_insert(Book { cap, ceiling: cap, ..Book::default() }))
+    }
+
+    fn allocate(&mut self, at: At, by: i64) {
+        if let Some(book) = self.books.get_mut(&at) {
+            book.allocated += by;
+            book.ceiling = book.cap.max(book.allocated);
+        }
+    }
+
+    fn tell(&mut self, boot: BootId, mail: Mail) {
+        self.letters += 1;
+        let flaw = self.flaw;
+        let to = self.servers.get_mut(&boot).filter(|server| server.phase == Phase::Live);
+        if let Some(to) = to.filter(|_| flaw != Flaw::LosesMail) {
+            to.mail.push((self.letters, mail));
+        }
+    }
+
+    pub fn grant(&mut self, boot: BootId, asks: &[GrantAsk]) -> Outcome<Vec<Option<Granted>>> {
+        self.member(boot)?;
+        for ask in asks {
+            self.book((ask.budget, ask.period));
+        }
+        Ok(asks.iter().map(|ask| self.grant_one(boot, ask)).collect())
+    }
+
+    fn grant_one(&mut self, boot: BootId, ask: &GrantAsk) -> Option<Granted> {
+        let live = self.servers.values().filter(|server| server.phase == Phase::Live).count();
+        let live = i64::try_from(live).expect("few");
+        let at = (ask.budget, ask.period);
+        let book = *self.book(at)?;
+        let room = (book.ceiling - book.allocated).max(0);
+        let mut take = room.min(ask.need.max(ask.want.min(room / (2 * live))));
+        if self.flaw == Flaw::NoCeiling {
+            take = ask.want;
+        }
+        self.allocate(at, take);
+        let own = self.slices.iter().position(|slice| slice.boot == boot && slice.at == at).unwrap_or_else(|| {
+            let state = SliceState { id: i64::try_from(self.slices.len()).expect("few") + 1, ..SliceState::default() };
+            let slice = Slice { state, boot, at, promised: 0, taken_by_others: 0, phase: Phase::Live };
+            self.slices.push(slice);
+            self.slices.len() - 1
+        });
+        let slice = &mut self.slices[own];
+        if slice.phase == Phase::Closed {
+            // The period has come back.
+            slice.phase = Phase::Live;
+            slice.state.granted = slice.state.spent;
+            self.books.get_mut(&at)?.settled -= slice.state.spent;
+        }
+        slice.state.granted += take;
+        slice.state.ver += 1;
+        slice.promised = slice.promised.max(ask.promised);
+        let (state, promised) = (slice.state, slice.promised);
+        let others: Vec<Slice> = self.slices.iter().filter(|slice| slice.at == at).cloned().collect();
+        let others = others.iter().filter(|slice| slice.phase != Phase::Closed && slice.state.id != state.id);
+        let spent: i64 = others.clone().map(|slice| slice.state.spent).sum();
+        let granted: i64 = others.clone().map(|slice| slice.state.granted).sum();
+        let mut recalled = false;
+        for slice in others.filter(|slice| slice.phase == Phase::Live && slice.state.granted > slice.state.spent) {
+            if take < ask.need {
+                self.tell(slice.boot, Mail::Recall { slice: slice.state.id });
+                recalled = true;
+            }
+        }
+        Some(Granted {
+            slice: state,
+            promised,
+            headroom: room - take,
+            shared: live > 1 || granted > spent,
+            recalled,
+            spent_elsewhere: book.settled + book.overrun + spent,
+            held_elsewhere: granted - spent,
+        })
+    }
+
+    /// Lets a hold of another server live longer, while all its slices are that server's.
+    pub fn extend(&mut self, boot: BootId, extension: &Extension) -> Outcome<bool> {
+        self.member(boot)?;
+        let Extension { run, hold, issued, until, seconds, ref slices } = *extension;
+        if slices.iter().any(|id| self.slice(*id).is_none_or(|slice| slice.phase != Phase::Live)) {
+            return Ok(false);
+        }
+        for id in slices {
+            if let Some(slice) = self.slice_mut(*id) {
+                slice.promised = slice.promised.max(seconds);
+            }
+        }
+        self.tell(run, Mail::Extended { hold, issued, until });
+        Ok(true)
+    }
+
+    pub fn locate(&self, ids: &[i64]) -> Vec<Placed> {
+        let placed = |slice: &Slice| Placed { slice: slice.state.id, budget: slice.at.0, period: slice.at.1 };
+        ids.iter().filter_map(|id| self.slice(*id)).map(placed).collect()
+    }
+
+    pub fn fold(&mut self, boot: BootId, ids: &[i64]) -> Outcome<Vec<Folded>> {
+        self.member(boot)?;
+        Ok(ids.iter().filter_map(|id| self.fold_one(*id)).collect())
+    }
+
+    fn fold_one(&mut self, id: i64) -> Option<Folded> {
+        let slice = self.slice_mut(id).filter(|slice| slice.phase != Phase::Closed)?;
+        slice.phase = Phase::Closed;
+        slice.state.ver += 1;
+        let (at, SliceState { granted, spent, .. }) = (slice.at, slice.state);
+        self.book(at)?.settled += spent;
+        self.allocate(at, spent - granted);
+        Some(Folded { budget: at.0, period: at.1, freed: granted - spent })
+    }
+
+    pub fn books(&self, budget: BudgetId, period: Period) -> Books {
+        let Some(book) = self.books.get(&(budget, period)) else { return Books::default() };
+        let open = self.slices.iter().filter(|slice| slice.phase != Phase::Closed && slice.at == (budget, period));
+        let spent: i64 = open.map(|slice| slice.state.spent).sum();
+        Books { spent: book.settled + book.overrun + spent, reserved: book.allocated - book.settled - spent }
+    }
+
+    /// Takes down a sign of life; what was `read` of the mail before is thrown away. Gives what is to be thrown away next.
+    pub fn beat(&mut self, boot: BootId, applied: i64, read: &[i64]) -> Outcome<(Beat, Vec<i64>)> {
+        let revives = self.flaw == Flaw::Revives;
+        let server = self.servers.get_mut(&boot).filter(|server| revives || server.phase == Phase::Live);
+        let server = server.ok_or(JournalError::Superseded)?;
+        server.seq += 1;
+        server.applied = applied;
+        server.mail.retain(|(id, _)| !read.contains(id));
+        let (ids, mail): (Vec<i64>, Vec<Mail>) = server.mail.iter().cloned().unzip();
+        let mut spoken_of = BTreeSet::new();
+        for mail in &mail {
+            if let Mail::Taken { lines, .. } = mail {
+                spoken_of.extend(lines.iter().map(|(slice, _)| *slice));
+            }
+        }
+        let peer =
+            |(boot, server): (&BootId, &Server)| Peer { boot: *boot, seq: server.seq, answers_for: server.answers_for };
+        let others = self.servers.iter().filter(|(other, server)| **other != boot && server.phase == Phase::Live);
+        let orphan = |slice: &Slice| Orphan { slice: slice.state.id, promised: slice.promised };
+        let beat = Beat {
+            mail,
+            slices: spoken_of.into_iter().filter_map(|id| self.slice(id)).map(|slice| slice.state).collect(),
+            peers: others.map(peer).collect(),
+            closing: self.slices.iter().filter(|slice| slice.phase == Phase::Closing).map(orphan).collect(),
+        };
+        Ok((beat, ids))
+    }
+
+    pub fn expire(&mut self, boot: BootId, peer: &Peer) -> Outcome<()> {
+        self.member(boot)?;
+        if self.servers.get(&peer.boot).is_some_and(|server| server.seq == peer.seq) {
+            self.take_for_dead(peer.boot);
+        }
+        Ok(())
+    }
+
+    fn take_for_dead(&mut self, boot: BootId) {
+        let Some(server) = self.servers.get_mut(&boot).filter(|server| server.phase == Phase::Live) else { return };
+        server.phase = Phase::Closing;
+        server.mail.clear();
+        for slice in self.slices.iter_mut().filter(|slice| slice.boot == boot && slice.phase == Phase::Live) {
+            slice.phase = Phase::Closing;
+            slice.state.ver += 1;
+        }
+    }
+
+    pub fn read(&self, boot: BootId, ids: &[i64]) -> Outcome<Vec<SliceState>> {
+        self.member(boot)?;
+        Ok(ids.iter().filter_map(|id| self.slice(*id)).map(|slice| slice.state).collect())
+    }
+
+    pub fn give_back(&mut self, boot: BootId, room: &[(i64, i64)]) -> Outcome<Vec<SliceState>> {
+        self.member(boot)?;
+        let any = self.flaw == Flaw::GivesBackSpent;
+        let mut found = Vec::new();
+        for (id, by) in room.iter().copied().collect::<BTreeMap<_, _>>() {
+            let Some(slice) = self.slice_mut(id) else { continue };
+            let fits = slice.boot == boot && slice.phase == Phase::Live;
+            if fits && (any || slice.state.granted - by >= slice.state.spent) {
+                slice.state.granted -= by;
+                slice.state.ver += 1;
+                let at = slice.at;
+                self.allocate(at, -by);
+            }
+            found.extend(self.slice(id).map(|slice| slice.state));
+        }
+        Ok(found)
+    }
+
+    pub fn retire(&mut self, boot: BootId, held: &[(i64, i64)]) -> Outcome<()> {
+        self.member(boot)?;
+        let held: BTreeMap<i64, i64> = held.iter().copied().collect();
+        let own = self.slices.iter().filter(|slice| slice.boot == boot && slice.phase != Phase::Closed);
+        for Slice { state, at, .. } in own.cloned().collect::<Vec<_>>() {
+            let held = held.get(&state.id).copied().unwrap_or_default();
+            let unused = (state.granted - state.spent - held).max(0);
+            self.allocate(at, -unused);
+            if let Some(slice) = self.slice_mut(state.id) {
+                slice.state.granted -= unused;
+                slice.state.ver += 1;
+                slice.phase = Phase::Closing;
+            }
+            if held == 0 {
+                self.fold_one(state.id);
+            }
+        }
+        if let Some(server) = self.servers.get_mut(&boot) {
+            server.phase = Phase::Closed;
+        }
+        Ok(())
+    }
+}
+
+/// Charges.
+impl Tables {
+    pub fn charge(&mut self, boot: BootId, entries: &[&Entry]) -> Outcome<Batch> {
+        self.member(boot)?;
+        let first = self.charges.len();
+        let mut new = Vec::new();
+        for entry in entries {
+            let known = self.earlier(entry, first).is_some() && self.flaw != Flaw::NoDedupe;
+            new.push((!known).then(|| self.insert(entry)));
+        }
+        // As the server thinks it is; and when that does not fit, with all that the ledger knows, charge by charge.
+        let mut postings = self.left_of_holds(entries, &new, false);
+        let mut full = self.fits_all(&postings);
+        if !full {
+            postings = self.left_of_holds(entries, &new, true);
+            full = self.fits_all(&postings);
+        }
+        let mut changed = BTreeSet::new();
+        let mut posted = Vec::new();
+        for ((entry, seq), (postings, released)) in entries.iter().zip(&new).zip(&postings) {
+            let Some(seq) = *seq else {
+                let earlier = self.earlier(entry, first).expect("it was there");
+                if matches!(earlier, Posted::Replayed(_)) {
+                    changed.extend(entry.postings.iter().filter(|one| one.concerns_slice()).map(|one| one.slice));
+                }
+                posted.push(earlier);
+                continue;
+            };
+            let lines: Vec<PostedLine> =
+                postings.iter().map(|posting| self.post(posting, full, &mut changed)).collect();
+            let overrun = postings.iter().zip(&lines).filter(|(posting, _)| posting.usd).map(|(_, line)| line.overrun);
+            let overrun = overrun.max().unwrap_or_default();
+            let written = &mut self.charges[usize::try_from(seq).expect("few") - 1].recorded;
+            *written = Recorded { lines: lines.clone(), released: *released, overrun, ..written.clone() };
+            if let Some(hold) = entry.hold.filter(|hold| hold.run != boot) {
+                let elsewhere = postings.iter().zip(&lines).filter(|(posting, _)| posting.known.is_none());
+                let lines: Vec<(i64, i64)> = elsewhere.map(|(posting, line)| (posting.slice, line.in_slice)).collect();
+                if !lines.is_empty() {
+                    self.tell(hold.run, Mail::Taken { hold: hold.hold, issued: hold.issued, ends: hold.ends, lines });
+                }
+            }
+            posted.push(Posted::New { seq, lines, released: *released });
+        }
+        let slices = changed.into_iter().filter_map(|id| self.slice(id)).map(|slice| slice.state).collect();
+        Ok(Batch { posted, slices })
+    }
+
+    /// What was written under an entry's id before.
+    fn earlier(&self, entry: &Entry, before: usize) -> Option<Posted> {
+        let at = *self.by_id.get(&(entry.tenant, entry.charge_id.clone())).filter(|at| **at < before)?;
+        let charge = &self.charges[at];
+        let replayed = charge.body_hash == entry.body_hash;
+        Some(if replayed { Posted::Replayed(charge.recorded.clone()) } else { Posted::Conflict })
+    }
+
+    fn insert(&mut self, entry: &Entry) -> i64 {
+        let seq = i64::try_from(self.charges.len()).expect("few") + 1;
+        let as_asked = |posting: &Posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 };
+        let recorded = Recorded {
+            seq,
+            at: entry.recorded,
+            cost: entry.cost,
+            released: entry.released,
+            overrun: 0,
+            lines: entry.postings.iter().map(as_asked).collect(),
+        };
+        self.by_id.entry((entry.tenant, entry.charge_id.clone())).or_insert(self.charges.len());
+        self.charges.push(Written {
+            id: entry.charge_id.clone(),
+            body_hash: entry.body_hash.clone(),
+            recorded,
+            hold: entry.hold,
+            slices: entry.postings.iter().map(|posting| posting.slice).collect(),
+        });
+        seq
+    }
+
+    /// Each new charge's postings without what other charges have taken of its hold, and what its hold gives back.
+    fn left_of_holds(&self, entries: &[&Entry], new: &[Option<i64>], with_own: bool) -> Vec<(Vec<Posting>, i64)> {
+        let mut pending: Vec<i64> = new.iter().flatten().copied().collect();
+        let fresh = entries.iter().zip(new).filter(|(_, seq)| seq.is_some()).flat_map(|(entry, _)| &entry.postings);
+        let looked_at: BTreeSet<i64> = fresh.filter(|one| one.concerns_slice()).map(|one| one.slice).collect();
+        let mut all = Vec::new();
+        for (entry, seq) in entries.iter().zip(new) {
+            let Some(seq) = seq else {
+                all.push((Vec::new(), 0));
+                continue;
+            };
+            let (mut postings, mut released) = (entry.postings.clone(), entry.released);
+            let by_others = |id: i64| self.slice(id).map_or(0, |slice| slice.taken_by_others);
+            let is_news = |posting: &Posting| match posting.known {
+                None => true,
+                Some(known) => with_own && looked_at.contains(&posting.slice) && by_others(posting.slice) != known,
+            };
+            if postings.iter().any(is_news) {
+                let (taken, ended) = entry.hold.map(|hold| self.taken_of(&hold, &pending)).unwrap_or_default();
+                let mut left_usd = 0;
+                for posting in postings.iter_mut().filter(|posting| is_news(posting)) {
+                    if posting.known.is_some() {
+                        posting.known = Some(by_others(posting.slice));
+                    }
+                    let taken = taken.get(&posting.slice).copied().unwrap_or_default();
+                    let left = if ended { 0 } else { (posting.held - taken).max(0) };
+                    if posting.usd {
+                        left_usd = left_usd.max(left);
+                    }
+                    let gone = (posting.of_hold - left).max(0);
+                    posting.of_hold -= gone;
+                    posting.in_slice -= gone;
+                    posting.beyond += gone;
+                }
+                if entry.hold.is_some() {
+                    released = released.min((left_usd - entry.cost).max(0));
+                }
+            }
+            pending.retain(|other| other != seq);
+            all.push((postings, released));
+        }
+        all
+    }
+
+    /// What charges took of a hold, slice by slice, and whether one of them ended it. Those in `pending` do not count.
+    fn taken_of(&self, hold: &HoldUse, pending: &[i64]) -> (BTreeMap<i64, i64>, bool) {
+        let same = |other: &HoldUse| (other.run, other.hold, other.issued) == (hold.run, hold.hold, hold.issued);
+        let (mut taken, mut ended) = (BTreeMap::new(), false);
+        for charge in self.charges.iter().filter(|charge| !pending.contains(&charge.recorded.seq)) {
+            let Some(hold) = charge.hold.as_ref().filter(|other| same(other)) else { continue };
+            ended |= hold.ends;
+            for (slice, line) in charge.slices.iter().zip(&charge.recorded.lines) {
+                *taken.entry(*slice).or_default() += line.in_slice;
+            }
+        }
+        (taken, ended)
+    }
+
+    fn fits_all(&self, all: &[(Vec<Posting>, i64)]) -> bool {
+        let mut sums: BTreeMap<i64, (i64, Option<i64>)> = BTreeMap::new();
+        for posting in all.iter().flat_map(|(postings, _)| postings).filter(|posting| posting.concerns_slice()) {
+            let sum = sums.entry(posting.slice).or_insert((0, posting.known));
+            *sum = (sum.0 + posting.in_slice, sum.1.min(posting.known));
+        }
+        sums.into_iter().all(|(slice, (amount, known))| self.fits(slice, amount, known))
+    }
+
+    fn fits(&self, slice: i64, amount: i64, known: Option<i64>) -> bool {
+        let forgets = self.flaw == Flaw::ForgetsOthers;
+        self.slice(slice).is_some_and(|slice| {
+            slice.phase != Phase::Closed
+                && slice.state.spent + amount <= slice.state.granted
+                && (forgets || known.is_none_or(|known| known == slice.taken_by_others))
+        })
+    }
+
+    /// Writes one posting: to its slice if it fits, else to what is left of the limit, and past that as an overrun.
+    fn post(&mut self, posting: &Posting, full: bool, changed: &mut BTreeSet<i64>) -> PostedLine {
+        let mut line = PostedLine::default();
+        let mut beyond = posting.beyond;
+        if posting.concerns_slice() && (full || self.fits(posting.slice, posting.in_slice, posting.known)) {
+            changed.insert(posting.slice);
+            let slice = self.slice_mut(posting.slice).expect("it fits");
+            slice.state.spent += posting.in_slice;
+            slice.state.ver += 1;
+            if posting.known.is_none() {
+                slice.taken_by_others += posting.in_slice;
+            }
+            line.in_slice = posting.in_slice;
+        } else {
+            beyond += posting.in_slice;
+        }
+        if beyond > 0 {
+            line.overrun = beyond;
+            if let Some(book) = self.book((posting.budget, posting.period)) {
+                line.direct = beyond.min((book.ceiling - book.allocated).max(0));
+                line.overrun = beyond - line.direct;
+                book.allocated += line.direct;
+                book.settled += line.direct;
+                book.overrun += line.overrun;
+            }
+        }
+        line
+    }
+}

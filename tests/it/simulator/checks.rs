@@ -1,0 +1,167 @@
+//! The promises, and whether they are kept.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tollreeve::{
+    domain::id::BootId,
+    engine::{
+        hold_token::OwnClaims,
+        holds::HoldRef,
+        journal::{Entry, HoldUse, Posted, PostedLine},
+        timing::WORST_CHARGE,
+    },
+};
+
+use super::{machine::Rate, world::ms};
+use crate::harness::model_tables::{Phase, Tables};
+
+/// The run of a server, a hold in it, and when it was made.
+type HoldId = (BootId, u64, i64);
+
+fn id_of(run: BootId, hold: HoldRef, issued: i64) -> HoldId {
+    (run, hold.0, issued)
+}
+
+/// So long at least by any clock is a charge that was sent in time still in time.
+pub fn on_its_way() -> Duration {
+    Rate(10_000).takes(WORST_CHARGE - ms(100))
+}
+
+/// A hold that a sidecar has.
+struct Held {
+    slices: Vec<i64>,
+    left: i64,
+    /// Until when charges in time may come.
+    until: Duration,
+}
+
+/// A charge that was sent.
+struct Sent {
+    amount: i64,
+    /// The hold covers it.
+    within: bool,
+    /// It was in time whenever it was sent.
+    in_time: bool,
+    first: Duration,
+    written: u64,
+}
+
+#[derive(Default)]
+pub struct Checks {
+    holds: BTreeMap<HoldId, Held>,
+    charges: BTreeMap<String, Sent>,
+    acknowledged: BTreeMap<String, i64>,
+    /// Users whose rights were taken away for certain, and how often that was before.
+    barred: BTreeMap<u128, u64>,
+    bars: u64,
+}
+
+impl Checks {
+    pub fn bar(&mut self, user: u128) {
+        self.bars += 1;
+        self.barred.insert(user, self.bars);
+    }
+
+    pub fn unbar(&mut self, user: u128) {
+        self.barred.remove(&user);
+    }
+
+    /// Since which revocation a user may not call.
+    pub fn barred(&self, user: u128) -> Option<u64> {
+        self.barred.get(&user).copied()
+    }
+
+    /// A sidecar counts on a hold from now on.
+    pub fn accept(&mut self, claims: &OwnClaims, until: Duration) {
+        let id = id_of(claims.boot, claims.hold, claims.issued.micros());
+        let slices = claims.lines.iter().map(|(slice, _)| *slice).collect();
+        self.holds.entry(id).or_insert(Held { slices, left: claims.usd, until });
+    }
+
+    /// A sidecar sends a charge of a hold.
+    pub fn send(
+        &mut self,
+        claims: &OwnClaims,
+        charge: &str,
+        now: Duration,
+        (amount, within, in_time): (i64, bool, bool),
+    ) {
+        let new = Sent { amount, within, in_time: true, first: now, written: 0 };
+        let sent = self.charges.entry(charge.to_owned()).or_insert(new);
+        sent.in_time &= in_time;
+        let until = sent.first + on_its_way();
+        if let Some(held) =
+            self.holds.get_mut(&id_of(claims.boot, claims.hold, claims.issued.micros())).filter(|_| in_time)
+        {
+            held.until = held.until.max(until);
+        }
+    }
+
+    /// A charge is in the ledger now.
+    pub fn written(&mut self, entry: &Entry, posted: &Posted, now: Duration) -> Result<(), String> {
+        let Posted::New { lines, .. } = posted else { return Ok(()) };
+        let sent = self.charges.get_mut(&entry.charge_id).ok_or("a charge that nobody sent")?;
+        sent.written += 1;
+        if sent.written > 1 {
+            return Err(format!("{} is written twice", entry.charge_id));
+        }
+        if sent.amount != entry.cost {
+            return Err(format!("{} is written with {} for {}", entry.charge_id, entry.cost, sent.amount));
+        }
+        if let Some(HoldUse { run, hold, issued, ends }) = entry.hold
+            && let Some(held) = self.holds.get_mut(&id_of(run, hold, issued.micros()))
+        {
+            held.left = if ends { 0 } else { (held.left - entry.cost).max(0) };
+        }
+        let over = |line: &PostedLine| line.overrun > 0;
+        if lines.iter().any(over) && sent.within && sent.in_time && now <= sent.first + on_its_way() {
+            return Err(format!("a charge in time and within its hold overran: {entry:?}, {posted:?}"));
+        }
+        Ok(())
+    }
+
+    /// What sidecars hold is set aside, slice by slice.
+    pub fn holds_stand(&mut self, tables: &Tables, now: Duration) -> Result<(), String> {
+        let mut held: BTreeMap<i64, i64> = BTreeMap::new();
+        self.holds.retain(|_, hold| {
+            let stands = hold.left > 0 && hold.until >= now;
+            if stands {
+                hold.slices.iter().for_each(|slice| *held.entry(*slice).or_default() += hold.left);
+            }
+            stands
+        });
+        for (id, held) in held {
+            let slice = tables.slices.iter().find(|slice| slice.state.id == id).ok_or("a slice is gone")?;
+            if slice.phase == Phase::Closed {
+                return Err(format!("{held} still held of a slice that was folded: {slice:?}"));
+            }
+            if slice.state.spent + held > slice.state.granted {
+                return Err(format!("{held} held of a slice that has less left: {slice:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A sidecar was told that a charge is in the ledger.
+    pub fn acknowledge(&mut self, charge: &str, charged: i64) -> Result<(), String> {
+        self.acknowledged.insert(charge.to_owned(), charged);
+        match self.charges.get(charge) {
+            Some(sent) if sent.written == 1 && sent.amount == charged => Ok(()),
+            _ => Err(format!("{charge} is acknowledged and not written")),
+        }
+    }
+
+    /// Everything acknowledged is in the ledger, once.
+    pub fn everything_is_written(&self, tables: &Tables) -> Result<(), String> {
+        let mut written: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+        for charge in &tables.charges {
+            written.entry(&charge.id).or_default().push(charge.recorded.cost);
+        }
+        for (id, charged) in &self.acknowledged {
+            if written.get(&**id).is_none_or(|costs| *costs != [*charged]) {
+                return Err(format!("{id} was acknowledged: {:?}", written.get(&**id)));
+            }
+        }
+        Ok(())
+    }
+}

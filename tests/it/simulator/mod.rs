@@ -1,0 +1,235 @@
+//! The engines of several servers, driven through one schedule after the other: clocks that disagree, processes and
+//! machines that stop and go on, servers that die, a store that is slow, cut off or keeps its answers, a network that loses
+//! and delays. Everything is drawn from a seed, in one thread and in simulated time: the same seed is the same run.
+//!
+//! That it would find something is shown by saboteurs: worlds with something wrong in them, each of which must be found out.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::time::sleep;
+use tollreeve::{
+    domain::time::Clock as _,
+    engine::{answer::Answer, question::Mode},
+};
+
+mod cast;
+mod checks;
+mod machine;
+mod saboteurs;
+mod server;
+mod sidecar;
+mod store;
+mod world;
+
+use saboteurs::Saboteur;
+use sidecar::{Call, Sidecar};
+use world::{World, ms};
+
+use crate::harness::{
+    model_tables::{Phase, Slice},
+    random::Random,
+};
+
+/// Set: how many schedules are run.
+const SCHEDULES: &str = "TOLLREEVE_TEST_SCHEDULES";
+
+type Counts = BTreeMap<&'static str, u64>;
+
+/// Runs a schedule; gives what happened in it, and the promise that was not kept.
+fn run(seed: u64, saboteur: Saboteur) -> (Counts, Option<String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(async {
+        let mut random = Random::of(seed);
+        let until = ms(random.within(60_000, 120_000));
+        let world = World::new(random, saboteur);
+        for at in 0..world.sites.len() {
+            tokio::spawn(server::supervise(Arc::clone(&world), at));
+        }
+        tokio::spawn(Arc::clone(&world).administer());
+        for index in 0..world.sidecars {
+            tokio::spawn(Sidecar::new(&world, index).live());
+        }
+        Arc::clone(&world).trouble(until).await;
+        if world.broken().is_none() {
+            aftermath(&world).await;
+        }
+        let counts = world.counts.lock().clone();
+        (counts, world.broken())
+    })
+}
+
+/// After everything is healed and has had its time, nothing is held, nothing is lost, and the rest can be had.
+async fn aftermath(world: &Arc<World>) {
+    // Nothing is on its way any more then.
+    sleep(Duration::from_secs(21)).await;
+    let deadline = world.elapsed() + Duration::from_secs(150);
+    while let Err(what) = settled(world) {
+        if world.elapsed() > deadline {
+            return world.broke(|| format!("long after everything was healed: {what}"));
+        }
+        sleep(ms(1_000)).await;
+    }
+    if let Err(what) = world.checks.lock().everything_is_written(&world.tables.lock()) {
+        world.broke(|| what);
+    }
+    the_rest_can_be_had(world).await;
+    let runs: Vec<_> = world.sites.iter().filter_map(|site| site.run.lock().clone()).collect();
+    for run in runs {
+        let retired = run.gate.retire().await;
+        if retired.is_err() {
+            world.broke(|| format!("a server cannot stop in order: {retired:?}"));
+        }
+    }
+    let tables = world.tables.lock();
+    if tables.books.values().any(|book| book.allocated != book.settled) {
+        let open: Vec<_> = tables.slices.iter().filter(|slice| slice.phase != Phase::Closed).collect();
+        world.broke(|| format!("what nobody holds is set aside: {open:?}"));
+    }
+}
+
+fn settled(world: &World) -> Result<(), String> {
+    for site in &world.sites {
+        match &*site.run.lock() {
+            Some(run) if run.gate.hold_count() > 0 => return Err(format!("{} holds", run.gate.hold_count())),
+            Some(run) if !world.tables.lock().is_live(run.boot) => return Err("a server was taken for dead".into()),
+            Some(_) => {}
+            None => return Err("a server does not start".into()),
+        }
+    }
+    let open = world.open.load(Ordering::Relaxed);
+    if open > 0 {
+        return Err(format!("{open} holds are not charged"));
+    }
+    let runs: Vec<_> = world.sites.iter().filter_map(|site| site.run.lock().as_ref().map(|run| run.boot)).collect();
+    let gone = |slice: &Slice| slice.phase == Phase::Live && !runs.contains(&slice.boot);
+    match world.tables.lock().slices.iter().find(|slice| slice.phase == Phase::Closing || gone(slice)) {
+        Some(slice) => Err(format!("not folded: {slice:?}")),
+        None => Ok(()),
+    }
+}
+
+/// Some server admits a call for all that is left.
+async fn the_rest_can_be_had(world: &Arc<World>) {
+    let rest = {
+        let tables = world.tables.lock();
+        // What others have and do not use is not asked back for the sake of what an overrun has taken of the limit.
+        let tenant = tables.books.first_key_value().filter(|(_, book)| book.overrun == 0);
+        tenant.map_or(0, |((tenant, period), book)| book.cap - tables.books(*tenant, *period).spent)
+    };
+    if rest <= 0 {
+        return world.count("nothing left");
+    }
+    for turn in 0..6 {
+        let at = usize::try_from(world.within(0, world.sites.len() as i64 - 1)).expect("an index");
+        let Some(run) = world.sites[at].run.lock().clone() else { continue };
+        let call = Call { user: cast::USERS[2], cost: rest, ttl: 2, id: format!("rest-{turn}") };
+        let tell = |answer: &Answer<'_>| answer.denials.is_empty();
+        let asked = call.question(None, Mode::CheckOnly);
+        let answer = run.gate.authorize(cast::CALLER, &asked, run.machine.now(), tell).await;
+        if answer == Ok(true) {
+            return world.count("all the rest had");
+        }
+        sleep(ms(500)).await;
+    }
+    world.broke(|| format!("{rest} are left and cannot be had: {:?}", world.tables.lock().books));
+}
+
+/// Runs schedules on two threads until `enough` says so; gives what happened in all of them.
+fn run_many(first: u64, count: u64, saboteur: Saboteur) -> (Counts, Option<(u64, u64, String)>) {
+    let (next, all) = (AtomicU64::new(0), Mutex::new(Counts::new()));
+    let found: Mutex<Option<(u64, u64, String)>> = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while found.lock().is_none() {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    if turn >= count {
+                        return;
+                    }
+                    let seed = first.wrapping_add(turn);
+                    let (counts, broken) = run(seed, saboteur);
+                    let mut all = all.lock();
+                    counts.into_iter().for_each(|(what, count)| *all.entry(what).or_default() += count);
+                    if let Some(what) = broken {
+                        let mut found = found.lock();
+                        if found.as_ref().is_none_or(|(earlier, ..)| *earlier > turn) {
+                            *found = Some((turn, seed, what));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (all.into_inner(), found.into_inner())
+}
+
+fn schedules(usual: u64) -> u64 {
+    std::env::var(SCHEDULES).ok().map_or(usual, |text| text.parse().expect("a number of schedules"))
+}
+
+/// What must have happened, or the schedules prove nothing.
+const KINDS: [&str; 18] = [
+    "admissions",
+    "answers lost",
+    "answers that came too late",
+    "charges",
+    "charges elsewhere",
+    "crashes",
+    "denials",
+    "expiries",
+    "folds",
+    "freezes",
+    "late charges",
+    "overruns",
+    "partitions",
+    "pauses",
+    "recalls",
+    "returns",
+    "revocations in force",
+    "steps down",
+];
+
+#[test]
+fn two_thousand_schedules_keep_every_promise() {
+    let first = Random::fresh("two_thousand_schedules_keep_every_promise").seed();
+    let replayed = std::env::var_os("TOLLREEVE_TEST_SEED").is_some() && std::env::var_os(SCHEDULES).is_none();
+    let count = if replayed { 1 } else { schedules(2_000) };
+    let (counts, broken) = run_many(first, count, Saboteur::None);
+    println!("{count} schedules: {counts:?}");
+    if let Some((_, seed, what)) = broken {
+        panic!("TOLLREEVE_TEST_SEED={seed}: {what}");
+    }
+    if !replayed {
+        KINDS.iter().for_each(|kind| assert!(counts.contains_key(kind), "there were no {kind}"));
+    }
+}
+
+#[test]
+fn every_saboteur_is_caught() {
+    let first = Random::fresh("every_saboteur_is_caught").seed();
+    let mut survived = Vec::new();
+    for saboteur in saboteurs::ALL {
+        match run_many(first, schedules(2_000), saboteur).1 {
+            Some((turn, seed, what)) => {
+                let what: String = what.chars().take(200).collect();
+                println!("{saboteur:?}: {} schedules, seed {seed}: {what}", turn + 1);
+            }
+            None => survived.push(saboteur),
+        }
+    }
+    assert!(survived.is_empty(), "not caught: {survived:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let seed = Random::fresh("the_same_seed_is_the_same_run").seed();
+    assert_eq!(run(seed, Saboteur::None), run(seed, Saboteur::None));
+}

@@ -1,0 +1,313 @@
+//! Sidecars: they ask, use what they were given, and say what it cost, over a network that loses things.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tollreeve::{
+    domain::{bindings::Principal, id::UserId, money::Nanos, permission::Permission, prices::Usage, time::Clock as _},
+    engine::{
+        answer::Answer,
+        charge::{ChargeAnswer, ChargeAsk, ChargeSubject},
+        error::GateError,
+        hold_token::OwnClaims,
+        journal::Outcome,
+        question::{Credential, Mode, Question},
+        timing::WORST_CHARGE,
+        witness::Stamp,
+    },
+};
+
+use super::{
+    cast,
+    machine::Rate,
+    saboteurs::Saboteur,
+    server::{Run, hold_key},
+    world::{World, ms},
+};
+
+/// Older answers are dropped.
+const DEADLINE: Duration = Duration::from_millis(250);
+
+pub struct Sidecar {
+    world: Arc<World>,
+    index: usize,
+    rate: Rate,
+    up: Duration,
+}
+
+/// A call that is to be authorized.
+#[derive(Clone)]
+pub struct Call {
+    pub user: u128,
+    pub cost: i64,
+    pub ttl: u64,
+    pub id: String,
+}
+
+impl Call {
+    pub fn question<'a>(&'a self, stamp: Option<Stamp<'a>>, mode: Mode) -> Question<'a> {
+        Question {
+            request_id: &self.id,
+            credential: Credential::Token(Some(Principal::User(UserId::from_bits(self.user)))),
+            client_ip: None,
+            origin: "",
+            permission: Permission::ModelsInvoke,
+            provider: "",
+            model: "m",
+            endpoint: "",
+            environment: "",
+            project: "",
+            end_user: "",
+            estimate: Usage { requests: 1, ..Usage::default() },
+            stamp,
+            cost: Some(Nanos(self.cost)),
+            mode,
+            ttl: Duration::from_secs(self.ttl),
+            min_revision: 0,
+        }
+    }
+}
+
+/// What a sidecar has been given: the token and what it says.
+#[derive(Clone)]
+struct Given {
+    token: Vec<u8>,
+    claims: OwnClaims,
+    /// When it arrived, by the sidecar's clock.
+    at: Duration,
+    ttl: Duration,
+}
+
+/// A charge of a hold.
+#[derive(Clone)]
+struct Part {
+    id: String,
+    amount: i64,
+    within: bool,
+    last: bool,
+}
+
+impl World {
+    /// What a server does when a message arrives; when none runs there, nothing.
+    fn deliver(self: &Arc<Self>, site: usize, work: impl Fn(&Arc<Run>) + Send + 'static) {
+        let Some(delay) = self.travel() else { return };
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(delay).await;
+            let run = world.sites[site].run.lock().clone();
+            run.iter().for_each(work);
+        });
+    }
+}
+
+impl Sidecar {
+    pub fn new(world: &Arc<World>, index: usize) -> Arc<Self> {
+        let rate = Rate(world.within(-10_000, 10_000));
+        let up = Duration::from_secs(world.within(1, 100_000).unsigned_abs());
+        Arc::new(Self { world: Arc::clone(world), index, rate, up })
+    }
+
+    fn clock(&self) -> Duration {
+        self.up + self.rate.shown(self.world.elapsed())
+    }
+
+    fn stamp(&self) -> Option<(String, Duration)> {
+        let silent = self.world.saboteur == Saboteur::NoWitness;
+        (!silent).then(|| (format!("edge-{}", self.index), self.clock()))
+    }
+
+    fn any_site(&self) -> usize {
+        usize::try_from(self.world.within(0, self.world.sites.len() as i64 - 1)).expect("an index")
+    }
+
+    /// Calls until the calm.
+    pub async fn live(self: Arc<Self>) {
+        let mut turn = 0u64;
+        while !self.world.is_calm() && self.world.broken().is_none() {
+            sleep(ms(self.world.within(50, 900))).await;
+            turn += 1;
+            tokio::spawn(Arc::clone(&self).ask(format!("{}-{turn}", self.index)));
+        }
+    }
+
+    async fn ask(self: Arc<Self>, id: String) {
+        let world = &self.world;
+        let cost = if world.once_in(8) { world.within(200, 1_500) } else { world.within(1, 200) };
+        let user = *world.random.lock().pick(&cast::USERS);
+        let call = Call { user, cost, ttl: world.within(2, 10).unsigned_abs(), id };
+        let barred = world.checks.lock().barred(call.user);
+        let (sent, stamp, site) = (self.clock(), self.stamp(), self.any_site());
+        let (reply, mut answers) = mpsc::unbounded_channel();
+        let copies = if world.once_in(25) { 2 } else { 1 };
+        for _ in 0..copies {
+            let (call, stamp, reply, index) = (call.clone(), stamp.clone(), reply.clone(), self.index);
+            world.deliver(site, move |run| {
+                let (here, call, stamp, reply) = (Arc::clone(run), call.clone(), stamp.clone(), reply.clone());
+                run.spawn(async move {
+                    let answer = here.authorize(index, &call, stamp).await;
+                    here.reply(answer, reply);
+                });
+            });
+        }
+        drop(reply);
+        while let Some(answer) = answers.recv().await {
+            let Ok(answer) = answer else {
+                world.count("refused for want of certainty");
+                continue;
+            };
+            let Some(token) = answer else {
+                world.count("denials");
+                continue;
+            };
+            if self.clock() - sent > DEADLINE && world.saboteur != Saboteur::NoDeadline {
+                world.count("answers that came too late");
+                continue;
+            }
+            return self.accept(&call, token, barred).await;
+        }
+    }
+
+    async fn accept(self: &Arc<Self>, call: &Call, token: Vec<u8>, barred: Option<u64>) {
+        let world = &self.world;
+        world.count("admissions");
+        let claims = hold_key().verify(&token).expect("a token of ours");
+        if barred.is_some() && world.checks.lock().barred(call.user) == barred {
+            world.broke(|| format!("user {} was let through after the revocation was acknowledged", call.user));
+        }
+        if !world.tables.lock().is_live(claims.boot) {
+            world.broke(|| format!("{} was taken for dead, and its hold was taken", claims.boot));
+        }
+        let ttl = Duration::from_secs(call.ttl);
+        let until = world.elapsed() + self.rate.takes(ttl + world.timing.grace - WORST_CHARGE);
+        world.checks.lock().accept(&claims, until);
+        world.commit(|_| ());
+        let given = Given { token, claims, at: self.clock(), ttl };
+        world.open.fetch_add(1, Ordering::Relaxed);
+        self.use_up(&given).await;
+        world.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits until the call is over, and charges it.
+    async fn use_up(self: &Arc<Self>, given: &Given) {
+        let world = &self.world;
+        let in_time = given.ttl + world.timing.grace - WORST_CHARGE;
+        let wait = match world.within(0, 19) {
+            0 => return world.count("holds never charged"),
+            1..3 => in_time + ms(world.within(0, 20_000)),
+            3..6 => in_time - ms(world.within(0, 1_000)),
+            _ => ms(world.within(0, i64::try_from(given.ttl.as_millis()).expect("short"))),
+        };
+        sleep(self.rate.takes(wait)).await;
+        let mut left = given.claims.usd;
+        let parts = if world.once_in(4) { world.within(2, 3) } else { 1 };
+        for n in 1..=parts {
+            let last = n == parts;
+            let amount = match world.within(0, 9) {
+                0 if last => left + world.within(1, 200),
+                1..5 => left,
+                _ => world.within(0, left),
+            };
+            let within = amount <= left;
+            left -= amount.min(left);
+            let id = format!("{}-{:x}-{}-{n}", given.claims.boot, given.claims.hold.0, given.claims.issued.micros());
+            self.charge(given, Part { id, amount, within, last }).await;
+        }
+    }
+
+    /// Sends a charge until it is acknowledged.
+    async fn charge(self: &Arc<Self>, given: &Given, part: Part) {
+        let world = &self.world;
+        while world.broken().is_none() {
+            let age = self.clock() - given.at;
+            let in_time = age <= given.ttl + world.timing.grace - WORST_CHARGE;
+            let what = (part.amount, part.within, in_time);
+            world.checks.lock().send(&given.claims, &part.id, world.elapsed(), what);
+            let asked = self.asked(given, &part, age);
+            let (reply, mut answers) = mpsc::unbounded_channel();
+            let copies = if world.once_in(25) { 2 } else { 1 };
+            for _ in 0..copies {
+                let (asked, reply, index) = (asked.clone(), reply.clone(), self.index);
+                world.deliver(self.any_site(), move |run| {
+                    let (here, asked, reply) = (Arc::clone(run), asked.clone(), reply.clone());
+                    run.spawn(async move {
+                        let answer = here.charge(index, asked).await;
+                        here.reply(answer, reply);
+                    });
+                });
+            }
+            drop(reply);
+            match timeout(ms(world.within(1_000, 5_000)), answers.recv()).await {
+                Ok(Some(Ok(answer))) => {
+                    if let Err(what) = world.checks.lock().acknowledge(&part.id, answer.charged) {
+                        world.broke(|| what);
+                    }
+                    return;
+                }
+                Ok(Some(Err(GateError::Unavailable(_) | GateError::Overloaded | GateError::Draining))) => {}
+                Ok(Some(Err(error))) => world.broke(|| format!("a charge was refused: {error}")),
+                Ok(None) | Err(_) => {}
+            }
+            sleep(ms(world.within(10, 1_000))).await;
+        }
+    }
+
+    fn asked(&self, given: &Given, part: &Part, age: Duration) -> ChargeAsk {
+        ChargeAsk {
+            charge_id: part.id.clone(),
+            body_hash: part.amount.to_string(),
+            subject: ChargeSubject::Hold(given.token.clone()),
+            outcome: Outcome::Success,
+            usage: Usage { requests: 1, ..Usage::default() },
+            cost: Some(Nanos(part.amount)),
+            served_provider: String::new(),
+            served_model: String::new(),
+            last: part.last,
+            extend: None,
+            occurred: None,
+            hold_age: (self.world.saboteur != Saboteur::NoAge).then_some(age),
+            stamp: self.stamp(),
+            project: String::new(),
+            end_user: String::new(),
+            labels: String::new(),
+        }
+    }
+}
+
+type Reply<T> = mpsc::UnboundedSender<Result<T, GateError>>;
+
+impl Run {
+    /// The token of the hold, or none when it is denied.
+    async fn authorize(
+        &self,
+        sidecar: usize,
+        call: &Call,
+        stamp: Option<(String, Duration)>,
+    ) -> Result<Option<Vec<u8>>, GateError> {
+        let stamp = stamp.as_ref().map(|(instance, monotonic)| Stamp { instance, monotonic: *monotonic });
+        self.met(sidecar);
+        let now = self.machine.now();
+        let tell = |answer: &Answer<'_>| answer.hold.as_ref().map(|hold| hold.token());
+        self.gate.authorize(cast::CALLER, &call.question(stamp, Mode::Hold), now, tell).await
+    }
+
+    async fn charge(&self, sidecar: usize, asked: ChargeAsk) -> Result<ChargeAnswer, GateError> {
+        self.met(sidecar);
+        self.gate.charge(cast::CALLER, asked, self.machine.now()).await
+    }
+
+    /// Sends an answer back.
+    fn reply<T: Send + 'static>(&self, answer: Result<T, GateError>, to: Reply<T>) {
+        if let Some(delay) = self.world.travel() {
+            tokio::spawn(async move {
+                sleep(delay).await;
+                let _ = to.send(answer);
+            });
+        }
+    }
+}
