@@ -198,10 +198,10 @@ const KINDS: [&str; 18] = [
 ];
 
 #[test]
-fn two_thousand_schedules_keep_every_promise() {
-    let first = Random::fresh("two_thousand_schedules_keep_every_promise").seed();
+fn schedules_keep_every_promise() {
+    let first = Random::fresh("schedules_keep_every_promise").seed();
     let replayed = std::env::var_os("TOLLREEVE_TEST_SEED").is_some() && std::env::var_os(SCHEDULES).is_none();
-    let count = if replayed { 1 } else { schedules(2_000) };
+    let count = if replayed { 1 } else { schedules(300) };
     let (counts, broken) = run_many(first, count, Saboteur::None);
     println!("{count} schedules: {counts:?}");
     if let Some((_, seed, what)) = broken {
@@ -217,7 +217,7 @@ fn every_saboteur_is_caught() {
     let first = Random::fresh("every_saboteur_is_caught").seed();
     let mut survived = Vec::new();
     for saboteur in saboteurs::ALL {
-        match run_many(first, schedules(2_000), saboteur).1 {
+        match run_many(first, schedules(300), saboteur).1 {
             Some((turn, seed, what)) => {
                 let what: String = what.chars().take(200).collect();
                 println!("{saboteur:?}: {} schedules, seed {seed}: {what}", turn + 1);

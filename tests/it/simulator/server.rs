@@ -72,6 +72,7 @@ async fn start(world: Arc<World>, at: usize, boot: BootId) -> Option<Arc<Run>> {
         timing: world.timing,
         lease: Lease::of(world.timing.answers_for()),
         clock: Arc::clone(&machine) as _,
+        meter: Arc::new(()),
     });
     let line = Arc::new(Line::new(&world, at, boot));
     let first = world.feed.lock()[0].changes.clone();
