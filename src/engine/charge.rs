@@ -19,7 +19,6 @@ use super::{
     state::{Place, State},
     subject::Subject,
     timing::WORST_CHARGE,
-    witness::Stamp,
     writer::UnderWay,
 };
 use crate::domain::{
@@ -176,17 +175,7 @@ impl<J: Journal> Gate<J> {
 
     fn begin_charge(&self, caller: Principal, mut asked: ChargeAsk, now: Timestamp) -> Result<Begun<'_>, GateError> {
         let claims = self.claims(caller, &asked)?;
-        if self.lease.is_shared() {
-            // One that was kept on its way may no longer be punctual, whatever it says of itself.
-            let stamp = asked.stamp.as_ref().map(|(instance, monotonic)| Stamp { instance, monotonic: *monotonic });
-            let prompt = self.witnessed(stamp, self.clock.uptime())?;
-            if !prompt && asked.stamp.take().is_some() && asked.hold_age.is_some() && self.is_over(claims.as_ref(), now)
-            {
-                return Err(GateError::Unavailable(
-                    "this server does not know its sidecar yet: send it again".to_owned(),
-                ));
-            }
-        }
+        self.hear(&mut asked, claims.as_ref(), now)?;
         if let Some(located) = self.located(claims.as_ref()).filter(|_| asked.extend.is_none()) {
             let prepare = || self.prepare(caller, asked, claims, &located, now);
             return Ok(Begun::UnderWay(self.write(prepare)?));
@@ -218,13 +207,6 @@ impl<J: Journal> Gate<J> {
     /// Whether a hold is in memory.
     fn holds_here(&self, claims: &OwnClaims) -> bool {
         claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some()
-    }
-
-    /// Whether the time of another run's hold has passed, by this server's clock. What the clocks of two servers show may
-    /// differ by anything: a sidecar knows better, if it can be told how long its word was on its way.
-    fn is_over(&self, claims: Option<&OwnClaims>, now: Timestamp) -> bool {
-        let grace = Duration::from_secs(u64::try_from(self.holds.grace_secs()).unwrap_or_default());
-        claims.is_some_and(|claims| claims.boot != self.boot && now > claims.expires.after(grace))
     }
 
     /// The budgets of a hold that is not in memory, as far as its slices are known; `None` when one of them is not.

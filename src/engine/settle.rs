@@ -1,9 +1,47 @@
 //! What becomes of a charge's hold: given back when nothing was recorded, ended or extended when it is durable.
 
-use super::{Gate, charge::Prepared, holds::Line};
+use std::time::Duration;
+
+use super::{
+    Gate,
+    charge::{ChargeAsk, Prepared},
+    error::GateError,
+    hold_token::OwnClaims,
+    holds::Line,
+    journal::Journal,
+    witness::Stamp,
+};
 use crate::domain::time::Timestamp;
 
+impl<J: Journal> Gate<J> {
+    /// Takes in what a charge's sidecar says of its clock. The stamp stays only if it tells that the charge was not kept on
+    /// its way: one that was may no longer be in time, whatever it says of itself.
+    pub(super) fn hear(
+        &self,
+        asked: &mut ChargeAsk,
+        claims: Option<&OwnClaims>,
+        now: Timestamp,
+    ) -> Result<(), GateError> {
+        if !self.lease.is_shared() {
+            return Ok(());
+        }
+        let stamp = asked.stamp.as_ref().map(|(instance, monotonic)| Stamp { instance, monotonic: *monotonic });
+        let prompt = self.witnessed(stamp, self.clock.uptime())?;
+        if !prompt && asked.stamp.take().is_some() && asked.hold_age.is_some() && self.is_over(claims, now) {
+            return Err(GateError::Unavailable("this server does not know its sidecar yet: send it again".to_owned()));
+        }
+        Ok(())
+    }
+}
+
 impl<J> Gate<J> {
+    /// Whether the time of another run's hold has passed, by this server's clock. What the clocks of two servers show may
+    /// differ by anything: a sidecar knows better, if it can be told how long its word was on its way.
+    pub(super) fn is_over(&self, claims: Option<&OwnClaims>, now: Timestamp) -> bool {
+        let grace = Duration::from_secs(u64::try_from(self.holds.grace_secs()).unwrap_or_default());
+        claims.is_some_and(|claims| claims.boot != self.boot && now > claims.expires.after(grace))
+    }
+
     /// Takes out of a charge's hold what another has given back to it: the same charge, sent before, that came to nothing.
     pub(super) fn take_again(&self, prepared: &mut Prepared) {
         if prepared.entry.postings.iter().all(|posting| posting.beyond == 0) {

@@ -213,7 +213,9 @@ fn defer(waiting: &mut Vec<Waiting>, deferred: &mut Vec<Waiting>) {
 
 async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Charge>) -> Vec<Answered> {
     // At once: whatever is sent once more meanwhile would take it.
-    prepared.iter_mut().for_each(|prepared| gate.take_again(prepared));
+    for prepared in &mut prepared {
+        gate.take_again(prepared);
+    }
     // What the ledger has just set aside may not be known here yet, and would count as spent by others: whatever goes past
     // what memory had is looked at again when memory knows all, and nothing is set aside until it is written.
     let mut known = None;

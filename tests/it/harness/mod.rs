@@ -7,6 +7,7 @@ pub mod clock;
 pub mod http2;
 pub mod ids;
 pub mod ledger;
+pub mod model_charges;
 pub mod model_journal;
 pub mod model_tables;
 pub mod postgres;

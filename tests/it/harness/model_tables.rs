@@ -10,16 +10,13 @@ use tollreeve::{
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{
-            Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, HoldUse, JournalError, Mail, Orphan, Peer, Posted,
-            PostedLine, Posting, Recorded,
-        },
+        journal::{Beat, Books, Extension, Folded, GrantAsk, HoldUse, JournalError, Mail, Orphan, Peer, Recorded},
         places::Placed,
     },
 };
 
 type At = (BudgetId, Period);
-type Outcome<T> = Result<T, JournalError>;
+pub type Outcome<T> = Result<T, JournalError>;
 
 /// What is left to be granted of a budget's period, and what is settled in it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,10 +61,10 @@ struct Server {
 #[derive(Clone, Debug)]
 pub struct Written {
     pub id: String,
-    body_hash: String,
+    pub body_hash: String,
     pub recorded: Recorded,
-    hold: Option<HoldUse>,
-    slices: Vec<i64>,
+    pub hold: Option<HoldUse>,
+    pub slices: Vec<i64>,
 }
 
 /// Ways in which a ledger could be wrong: a simulator must notice each of them.
@@ -99,7 +96,7 @@ pub struct Tables {
     pub slices: Vec<Slice>,
     /// By position, from 1.
     pub charges: Vec<Written>,
-    by_id: BTreeMap<(TenantId, String), usize>,
+    pub by_id: BTreeMap<(TenantId, String), usize>,
     servers: BTreeMap<BootId, Server>,
     letters: i64,
 }
@@ -154,20 +151,20 @@ impl Tables {
         }
     }
 
-    fn member(&self, boot: BootId) -> Outcome<()> {
+    pub fn member(&self, boot: BootId) -> Outcome<()> {
         if self.is_live(boot) { Ok(()) } else { Err(JournalError::Superseded) }
     }
 
-    fn slice(&self, id: i64) -> Option<&Slice> {
+    pub fn slice(&self, id: i64) -> Option<&Slice> {
         self.slices.get(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
-    fn slice_mut(&mut self, id: i64) -> Option<&mut Slice> {
+    pub fn slice_mut(&mut self, id: i64) -> Option<&mut Slice> {
         self.slices.get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
     /// Opens a period, unless it is open. `None`: its budget is gone.
-    fn book(&mut self, (budget, period): At) -> Option<&mut Book> {
+    pub fn book(&mut self, (budget, period): At) -> Option<&mut Book> {
         let cap = *self.caps.get(&budget)?;
         Some(self.books.entry((budget, period)).or_insert(Book { cap, ceiling: cap, ..Book::default() }))
     }
@@ -179,7 +176,7 @@ impl Tables {
         }
     }
 
-    fn tell(&mut self, boot: BootId, mail: Mail) {
+    pub fn tell(&mut self, boot: BootId, mail: Mail) {
         self.letters += 1;
         let flaw = self.flaw;
         let to = self.servers.get_mut(&boot).filter(|server| server.phase == Phase::Live);
@@ -379,188 +376,5 @@ impl Tables {
             server.phase = Phase::Closed;
         }
         Ok(())
-    }
-}
-
-/// Charges.
-impl Tables {
-    pub fn charge(&mut self, boot: BootId, entries: &[&Entry]) -> Outcome<Batch> {
-        self.member(boot)?;
-        let first = self.charges.len();
-        let mut new = Vec::new();
-        for entry in entries {
-            let known = self.earlier(entry, first).is_some() && self.flaw != Flaw::NoDedupe;
-            new.push((!known).then(|| self.insert(entry)));
-        }
-        // As the server thinks it is; and when that does not fit, with all that the ledger knows, charge by charge.
-        let mut postings = self.left_of_holds(entries, &new, false);
-        let mut full = self.fits_all(&postings);
-        if !full {
-            postings = self.left_of_holds(entries, &new, true);
-            full = self.fits_all(&postings);
-        }
-        let mut changed = BTreeSet::new();
-        let mut posted = Vec::new();
-        for ((entry, seq), (postings, released)) in entries.iter().zip(&new).zip(&postings) {
-            let Some(seq) = *seq else {
-                let earlier = self.earlier(entry, first).expect("it was there");
-                if matches!(earlier, Posted::Replayed(_)) {
-                    changed.extend(entry.postings.iter().filter(|one| one.concerns_slice()).map(|one| one.slice));
-                }
-                posted.push(earlier);
-                continue;
-            };
-            let lines: Vec<PostedLine> =
-                postings.iter().map(|posting| self.post(posting, full, &mut changed)).collect();
-            let overrun = postings.iter().zip(&lines).filter(|(posting, _)| posting.usd).map(|(_, line)| line.overrun);
-            let overrun = overrun.max().unwrap_or_default();
-            let written = &mut self.charges[usize::try_from(seq).expect("few") - 1].recorded;
-            *written = Recorded { lines: lines.clone(), released: *released, overrun, ..written.clone() };
-            if let Some(hold) = entry.hold.filter(|hold| hold.run != boot) {
-                let elsewhere = postings.iter().zip(&lines).filter(|(posting, _)| posting.known.is_none());
-                let lines: Vec<(i64, i64)> = elsewhere.map(|(posting, line)| (posting.slice, line.in_slice)).collect();
-                if !lines.is_empty() {
-                    self.tell(hold.run, Mail::Taken { hold: hold.hold, issued: hold.issued, ends: hold.ends, lines });
-                }
-            }
-            posted.push(Posted::New { seq, lines, released: *released });
-        }
-        let slices = changed.into_iter().filter_map(|id| self.slice(id)).map(|slice| slice.state).collect();
-        Ok(Batch { posted, slices })
-    }
-
-    /// What was written under an entry's id before.
-    fn earlier(&self, entry: &Entry, before: usize) -> Option<Posted> {
-        let at = *self.by_id.get(&(entry.tenant, entry.charge_id.clone())).filter(|at| **at < before)?;
-        let charge = &self.charges[at];
-        let replayed = charge.body_hash == entry.body_hash;
-        Some(if replayed { Posted::Replayed(charge.recorded.clone()) } else { Posted::Conflict })
-    }
-
-    fn insert(&mut self, entry: &Entry) -> i64 {
-        let seq = i64::try_from(self.charges.len()).expect("few") + 1;
-        let as_asked = |posting: &Posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 };
-        let recorded = Recorded {
-            seq,
-            at: entry.recorded,
-            cost: entry.cost,
-            released: entry.released,
-            overrun: 0,
-            lines: entry.postings.iter().map(as_asked).collect(),
-        };
-        self.by_id.entry((entry.tenant, entry.charge_id.clone())).or_insert(self.charges.len());
-        self.charges.push(Written {
-            id: entry.charge_id.clone(),
-            body_hash: entry.body_hash.clone(),
-            recorded,
-            hold: entry.hold,
-            slices: entry.postings.iter().map(|posting| posting.slice).collect(),
-        });
-        seq
-    }
-
-    /// Each new charge's postings without what other charges have taken of its hold, and what its hold gives back.
-    fn left_of_holds(&self, entries: &[&Entry], new: &[Option<i64>], with_own: bool) -> Vec<(Vec<Posting>, i64)> {
-        let mut pending: Vec<i64> = new.iter().flatten().copied().collect();
-        let fresh = entries.iter().zip(new).filter(|(_, seq)| seq.is_some()).flat_map(|(entry, _)| &entry.postings);
-        let looked_at: BTreeSet<i64> = fresh.filter(|one| one.concerns_slice()).map(|one| one.slice).collect();
-        let mut all = Vec::new();
-        for (entry, seq) in entries.iter().zip(new) {
-            let Some(seq) = seq else {
-                all.push((Vec::new(), 0));
-                continue;
-            };
-            let (mut postings, mut released) = (entry.postings.clone(), entry.released);
-            let by_others = |id: i64| self.slice(id).map_or(0, |slice| slice.taken_by_others);
-            let is_news = |posting: &Posting| match posting.known {
-                None => true,
-                Some(known) => with_own && looked_at.contains(&posting.slice) && by_others(posting.slice) != known,
-            };
-            if postings.iter().any(is_news) {
-                let (taken, ended) = entry.hold.map(|hold| self.taken_of(&hold, &pending)).unwrap_or_default();
-                let mut left_usd = 0;
-                for posting in postings.iter_mut().filter(|posting| is_news(posting)) {
-                    if posting.known.is_some() {
-                        posting.known = Some(by_others(posting.slice));
-                    }
-                    let taken = taken.get(&posting.slice).copied().unwrap_or_default();
-                    let left = if ended { 0 } else { (posting.held - taken).max(0) };
-                    if posting.usd {
-                        left_usd = left_usd.max(left);
-                    }
-                    let gone = (posting.of_hold - left).max(0);
-                    posting.of_hold -= gone;
-                    posting.in_slice -= gone;
-                    posting.beyond += gone;
-                }
-                if entry.hold.is_some() {
-                    released = released.min((left_usd - entry.cost).max(0));
-                }
-            }
-            pending.retain(|other| other != seq);
-            all.push((postings, released));
-        }
-        all
-    }
-
-    /// What charges took of a hold, slice by slice, and whether one of them ended it. Those in `pending` do not count.
-    fn taken_of(&self, hold: &HoldUse, pending: &[i64]) -> (BTreeMap<i64, i64>, bool) {
-        let same = |other: &HoldUse| (other.run, other.hold, other.issued) == (hold.run, hold.hold, hold.issued);
-        let (mut taken, mut ended) = (BTreeMap::new(), false);
-        for charge in self.charges.iter().filter(|charge| !pending.contains(&charge.recorded.seq)) {
-            let Some(hold) = charge.hold.as_ref().filter(|other| same(other)) else { continue };
-            ended |= hold.ends;
-            for (slice, line) in charge.slices.iter().zip(&charge.recorded.lines) {
-                *taken.entry(*slice).or_default() += line.in_slice;
-            }
-        }
-        (taken, ended)
-    }
-
-    fn fits_all(&self, all: &[(Vec<Posting>, i64)]) -> bool {
-        let mut sums: BTreeMap<i64, (i64, Option<i64>)> = BTreeMap::new();
-        for posting in all.iter().flat_map(|(postings, _)| postings).filter(|posting| posting.concerns_slice()) {
-            let sum = sums.entry(posting.slice).or_insert((0, posting.known));
-            *sum = (sum.0 + posting.in_slice, sum.1.min(posting.known));
-        }
-        sums.into_iter().all(|(slice, (amount, known))| self.fits(slice, amount, known))
-    }
-
-    fn fits(&self, slice: i64, amount: i64, known: Option<i64>) -> bool {
-        let forgets = self.flaw == Flaw::ForgetsOthers;
-        self.slice(slice).is_some_and(|slice| {
-            slice.phase != Phase::Closed
-                && slice.state.spent + amount <= slice.state.granted
-                && (forgets || known.is_none_or(|known| known == slice.taken_by_others))
-        })
-    }
-
-    /// Writes one posting: to its slice if it fits, else to what is left of the limit, and past that as an overrun.
-    fn post(&mut self, posting: &Posting, full: bool, changed: &mut BTreeSet<i64>) -> PostedLine {
-        let mut line = PostedLine::default();
-        let mut beyond = posting.beyond;
-        if posting.concerns_slice() && (full || self.fits(posting.slice, posting.in_slice, posting.known)) {
-            changed.insert(posting.slice);
-            let slice = self.slice_mut(posting.slice).expect("it fits");
-            slice.state.spent += posting.in_slice;
-            slice.state.ver += 1;
-            if posting.known.is_none() {
-                slice.taken_by_others += posting.in_slice;
-            }
-            line.in_slice = posting.in_slice;
-        } else {
-            beyond += posting.in_slice;
-        }
-        if beyond > 0 {
-            line.overrun = beyond;
-            if let Some(book) = self.book((posting.budget, posting.period)) {
-                line.direct = beyond.min((book.ceiling - book.allocated).max(0));
-                line.overrun = beyond - line.direct;
-                book.allocated += line.direct;
-                book.settled += line.direct;
-                book.overrun += line.overrun;
-            }
-        }
-        line
     }
 }
