@@ -9,6 +9,12 @@ use tollreeve::{
 
 use super::model_tables::{Flaw, Outcome, Phase, Tables, Written};
 
+/// Whether a slice must be looked at: something is to be charged to it, or what a hold leaves is to be free, less what
+/// others took out of it.
+fn concerns_slice(posting: &Posting) -> bool {
+    posting.in_slice > 0 || (posting.held > 0 && posting.known.is_some())
+}
+
 impl Tables {
     pub fn charge(&mut self, boot: BootId, entries: &[&Entry]) -> Outcome<Batch> {
         self.member(boot)?;
@@ -31,7 +37,7 @@ impl Tables {
             let Some(seq) = *seq else {
                 let earlier = self.earlier(entry, first).expect("it was there");
                 if matches!(earlier, Posted::Replayed(_)) {
-                    changed.extend(entry.postings.iter().filter(|one| one.concerns_slice()).map(|one| one.slice));
+                    changed.extend(entry.postings.iter().filter(|one| concerns_slice(one)).map(|one| one.slice));
                 }
                 posted.push(earlier);
                 continue;
@@ -89,7 +95,7 @@ impl Tables {
     fn left_of_holds(&self, entries: &[&Entry], new: &[Option<i64>], with_own: bool) -> Vec<(Vec<Posting>, i64)> {
         let mut pending: Vec<i64> = new.iter().flatten().copied().collect();
         let fresh = entries.iter().zip(new).filter(|(_, seq)| seq.is_some()).flat_map(|(entry, _)| &entry.postings);
-        let looked_at: BTreeSet<i64> = fresh.filter(|one| one.concerns_slice()).map(|one| one.slice).collect();
+        let looked_at: BTreeSet<i64> = fresh.filter(|one| concerns_slice(one)).map(|one| one.slice).collect();
         let mut all = Vec::new();
         for (entry, seq) in entries.iter().zip(new) {
             let Some(seq) = seq else {
@@ -145,7 +151,7 @@ impl Tables {
 
     fn fits_all(&self, all: &[(Vec<Posting>, i64)]) -> bool {
         let mut sums: BTreeMap<i64, (i64, Option<i64>)> = BTreeMap::new();
-        for posting in all.iter().flat_map(|(postings, _)| postings).filter(|posting| posting.concerns_slice()) {
+        for posting in all.iter().flat_map(|(postings, _)| postings).filter(|posting| concerns_slice(posting)) {
             let sum = sums.entry(posting.slice).or_insert((0, posting.known));
             *sum = (sum.0 + posting.in_slice, sum.1.min(posting.known));
         }
@@ -165,7 +171,7 @@ impl Tables {
     fn post(&mut self, posting: &Posting, full: bool, changed: &mut BTreeSet<i64>) -> PostedLine {
         let mut line = PostedLine::default();
         let mut beyond = posting.beyond;
-        if posting.concerns_slice() && (full || self.fits(posting.slice, posting.in_slice, posting.known)) {
+        if concerns_slice(posting) && (full || self.fits(posting.slice, posting.in_slice, posting.known)) {
             changed.insert(posting.slice);
             let slice = self.slice_mut(posting.slice).expect("it fits");
             slice.state.spent += posting.in_slice;
