@@ -240,7 +240,7 @@ impl Ledger {
         self.tell_owners(&mut tx, &writing, &posted).await?;
         // Whoever asks again because an answer was lost does not know what became of the slices.
         let replayed = entries.iter().zip(&posted).filter(|(_, posted)| matches!(posted, Posted::Replayed(_)));
-        for posting in replayed.flat_map(|(entry, _)| &entry.postings).filter(|posting| posting.in_slice > 0) {
+        for posting in replayed.flat_map(|(entry, _)| &entry.postings).filter(|posting| is_of_slice(posting)) {
             if changed.iter().all(|slice| slice.id != posting.slice) {
                 changed.extend(slices::read(&mut tx, posting.slice).await?);
             }

@@ -113,7 +113,7 @@ impl<'e> Writing<'e> {
         }
         for (posting, line) in self.postings.iter().zip(&mut lines) {
             let mut beyond = posting.beyond;
-            if !full && posting.in_slice > 0 {
+            if !full && is_of_slice(posting) {
                 let one = sums_of(std::iter::once(posting));
                 if let Some(state) = slices::charge(tx, &one).await?.pop() {
                     changed.retain(|slice| slice.id != state.id);
