@@ -125,7 +125,7 @@ async fn joined(db: &Db, boot: u128) -> Ledger {
 async fn one_by_one(journal: &Ledger, scene: &Scene, span: Duration) -> f64 {
     let Some(Change::Budget(budget)) = scene.budgets().into_iter().next() else { panic!("a scene has budgets") };
     let (budget, period) = (budget.id, budget.window.period(SystemClock.now()));
-    let ask = GrantAsk { budget, period, need: 1_000_000, want: 0, promised: 60 };
+    let ask = GrantAsk { budget, period, need: 1_000_000, want: 0, promised: 60, recall: false };
     let granted = journal.grant(&[ask]).await.expect("granted")[0].expect("room");
     let posting = Posting {
         budget,

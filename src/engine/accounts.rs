@@ -9,8 +9,6 @@
 
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use crate::domain::{
     time::Timestamp,
     window::{Period, Window},
@@ -34,7 +32,7 @@ pub struct Account {
     /// Which period.
     pub period: Period,
     /// When it ends; [`NEVER`] for all time.
-    ends: Timestamp,
+    pub(super) ends: Timestamp,
     /// Id of the slice; 0 before the first grant.
     pub slice: i64,
     /// What the database has set aside for this server.
@@ -118,6 +116,8 @@ pub enum Room {
         need: i64,
         /// What would be good to have.
         want: i64,
+        /// What others have stands in the way, as far as is known.
+        recall: bool,
     },
     /// The limit does not allow it.
     Short,
@@ -204,7 +204,7 @@ impl Account {
     pub fn room(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
         match self.room_as_known(amount, seconds, limit, now) {
             Room::Short if self.is_recalling() || (self.is_shared() && now.since(self.since) >= FRESH) => {
-                self.ask(amount, now)
+                self.ask(amount, now, true)
             }
             room => room,
         }
@@ -214,7 +214,7 @@ impl Account {
     #[must_use]
     pub fn room_as_known(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
         if self.slice == 0 || self.promised() < seconds {
-            return self.ask(amount, now);
+            return self.ask(amount, now, false);
         }
         let total = self.total_spent().saturating_add(self.total_held()).saturating_add(amount);
         if limit.is_some_and(|limit| total > limit) && amount > 0 {
@@ -225,13 +225,13 @@ impl Account {
         }
         match self.headroom() {
             Some(headroom) if amount - self.available() > headroom => Room::Short,
-            _ => self.ask(amount, now),
+            _ => self.ask(amount, now, false),
         }
     }
 
-    fn ask(&self, amount: i64, now: Timestamp) -> Room {
+    fn ask(&self, amount: i64, now: Timestamp, recall: bool) -> Room {
         let need = amount.saturating_sub(self.available()).max(0);
-        Room::Ask { need, want: self.want(amount, now).max(need) }
+        Room::Ask { need, want: self.want(amount, now).max(need), recall }
     }
 
     /// What a grant should bring, from how fast the slice was used since the last one.
@@ -358,64 +358,6 @@ impl Account {
     }
 }
 
-/// The accounts of a budget: the period that runs, and older ones that calls still hold something of.
-///
-/// Nearly always one, and then it lies beside the budget: a decision looks at many budgets that it has not seen lately.
-#[derive(Clone, Debug, Default)]
-pub struct Accounts(SmallVec<[Account; 1]>);
-
-impl Accounts {
-    /// The account of the period that runs now, made cold when there is none.
-    pub fn current(&mut self, window: Window, now: Timestamp) -> &mut Account {
-        // The common case needs no calendar: the newest account's period has not ended.
-        let runs = |account: &Account| now < account.ends;
-        let at = match self.0.last() {
-            Some(last) if runs(last) => self.0.len() - 1,
-            _ => {
-                self.0.push(Account::cold(window, window.period(now), now));
-                self.0.len() - 1
-            }
-        };
-        &mut self.0[at]
-    }
-
-    /// The account of a period, made cold when there is none.
-    pub fn of(&mut self, window: Window, period: Period, now: Timestamp) -> &mut Account {
-        let at = if let Some(at) = self.0.iter().position(|account| account.period == period) {
-            at
-        } else {
-            // The newest stays last: `current` looks only there.
-            let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
-            self.0.insert(at, Account::cold(window, period, now));
-            at
-        };
-        &mut self.0[at]
-    }
-
-    /// The account of a period, if there is one.
-    pub fn find(&mut self, period: Period) -> Option<&mut Account> {
-        self.0.iter_mut().find(|account| account.period == period)
-    }
-
-    /// Every account.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Account> {
-        self.0.iter_mut()
-    }
-
-    /// Puts back an account that was taken out.
-    pub fn put_back(&mut self, account: Account) {
-        let at = self.0.iter().position(|other| other.period > account.period).unwrap_or(self.0.len());
-        self.0.insert(at, account);
-    }
-
-    /// Takes out the accounts that are done with.
-    pub fn take_done(&mut self, now: Timestamp) -> Vec<Account> {
-        let done = self.0.iter().filter(|account| account.is_done(now)).cloned().collect();
-        self.0.retain(|account| !account.is_done(now));
-        done
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -473,7 +415,7 @@ mod tests {
         account.granted(&with_others(false), 10, NOW);
         assert_eq!(account.room(11, 60, Some(100), NOW), Room::Short);
         let later = NOW.after(FRESH);
-        assert!(matches!(account.room(11, 60, Some(100), later), Room::Ask { need: 1, .. }));
+        assert!(matches!(account.room(11, 60, Some(100), later), Room::Ask { need: 1, recall: true, .. }));
         account.granted(&with_others(true), 10, later);
         assert!(matches!(account.room(11, 60, Some(100), later), Room::Ask { .. }));
         account.recalled();
@@ -494,15 +436,5 @@ mod tests {
     fn a_budget_fills_three_cache_lines() {
         // A decision looks at five of them that have left the caches.
         assert_eq!(size_of::<crate::engine::state::BudgetRow>(), 192);
-    }
-
-    #[test]
-    fn the_newest_period_stays_current_when_an_older_one_is_touched() {
-        let mut accounts = Accounts::default();
-        let now = Timestamp::from_micros(7_200_000_000);
-        assert_eq!(accounts.current(Window::Hour, now).period, Period(2));
-        accounts.of(Window::Hour, Period(1), now);
-        assert_eq!(accounts.current(Window::Hour, now).period, Period(2));
-        assert_eq!(accounts.take_done(now).len(), 1);
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{
-    accounts::{Account, Accounts},
+    accounts::Account,
     key_table::{KeyRow, NO_INDEX},
+    periods::Accounts,
     state::{ActorRow, BudgetList, BudgetRow, ProjectRow, Roles, State, TeamRow, TenantRow, Terms, WorkspaceRow},
 };
 use crate::domain::{

@@ -7,13 +7,14 @@ use smallvec::SmallVec;
 
 use super::{
     Gate,
-    accounts::{Account, Accounts, Room},
+    accounts::{Account, Room},
     answer::{Answer, BudgetView, Denial, DenialCode, HoldView, KeyFacts, PrincipalView, Warning},
     error::GateError,
     grants::Want,
     holds::{Hold, HoldRef, Line, Lines, Shard},
     journal::GrantAsk,
     key_table::KeyRow,
+    periods::Accounts,
     question::{Mode, Question},
     state::{BudgetRow, State},
     subject::{Applying, Subject, denial},
@@ -292,7 +293,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
             match self.room(row, account, amount) {
                 Room::Enough => {}
                 Room::Short => found.denials.push(shortage(row, account, amount)),
-                Room::Ask { need, want } => found.wants.push(Want {
+                Room::Ask { need, want, recall } => found.wants.push(Want {
                     at,
                     ask: GrantAsk {
                         budget: row.budget.id,
@@ -300,6 +301,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
                         need,
                         want,
                         promised: self.seconds(),
+                        recall,
                     },
                     recalling: account.is_recalling(),
                 }),
@@ -376,6 +378,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
                 lines,
                 pending: 0,
                 ending: false,
+                over: false,
             };
             let at = shard.insert(hold.clone());
             drop(shard);

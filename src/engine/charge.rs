@@ -262,6 +262,7 @@ impl<J: Journal> Gate<J> {
                     need: 0,
                     want: account.want(1, now),
                     promised: seconds,
+                    recall: false,
                 };
                 Some(Want { at: line.budget, ask, recalling: false })
             });
@@ -362,7 +363,7 @@ impl<J: Journal> Gate<J> {
         let grace = Duration::from_secs(u64::try_from(self.holds.grace_secs()).unwrap_or_default());
         let late_there = asked.hold_age.is_some_and(|age| age > life + grace.saturating_sub(WORST_CHARGE));
         let mut shard = self.holds.shard_of(claims.hold);
-        if let Some(hold) = shard.get(claims.hold).filter(|_| claims.boot == self.boot) {
+        if let Some(hold) = shard.get(claims.hold).filter(|hold| claims.boot == self.boot && !hold.over) {
             prepared.hold = Some(claims.hold);
             hold.pending += 1;
             // The first charge that ends the hold takes all of it; one that comes at the same time finds nothing left.
@@ -373,7 +374,7 @@ impl<J: Journal> Gate<J> {
             for line in &mut hold.lines {
                 let row = state.budgets.at(line.budget);
                 let amount = amount_of(row.terms.unit, &asked.usage, cost);
-                let moved = if asked.last { line.amount } else { amount.min(line.amount) };
+                let moved = if asked.last { line.amount } else { amount.min(line.amount) }.max(0);
                 if row.terms.unit == Unit::Usd {
                     held_usd = held_usd.max(moved);
                 }

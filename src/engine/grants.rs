@@ -73,7 +73,8 @@ impl Grants {
     /// Asks in the background, if there is room in the queue; whoever needs it will otherwise ask.
     pub fn top_up(&self, at: u32, budget: BudgetId, account: &Account, now: Timestamp) {
         let want = account.want(1, now);
-        let ask = GrantAsk { budget, period: account.period, need: 0, want, promised: account.promised() };
+        let ask =
+            GrantAsk { budget, period: account.period, need: 0, want, promised: account.promised(), recall: false };
         let _ = self.queue.try_send(Waiting { wants: vec![Want { at, ask, recalling: false }], done: None });
     }
 }
@@ -100,6 +101,7 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: GrantQueue) {
                     ask.need = ask.need.saturating_add(want.ask.need);
                     ask.want = ask.want.max(want.ask.want);
                     ask.promised = ask.promised.max(want.ask.promised);
+                    ask.recall |= want.ask.recall;
                 })
                 .or_insert(want.ask);
         }

@@ -29,7 +29,7 @@ pub struct Line {
     pub period: Period,
     /// The slice that it came out of.
     pub slice: i64,
-    /// The amount, in the budget's unit.
+    /// The amount, in the budget's unit. Below zero while others took of what charges on their way here have taken out.
     pub amount: i64,
 }
 
@@ -57,6 +57,8 @@ pub struct Hold {
     pub pending: u32,
     /// A charge on its way will end it.
     pub ending: bool,
+    /// A charge at another server has ended it; it stays for those on their way here.
+    pub over: bool,
 }
 
 /// Refers to a hold, or to one that is gone.
@@ -305,6 +307,7 @@ mod tests {
             lines: Lines::new(),
             pending: 0,
             ending: false,
+            over: false,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct GrantAsk {
     pub want: i64,
     /// Longest hold, in seconds, that may be promised on it.
     pub promised: i64,
+    /// What others have set aside and do not use stands in the way: they are to be asked for it.
+    pub recall: bool,
 }
 
 /// Where a part of a charge goes.

@@ -182,9 +182,8 @@ impl<J: Journal> Gate<J> {
             account.taken_by_others += amount;
             let line = hold.as_mut().and_then(|hold| hold.lines.iter_mut().find(|line| line.slice == *slice));
             if let Some(line) = line {
-                let taken = line.amount.min(*amount);
-                line.amount -= taken;
-                account.release(taken);
+                line.amount -= amount;
+                account.release(*amount);
             }
         }
         let Some(hold) = hold.filter(|_| ends) else { return };
@@ -194,7 +193,7 @@ impl<J: Journal> Gate<J> {
                 account.release(rest);
             }
         }
-        // With a charge of it on its way here it leaves when its time has passed.
+        hold.over = true;
         if hold.pending == 0 {
             shard.remove(at);
         }

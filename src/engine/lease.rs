@@ -21,19 +21,21 @@ pub struct Lease {
     uptime: AtomicU64,
     /// The same, by the time of day. Whoever reads a new one of the two and an old other one sees an older lease.
     now: AtomicI64,
+    /// Signs of life that were sent until then do not count, in nanoseconds of uptime: this server has slept since.
+    lost: AtomicU64,
 }
 
 impl Lease {
     /// For the one server of a ledger, as long as it runs.
     #[must_use]
     pub const fn for_good() -> Self {
-        Self { span: None, uptime: AtomicU64::new(NONE), now: AtomicI64::new(0) }
+        Self { span: None, uptime: AtomicU64::new(NONE), now: AtomicI64::new(0), lost: AtomicU64::new(0) }
     }
 
     /// For one server of many: not before the first sign of life.
     #[must_use]
     pub const fn of(span: Duration) -> Self {
-        Self { span: Some(span), uptime: AtomicU64::new(NONE), now: AtomicI64::new(0) }
+        Self { span: Some(span), uptime: AtomicU64::new(NONE), now: AtomicI64::new(0), lost: AtomicU64::new(0) }
     }
 
     /// Whether there may be others.
@@ -45,14 +47,18 @@ impl Lease {
     /// A sign of life was taken. `sent` was read before it was sent: when it arrived nobody here can tell.
     pub fn renew(&self, sent: Reading) {
         let uptime = nanos(sent.uptime);
+        if uptime <= self.lost.load(Ordering::Acquire) {
+            return;
+        }
         // One task gives signs of life; only the end of the lease, or its loss, comes from elsewhere.
         let later = |last| (last != ENDED && (last == NONE || last < uptime)).then_some(uptime);
         self.now.store(sent.now.micros(), Ordering::Release);
         let _ = self.uptime.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
     }
 
-    /// The clocks have stood still: not before the next sign of life.
-    pub fn lose(&self) {
+    /// The clocks have stood still until now: not before the next sign of life, and not by one that is on its way.
+    pub fn lose(&self, uptime: Duration) {
+        self.lost.fetch_max(nanos(uptime), Ordering::AcqRel);
         let open = |last| (last != ENDED).then_some(NONE);
         let _ = self.uptime.fetch_update(Ordering::AcqRel, Ordering::Acquire, open);
     }
@@ -97,8 +103,9 @@ mod tests {
         assert!(lease.holds(|| at(12, 12)) && lease.holds(|| at(1, 12)));
         assert!(!lease.holds(|| at(13, 10)), "the machine has slept, and one clock with it");
         assert!(!lease.holds(|| at(10, 13)));
-        lease.lose();
-        assert!(!lease.holds(|| at(10, 10)));
+        lease.lose(Duration::from_secs(11));
+        lease.renew(at(11, 11));
+        assert!(!lease.holds(|| at(11, 11)), "it was sent before");
         lease.renew(at(12, 12));
         lease.end();
         lease.renew(at(13, 13));

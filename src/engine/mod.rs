@@ -42,6 +42,7 @@ pub mod key_table;
 pub mod last_use;
 pub mod lease;
 pub mod meter;
+pub mod periods;
 pub mod places;
 mod posting;
 pub mod question;
@@ -242,7 +243,7 @@ impl<J: Journal> Gate<J> {
         match stamp.map_or(Seen::New, |stamp| self.witness.see(stamp, uptime)) {
             Seen::Still => {
                 tracing::warn!("the clocks of this server have stood still: it asks whether others took it for dead");
-                self.lease.lose();
+                self.lease.lose(uptime);
                 self.witness.forget();
                 self.wake.notify_one();
                 Ok(false)

@@ -57,7 +57,7 @@ impl<J> Gate<J> {
         for (taken, posting) in prepared.taken.iter_mut().zip(&mut entry.postings) {
             let of_posting = |line: &&mut Line| (line.budget, line.slice) == (taken.budget, posting.slice);
             let Some(line) = hold.lines.iter_mut().find(of_posting) else { continue };
-            let moved = if ends_now { line.amount } else { posting.beyond.min(line.amount) };
+            let moved = if ends_now { line.amount } else { posting.beyond.min(line.amount) }.max(0);
             let charged = posting.beyond.min(moved);
             line.amount -= moved;
             taken.moved += moved;
@@ -98,12 +98,14 @@ impl<J> Gate<J> {
             (Some(shard), Some(at)) => shard.get(at),
             _ => None,
         };
+        let mut gone = false;
         if let Some(hold) = &mut hold {
             hold.pending -= 1;
             hold.ending &= !prepared.ends_hold;
+            gone = hold.over;
         }
         for taken in &prepared.taken {
-            let line = hold.as_mut().and_then(|hold| {
+            let line = hold.as_mut().filter(|_| !gone).and_then(|hold| {
                 hold.lines.iter_mut().find(|line| line.budget == taken.budget && line.period == taken.period)
             });
             let back_to_hold = line.is_some();
@@ -115,19 +117,26 @@ impl<J> Gate<J> {
                 account.release(taken.reserved + if back_to_hold { 0 } else { taken.moved });
             }
         }
+        if let (true, Some(0), Some(shard), Some(at)) = (gone, hold.map(|hold| hold.pending), shard, prepared.hold) {
+            drop(shard);
+            self.holds.shard_of(at).remove(at);
+        }
     }
 
     /// Ends or extends the hold of a charge that is durable; gives the new token.
     pub(super) fn settle_hold(&self, prepared: &Prepared) -> Option<(Vec<u8>, Timestamp)> {
         let mut shard = prepared.hold.map(|at| (at, self.holds.shard_of(at)));
         if let Some((at, shard)) = &mut shard {
+            let mut gone = prepared.ends_hold;
             if let Some(hold) = shard.get(*at) {
                 hold.pending -= 1;
+                gone |= hold.over && hold.pending == 0;
             }
-            if let Some(ended) = prepared.ends_hold.then(|| shard.remove(*at)).flatten() {
-                // What a charge that came to nothing has given back to it since this one was taken in.
+            if let Some(ended) = gone.then(|| shard.remove(*at)).flatten() {
+                // What a charge that came to nothing has given back to it since this one was taken in; or what others took of
+                // what this one had taken out, which is not to be given back twice.
                 let state = self.read();
-                for line in ended.lines.iter().filter(|line| line.amount > 0) {
+                for line in &ended.lines {
                     if let Some(account) = state.budgets.at(line.budget).accounts.lock().find(line.period) {
                         account.release(line.amount);
                     }

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::{accounts::Accounts, key_table::KeyTable, last_use::LastUse};
+use super::{key_table::KeyTable, last_use::LastUse, periods::Accounts};
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::Budget,

@@ -39,11 +39,31 @@ const DRIFT: i128 = 50;
 /// Whose clock has jumped is not believed again for so long: the server asked, and can do no more than ask.
 const DISBELIEF: Duration = Duration::from_mins(10);
 
-/// How far a sidecar's clock was ahead of this server's, when it was furthest.
+/// How long a base is built before the one before it is forgotten: what the clocks may have drifted apart since stays small.
+const SPAN: Duration = Duration::from_secs(30);
+
+/// How far a sidecar's clock was ahead of this server's, when it was furthest: lately, and in the span before.
 #[derive(Clone, Copy)]
 struct Base {
     ahead: i128,
-    at: Duration,
+    since: Duration,
+    before: i128,
+    before_since: Duration,
+}
+
+impl Base {
+    const fn new(ahead: i128, since: Duration) -> Self {
+        Self { ahead, since, before: ahead, before_since: since }
+    }
+
+    /// The furthest of both spans, and since when it can have been so.
+    fn furthest(&mut self, now: Duration) -> (i128, Duration) {
+        let furthest = (self.ahead.max(self.before), self.before_since);
+        if now.saturating_sub(self.since) >= SPAN {
+            *self = Self { ahead: i128::MIN, since: now, before: self.ahead, before_since: self.since };
+        }
+        furthest
+    }
 }
 
 /// What is known of the clocks of sidecars.
@@ -75,19 +95,17 @@ impl Witness {
             if bases.len() >= MAX {
                 bases.clear();
             }
-            bases.insert(name, Base { ahead, at: now });
+            bases.insert(name, Base::new(ahead, now));
             return Seen::New;
         };
-        let drift = nanos(now.saturating_sub(base.at)) / DRIFT;
-        if ahead - base.ahead > JITTER + drift {
-            *base = Base { ahead, at: now };
+        let (furthest, since) = base.furthest(now);
+        let drift = nanos(now.saturating_sub(since)) / DRIFT;
+        if ahead - furthest > JITTER + drift {
+            *base = Base::new(ahead, now);
             return if self.is_believed(name, now) { Seen::Still } else { Seen::Fine };
         }
-        let late = base.ahead - ahead - drift;
-        if ahead >= base.ahead {
-            *base = Base { ahead, at: now };
-        }
-        match u64::try_from(late) {
+        base.ahead = base.ahead.max(ahead);
+        match u64::try_from(furthest - ahead - drift) {
             Ok(late) => Seen::Late(Duration::from_nanos(late)),
             Err(_) => Seen::Fine,
         }
@@ -125,7 +143,7 @@ mod tests {
         assert_eq!(see(50_000, 1_000), Seen::New);
         assert_eq!(see(51_000, 2_100), Seen::Late(ms(100 - 1_100 / 50)));
         assert_eq!(see(52_000, 2_900), Seen::Fine, "a call that took less than any before");
-        assert_eq!(see(60_000, 30_900), Seen::Late(ms(20_000 - 28_000 / 50)));
+        assert_eq!(see(60_000, 30_900), Seen::Late(ms(20_000 - 29_900 / 50)));
         assert_eq!(see(92_000, 33_000), Seen::Still);
         witness.forget();
         assert_eq!(see(93_000, 34_000), Seen::New);

@@ -169,7 +169,8 @@ impl Ledger {
             period,
             slice.id
         )?;
-        let recalled = take < ask.need && others_granted > others_spent && replicas::recall(tx, at, slice.id).await?;
+        let lacks = (take < ask.need || ask.recall) && others_granted > others_spent;
+        let recalled = lacks && replicas::recall(tx, at, slice.id).await?;
         Ok(Granted {
             slice,
             promised,

@@ -80,6 +80,7 @@ async fn write(
                     need: random.within(0, 60),
                     want: random.within(0, 200),
                     promised: 60,
+                    recall: false,
                 };
                 let asks: Vec<GrantAsk> =
                     some(&budgets, &mut random).iter().map(|budget| ask(budget, &mut random)).collect();

@@ -205,7 +205,14 @@ impl<J: Journal> Suite<J> {
     fn ask(&mut self, budget: BudgetId) -> GrantAsk {
         let need = if self.random.once_in(3) { self.random.within(0, 900_000_000) } else { 0 };
         let want = self.random.within(0, 600_000_000).max(need);
-        GrantAsk { budget, period: Period(0), need, want, promised: self.random.within(1, 120) }
+        GrantAsk {
+            budget,
+            period: Period(0),
+            need,
+            want,
+            promised: self.random.within(1, 120),
+            recall: self.random.once_in(4),
+        }
     }
 
     /// A hold on some slices of a server: of those that act, or of one that is not there.

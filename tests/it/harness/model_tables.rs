@@ -227,7 +227,7 @@ impl Tables {
         let granted: i64 = others.clone().map(|slice| slice.state.granted).sum();
         let mut recalled = false;
         for slice in others.filter(|slice| slice.phase == Phase::Live && slice.state.granted > slice.state.spent) {
-            if take < ask.need {
+            if take < ask.need || ask.recall {
                 self.tell(slice.boot, Mail::Recall { slice: slice.state.id });
                 recalled = true;
             }

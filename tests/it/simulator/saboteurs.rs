@@ -52,6 +52,19 @@ pub const ALL: [Saboteur; 15] = [
     Saboteur::LosesMail,
 ];
 
+/// Those that are found within some dozens of schedules.
+pub const QUICK: [Saboteur; 9] = [
+    Saboteur::FreesFromMemory,
+    Saboteur::FoldsAtOnce,
+    Saboteur::Revives,
+    Saboteur::ShortWait,
+    Saboteur::NoWitness,
+    Saboteur::AcknowledgesEarly,
+    Saboteur::NoDedupe,
+    Saboteur::NoBarrier,
+    Saboteur::NoDeadline,
+];
+
 impl Saboteur {
     /// What is wrong with the ledger itself.
     pub fn flaw(self) -> Flaw {
