@@ -20,11 +20,13 @@ use tokio::{
 
 use super::{
     Gate,
+    accounts::{Account, SliceState},
     answer::BudgetView,
     authorize::view,
-    charge::{ChargeAnswer, ChargeStatus, Prepared, Taken},
+    charge::{ChargeAnswer, ChargeStatus, Prepared},
     error::GateError,
-    journal::{Batch, Entry, Journal, JournalError, Posted, PostedLine, Recorded},
+    holds::HoldRef,
+    journal::{Batch, Entry, Journal, JournalError, Posted, PostedLine, Posting, Recorded},
 };
 use crate::domain::{budgets::crossings, money::Unit, window::Period};
 
@@ -184,10 +186,22 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: ChargeQueue) {
     let mut deferred: Vec<Waiting> = Vec::new();
     loop {
         waiting.append(&mut deferred);
-        if waiting.is_empty() && queue.0.recv_many(&mut waiting, BATCH).await == 0 {
-            return;
+        if waiting.is_empty() {
+            if queue.0.recv_many(&mut waiting, BATCH).await == 0 {
+                return;
+            }
+        } else {
+            // What those wait for may have come meanwhile.
+            let room = BATCH.saturating_sub(waiting.len());
+            waiting.extend(std::iter::from_fn(|| queue.0.try_recv().ok()).take(room));
         }
         defer(&mut waiting, &mut deferred);
+        defer_short(&gate, &mut waiting, &mut deferred);
+        if waiting.is_empty() {
+            // One that is waited for is being put into the queue at this moment.
+            tokio::task::yield_now().await;
+            continue;
+        }
         let (prepared, replies): (Vec<Charge>, Vec<(usize, Reply)>) =
             waiting.drain(..).map(|waiting| (waiting.prepared, (waiting.desk, waiting.reply))).unzip();
         let first = prepared.iter().map(|prepared| prepared.entry.recorded).min().unwrap_or_default();
@@ -211,8 +225,28 @@ fn defer(waiting: &mut Vec<Waiting>, deferred: &mut Vec<Waiting>) {
     }
 }
 
+/// Charges whose holds had nothing left for them: perhaps because of another that is on its way, and will come to nothing or
+/// was recorded elsewhere. They wait until all others of the hold are written, and are then written one by one.
+fn defer_short<J: Journal>(gate: &Gate<J>, waiting: &mut Vec<Waiting>, deferred: &mut Vec<Waiting>) {
+    let short = |waiting: &Waiting| {
+        let lacks = |posting: &Posting| posting.beyond > 0 && posting.held > 0;
+        waiting.prepared.hold.filter(|_| waiting.prepared.entry.postings.iter().any(lacks))
+    };
+    let mut counts: HashMap<HoldRef, u32> = HashMap::new();
+    for hold in waiting.iter().chain(&*deferred).filter_map(short) {
+        *counts.entry(hold).or_default() += 1;
+    }
+    let mut first = HashSet::new();
+    deferred.extend(waiting.extract_if(.., |waiting| {
+        short(waiting).is_some_and(|at| {
+            let pending = gate.holds.shard_of(at).get(at).map_or(0, |hold| hold.pending);
+            pending > counts.get(&at).copied().unwrap_or_default() || !first.insert(at)
+        })
+    }));
+}
+
 async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Charge>) -> Vec<Answered> {
-    // At once: whatever is sent once more meanwhile would take it.
+    // What others of its hold have given back meanwhile.
     for prepared in &mut prepared {
         gate.take_again(prepared);
     }
@@ -279,24 +313,28 @@ type Rest = HashMap<(u32, Period), i64>;
 
 fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Charge], batch: Batch) -> Vec<Answered> {
     let mut rest = Rest::new();
-    let mut account_of = HashMap::with_capacity(batch.slices.len());
+    let mut released = Rest::new();
     for (prepared, posted) in prepared.iter().zip(&batch.posted) {
-        for (taken, posting) in prepared.taken.iter().zip(&prepared.entry.postings) {
-            account_of.entry(posting.slice).or_insert((taken.budget, taken.period));
-        }
-        let Posted::New { lines, .. } = posted else { continue };
-        for (taken, line) in prepared.taken.iter().zip(lines) {
-            *rest.entry((taken.budget, taken.period)).or_default() += line.in_slice;
+        for (at, taken) in prepared.taken.iter().enumerate() {
+            let account = (taken.budget, taken.period);
+            let of_account: &mut i64 = released.entry(account).or_default();
+            if let Posted::New { lines, .. } = posted {
+                *of_account += taken.moved + taken.reserved;
+                *rest.entry(account).or_default() += lines.get(at).map_or(0, |line| line.in_slice);
+            }
         }
     }
     {
+        let slices: HashMap<i64, SliceState> = batch.slices.iter().map(|slice| (slice.id, *slice)).collect();
         let state = gate.read();
-        for slice in &batch.slices {
-            let Some((budget, period)) = account_of.get(&slice.id) else { continue };
-            let mut accounts = state.budgets.at(*budget).accounts.lock();
-            if let Some(account) = accounts.find(*period).filter(|account| account.slice == slice.id) {
+        for ((budget, period), released) in released {
+            let mut accounts = state.budgets.at(budget).accounts.lock();
+            let Some(account) = accounts.find(period) else { continue };
+            // In one step: whoever looks sees an amount as held or as spent, never as both.
+            if let Some(slice) = slices.get(&account.slice) {
                 account.adopt(*slice);
             }
+            account.release(released);
         }
     }
     let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| match posted {
@@ -347,7 +385,7 @@ fn applied<J: Journal>(
             let Some(account) = accounts.find(taken.period) else { continue };
             let own = account.slice == posting.slice;
             let elsewhere = line.direct + if own { 0 } else { line.in_slice };
-            count(account, taken, elsewhere, line);
+            count(account, elsewhere, line);
             let left = rest.entry((taken.budget, taken.period)).or_default();
             *left -= line.in_slice;
             let after = account.total_spent().saturating_sub(if own { *left } else { 0 });
@@ -382,8 +420,7 @@ fn applied<J: Journal>(
     }
 }
 
-fn count(account: &mut super::accounts::Account, taken: &Taken, elsewhere: i64, line: &PostedLine) {
-    account.release(taken.moved + taken.reserved);
+fn count(account: &mut Account, elsewhere: i64, line: &PostedLine) {
     account.settled_elsewhere(line.direct, line.overrun);
     if elsewhere > line.direct {
         account.settled_by_others(elsewhere - line.direct);
