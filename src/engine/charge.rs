@@ -79,6 +79,13 @@ pub struct ChargeAsk {
     pub labels: String,
 }
 
+impl ChargeAsk {
+    /// Age of the hold by the sidecar's clock, when it is known that the charge was not kept on its way.
+    fn told_age(&self) -> Option<Duration> {
+        self.hold_age.filter(|_| self.stamp.is_some())
+    }
+}
+
 /// How a charge was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeStatus {
@@ -132,6 +139,7 @@ pub(super) struct Prepared {
     pub(super) taken: SmallVec<[Taken; 6]>,
     pub(super) hold: Option<HoldRef>,
     pub(super) ends_hold: bool,
+    /// The hold with its new end, and when memory lets it go.
     pub(super) extend: Option<Box<(OwnClaims, Timestamp)>>,
 }
 
@@ -186,7 +194,7 @@ impl<J: Journal> Gate<J> {
             if let (Some(claims), Some(span)) = (&claims, asked.extend.filter(|_| !asked.last)) {
                 if self.holds_here(claims) {
                     self.promise(claims.hold, span, now).await?;
-                } else if !self.extend_elsewhere(claims, span, now).await? {
+                } else if !self.extend_elsewhere(claims, &asked, span, now).await? {
                     asked.extend = None;
                 }
             }
@@ -231,16 +239,26 @@ impl<J: Journal> Gate<J> {
     }
 
     /// Lets a hold of another server live longer, if that server is there and the hold has not ended.
-    async fn extend_elsewhere(&self, claims: &OwnClaims, span: Duration, now: Timestamp) -> Result<bool, GateError> {
-        if claims.boot == self.boot || now > claims.expires {
+    async fn extend_elsewhere(
+        &self,
+        claims: &OwnClaims,
+        asked: &ChargeAsk,
+        span: Duration,
+        now: Timestamp,
+    ) -> Result<bool, GateError> {
+        let over = match asked.told_age() {
+            Some(age) => age > claims.expires.since(claims.issued),
+            None => now > claims.expires,
+        };
+        if claims.boot == self.boot || over {
             return Ok(false);
         }
         let extension = Extension {
             run: claims.boot,
             hold: claims.hold,
             issued: claims.issued,
-            until: now.after(span).max(claims.expires),
-            seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+            // A second more than is promised to the sidecar, for what is less than a second.
+            seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX).saturating_add(1),
             slices: claims.lines.iter().map(|(slice, _)| *slice).collect(),
         };
         Ok(self.journal.extend(&extension).await?)
@@ -388,7 +406,7 @@ impl<J: Journal> Gate<J> {
         }
         drop(shard);
         // The hold is gone from this server's memory. One of another run is still set aside in that run's slice.
-        let known = asked.stamp.is_some() && asked.hold_age.is_some() && self.lease.is_shared();
+        let known = asked.told_age().is_some() && self.lease.is_shared();
         let ended = claims.boot == self.boot || late_there || (!known && self.is_over(Some(&claims), now));
         prepared.entry.late = ended;
         prepared.entry.released = if ended || !asked.last { 0 } else { (claims.usd - cost.0).max(0) };
@@ -406,10 +424,14 @@ impl<J: Journal> Gate<J> {
     }
 }
 
-/// The hold with its new end, when it is to live longer.
+/// The hold with its new end, when it is to live longer, and when memory lets it go.
+///
+/// What the clocks of two servers show may differ by anything. So its new age is told by the sidecar's clock, where that is
+/// known, and memory counts from now: the sidecar has asked before.
 fn extended(asked: &ChargeAsk, claims: OwnClaims, now: Timestamp) -> Option<Box<(OwnClaims, Timestamp)>> {
-    let expires = now.after(asked.extend.filter(|_| !asked.last)?).max(claims.expires);
-    Some(Box::new((HoldClaims { expires, ..claims }, expires)))
+    let span = asked.extend.filter(|_| !asked.last)?;
+    let end = asked.told_age().map_or(now, |age| claims.issued.after(age)).after(span).max(claims.expires);
+    Some(Box::new((HoldClaims { expires: end, ..claims }, now.after(span))))
 }
 
 /// Whose call a hold was made for.

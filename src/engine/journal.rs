@@ -237,8 +237,8 @@ pub enum Mail {
         hold: HoldRef,
         /// When it was made.
         issued: Timestamp,
-        /// When it ends now.
-        until: Timestamp,
+        /// How long from when this is read, in seconds: what the clock of whoever wrote it shows says nothing here.
+        seconds: i64,
     },
 }
 
@@ -251,9 +251,7 @@ pub struct Extension {
     pub hold: HoldRef,
     /// When it was made.
     pub issued: Timestamp,
-    /// When it is to end.
-    pub until: Timestamp,
-    /// How long that is from now, in seconds.
+    /// How long it is to live from now, in seconds.
     pub seconds: i64,
     /// The slices that it came out of.
     pub slices: Vec<i64>,

@@ -135,33 +135,38 @@ impl<J: Journal> Gate<J> {
     /// Gives back what the slices of budgets with lowered limits do not use.
     async fn return_lowered(&self) -> Result<(), GateError> {
         self.resolve_returns().await?;
-        let lowered = {
+        let (lowered, places) = {
             let state = self.read();
-            let lowered = std::mem::take(&mut *state.lowered.lock());
+            let lowered = state.lowered.lock().clone();
             let mut places = Vec::new();
-            for at in lowered {
-                let row = state.budgets.at(at);
+            for at in &lowered {
+                let row = state.budgets.at(*at);
                 for account in row.accounts.lock().iter_mut().filter(|account| account.slice != 0) {
                     places.push(Placed { slice: account.slice, budget: row.budget.id, period: account.period });
                 }
             }
-            places
+            (lowered, places)
         };
-        self.give_back(lowered).await
+        self.give_back(places).await?;
+        // Only now: what could not be given back is to be tried again. Those lowered meanwhile stand behind these.
+        self.read().lowered.lock().drain(..lowered.len());
+        Ok(())
     }
 
     /// Takes in what others did to slices and holds of this server; gives the slices that they want something of.
     fn take_mail(&self, beat: &Beat) -> Vec<Placed> {
         self.adopt(&beat.slices);
+        let now = self.clock.now();
         let mut recalled = Vec::new();
         for mail in &beat.mail {
             match mail {
                 Mail::Recall { slice } => recalled.extend(self.places.get(*slice)),
                 Mail::Taken { hold, issued, ends, lines } => self.taken_elsewhere(*hold, *issued, *ends, lines),
-                Mail::Extended { hold, issued, until } => {
+                Mail::Extended { hold, issued, seconds } => {
+                    let span = Duration::from_secs(u64::try_from(*seconds).unwrap_or_default());
                     let mut shard = self.holds.shard_of(*hold);
                     if shard.get(*hold).is_some_and(|known| known.issued == *issued) {
-                        shard.extend(*hold, *until);
+                        shard.extend(*hold, now.after(span));
                     }
                 }
             }

@@ -325,7 +325,8 @@ impl<J: Journal> Gate<J> {
     /// anything back.
     async fn end_holds(&self, now: Timestamp) -> Result<(), GateError> {
         self.holds.expire(now, |hold| self.ended.lock().push(hold));
-        let ended = std::mem::take(&mut *self.ended.lock());
+        // They stay there, and count as holds, until all of it is known: only this task takes them out.
+        let ended = self.ended.lock().clone();
         if ended.is_empty() {
             return Ok(());
         }
@@ -333,18 +334,12 @@ impl<J: Journal> Gate<J> {
             // Whoever lets a hold live longer elsewhere tells it by mail, before its end: that must have been read.
             let here = self.clock.reading(self.clock.now());
             if self.lease.age(here).is_none_or(|age| age > self.timing.grace / 2) {
-                self.ended.lock().extend(ended);
                 return Ok(());
             }
             let slices: std::collections::BTreeSet<i64> =
                 ended.iter().flat_map(|hold| &hold.lines).map(|line| line.slice).collect();
-            match self.journal.read(&Vec::from_iter(slices)).await {
-                Ok(slices) => self.adopt(&slices),
-                Err(error) => {
-                    self.ended.lock().extend(ended);
-                    return Err(error.into());
-                }
-            }
+            let slices = self.journal.read(&Vec::from_iter(slices)).await?;
+            self.adopt(&slices);
         }
         let state = self.read();
         for line in ended.iter().flat_map(|hold| &hold.lines) {
@@ -352,6 +347,7 @@ impl<J: Journal> Gate<J> {
                 account.release(line.amount);
             }
         }
+        self.ended.lock().drain(..ended.len());
         Ok(())
     }
 
@@ -481,7 +477,7 @@ impl<J> Gate<J> {
     /// How many holds live here.
     #[must_use]
     pub fn hold_count(&self) -> usize {
-        self.holds.count()
+        self.holds.count() + self.ended.lock().len()
     }
 
     /// How many keys are known.

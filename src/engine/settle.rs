@@ -143,10 +143,10 @@ impl<J> Gate<J> {
                 }
             }
         }
-        let (claims, expires) = &**prepared.extend.as_ref()?;
+        let (claims, until) = &**prepared.extend.as_ref()?;
         if let Some((at, shard)) = &mut shard {
-            shard.extend(*at, *expires);
+            shard.extend(*at, *until);
         }
-        Some((self.hold_key.sign(claims), *expires))
+        Some((self.hold_key.sign(claims), claims.expires))
     }
 }

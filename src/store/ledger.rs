@@ -150,7 +150,7 @@ impl Ledger {
         let room = book.room();
         // The less is left, the less each takes beyond what somebody waits for.
         let take = room.min(ask.need.max(ask.want.min(room / (2 * live))));
-        slices::allocate(tx, (ask.budget, ask.period), take).await?;
+        slices::take(tx, (ask.budget, ask.period), take).await?;
         book.allocated += take;
         let at = (ask.budget, ask.period);
         let boot = self.boot.to_string();
@@ -296,7 +296,7 @@ impl Ledger {
             let held = held.get(&slice).copied().unwrap_or_default();
             let Some(state) = slices::read(&mut tx, slice).await? else { continue };
             let unused = (state.granted - state.spent - held).max(0);
-            slices::allocate(&mut tx, (budget, period), -unused).await?;
+            slices::free(&mut tx, (budget, period), unused).await?;
             execute!(
                 &mut tx,
                 "UPDATE slices SET granted = granted - $2, state = 2, ver = ver + 1 WHERE id = $1",
@@ -344,11 +344,11 @@ impl Ledger {
 
     async fn extend_one(&self, extension: &Extension) -> std::result::Result<bool, Failure> {
         let mut tx = self.begin().await?;
-        let Extension { run, hold, issued, until, .. } = *extension;
-        if !slices::promise(&mut tx, &extension.slices, extension.seconds).await? {
+        let Extension { run, hold, issued, seconds, .. } = *extension;
+        if !slices::promise(&mut tx, &extension.slices, seconds).await? {
             return Ok(false);
         }
-        replicas::tell(&mut tx, &[(run, Mail::Extended { hold, issued, until })]).await?;
+        replicas::tell(&mut tx, &[(run, Mail::Extended { hold, issued, seconds })]).await?;
         Self::commit(tx).await?;
         Ok(true)
     }

@@ -98,16 +98,28 @@ pub(super) async fn lock_own(tx: &mut Tx, boot: &str, periods: &BTreeSet<At>) ->
     Ok(())
 }
 
-/// Moves what is allocated, and lets the ceiling follow the cap down as far as it can.
-pub(super) async fn allocate(tx: &mut Tx, (budget, period): At, by: i64) -> Result<()> {
+/// Takes room out of a period's limit. Whoever takes more than there is fails at the table's own condition.
+pub(super) async fn take(tx: &mut Tx, (budget, period): At, room: i64) -> Result<()> {
     execute!(
         tx,
-        "UPDATE budget_periods SET allocated = allocated + $3,
-             ceiling = CASE WHEN allocated + $3 > cap THEN allocated + $3 ELSE cap END
+        "UPDATE budget_periods SET allocated = allocated + $3 WHERE budget_id = $1 AND period = $2",
+        budget.to_string(),
+        i64::from(period.0),
+        room
+    )?;
+    Ok(())
+}
+
+/// Gives room back to a period's limit, and lets the ceiling follow a lowered limit down as far as it can.
+pub(super) async fn free(tx: &mut Tx, (budget, period): At, room: i64) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE budget_periods SET allocated = allocated - $3,
+             ceiling = CASE WHEN allocated - $3 > cap THEN allocated - $3 ELSE cap END
          WHERE budget_id = $1 AND period = $2",
         budget.to_string(),
         i64::from(period.0),
-        by
+        room
     )?;
     Ok(())
 }
@@ -298,7 +310,7 @@ pub(super) async fn shrink(tx: &mut Tx, at: At, boot: &str, slice: i64, by: i64)
         by
     )?;
     if row.is_some() {
-        allocate(tx, at, -by).await?;
+        free(tx, at, by).await?;
     }
     Ok(row.map(slice_of))
 }
@@ -324,7 +336,7 @@ pub(super) async fn fold(tx: &mut Tx, slice: i64) -> Result<Option<Folded>> {
         spent
     )?;
     let at = (parse(&budget, "slice's budget")?, period_of(period)?);
-    allocate(tx, at, -freed).await?;
+    free(tx, at, freed).await?;
     Ok(Some(Folded { budget: at.0, period: at.1, freed }))
 }
 

@@ -63,7 +63,7 @@ impl Ids {
     fn beat(&self, beat: Beat) -> impl PartialEq + Debug + use<> {
         let mail = beat.mail.into_iter().map(|mail| match mail {
             Mail::Recall { slice } => format!("recall {}", self.here(slice)),
-            Mail::Extended { hold, issued, until } => format!("{hold:?} {issued} until {until}"),
+            Mail::Extended { hold, issued, seconds } => format!("{hold:?} {issued} for {seconds} s"),
             Mail::Taken { hold, issued, ends, lines } => {
                 let lines: Vec<_> = lines.into_iter().map(|(slice, amount)| (self.here(slice), amount)).collect();
                 format!("{hold:?} {issued} {ends} {lines:?}")

@@ -74,8 +74,6 @@ pub enum Flaw {
     None,
     /// A grant takes what it wants, whatever is left.
     NoCeiling,
-    /// What is charged already can be given back.
-    GivesBackSpent,
     /// A charge is written each time it is sent.
     NoDedupe,
     /// Nobody hears from another.
@@ -169,9 +167,9 @@ impl Tables {
         Some(self.books.entry((budget, period)).or_insert(Book { cap, ceiling: cap, ..Book::default() }))
     }
 
-    fn allocate(&mut self, at: At, by: i64) {
+    fn free(&mut self, at: At, room: i64) {
         if let Some(book) = self.books.get_mut(&at) {
-            book.allocated += by;
+            book.allocated -= room;
             book.ceiling = book.cap.max(book.allocated);
         }
     }
@@ -203,7 +201,7 @@ impl Tables {
         if self.flaw == Flaw::NoCeiling {
             take = ask.want;
         }
-        self.allocate(at, take);
+        self.book(at)?.allocated += take;
         let own = self.slices.iter().position(|slice| slice.boot == boot && slice.at == at).unwrap_or_else(|| {
             let state = SliceState { id: i64::try_from(self.slices.len()).expect("few") + 1, ..SliceState::default() };
             let slice = Slice { state, boot, at, promised: 0, taken_by_others: 0, phase: Phase::Live };
@@ -246,7 +244,7 @@ impl Tables {
     /// Lets a hold of another server live longer, while all its slices are that server's.
     pub fn extend(&mut self, boot: BootId, extension: &Extension) -> Outcome<bool> {
         self.member(boot)?;
-        let Extension { run, hold, issued, until, seconds, ref slices } = *extension;
+        let Extension { run, hold, issued, seconds, ref slices } = *extension;
         if slices.iter().any(|id| self.slice(*id).is_none_or(|slice| slice.phase != Phase::Live)) {
             return Ok(false);
         }
@@ -255,7 +253,7 @@ impl Tables {
                 slice.promised = slice.promised.max(seconds);
             }
         }
-        self.tell(run, Mail::Extended { hold, issued, until });
+        self.tell(run, Mail::Extended { hold, issued, seconds });
         Ok(true)
     }
 
@@ -275,7 +273,7 @@ impl Tables {
         slice.state.ver += 1;
         let (at, SliceState { granted, spent, .. }) = (slice.at, slice.state);
         self.book(at)?.settled += spent;
-        self.allocate(at, spent - granted);
+        self.free(at, granted - spent);
         Some(Folded { budget: at.0, period: at.1, freed: granted - spent })
     }
 
@@ -339,16 +337,15 @@ impl Tables {
 
     pub fn give_back(&mut self, boot: BootId, room: &[(i64, i64)]) -> Outcome<Vec<SliceState>> {
         self.member(boot)?;
-        let any = self.flaw == Flaw::GivesBackSpent;
         let mut found = Vec::new();
         for (id, by) in room.iter().copied().collect::<BTreeMap<_, _>>() {
             let Some(slice) = self.slice_mut(id) else { continue };
             let fits = slice.boot == boot && slice.phase == Phase::Live;
-            if fits && (any || slice.state.granted - by >= slice.state.spent) {
+            if fits && slice.state.granted - by >= slice.state.spent {
                 slice.state.granted -= by;
                 slice.state.ver += 1;
                 let at = slice.at;
-                self.allocate(at, -by);
+                self.free(at, by);
             }
             found.extend(self.slice(id).map(|slice| slice.state));
         }
@@ -362,7 +359,7 @@ impl Tables {
         for Slice { state, at, .. } in own.cloned().collect::<Vec<_>>() {
             let held = held.get(&state.id).copied().unwrap_or_default();
             let unused = (state.granted - state.spent - held).max(0);
-            self.allocate(at, -unused);
+            self.free(at, unused);
             if let Some(slice) = self.slice_mut(state.id) {
                 slice.state.granted -= unused;
                 slice.state.ver += 1;

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tollreeve::{
-    domain::id::BootId,
+    domain::{
+        id::{BootId, BudgetId},
+        window::Period,
+    },
     engine::{
         hold_token::OwnClaims,
         holds::HoldRef,
@@ -51,24 +54,81 @@ pub struct Checks {
     holds: BTreeMap<HoldId, Held>,
     charges: BTreeMap<String, Sent>,
     acknowledged: BTreeMap<String, i64>,
-    /// Users whose rights were taken away for certain, and how often that was before.
+    /// Users whose rights were taken away for certain, each with the number of that change.
     barred: BTreeMap<u128, u64>,
-    bars: u64,
+    /// Limits that were lowered for certain, each with the number of that change.
+    lowered: BTreeMap<BudgetId, (u64, i64)>,
+    changes: u64,
+    /// What was set aside of each period.
+    allocated: BTreeMap<(BudgetId, Period), i64>,
+}
+
+/// What was certain when a call was sent.
+pub struct InForce {
+    barred: Option<u64>,
+    lowered: BTreeMap<BudgetId, (u64, i64)>,
 }
 
 impl Checks {
     pub fn bar(&mut self, user: u128) {
-        self.bars += 1;
-        self.barred.insert(user, self.bars);
+        self.changes += 1;
+        self.barred.insert(user, self.changes);
     }
 
     pub fn unbar(&mut self, user: u128) {
         self.barred.remove(&user);
     }
 
-    /// Since which revocation a user may not call.
-    pub fn barred(&self, user: u128) -> Option<u64> {
-        self.barred.get(&user).copied()
+    pub fn lowered(&mut self, budget: BudgetId, limit: i64) {
+        self.changes += 1;
+        self.lowered.insert(budget, (self.changes, limit));
+    }
+
+    /// Nothing is certain of a budget's limit any more.
+    pub fn changing(&mut self, budget: BudgetId) {
+        self.lowered.remove(&budget);
+    }
+
+    /// What is certain now, of a call that a user is about to send.
+    pub fn known(&self, user: u128) -> InForce {
+        InForce { barred: self.barred.get(&user).copied(), lowered: self.lowered.clone() }
+    }
+
+    /// Whether a call that was let through obeys what was certain when it was sent, and is so still.
+    pub fn obeys(
+        &self,
+        known: &InForce,
+        user: u128,
+        claims: &OwnClaims,
+        tables: &Tables,
+        now: Duration,
+    ) -> Result<(), String> {
+        if known.barred.is_some() && self.barred.get(&user).copied() == known.barred {
+            return Err(format!("user {user} was let through after the revocation was acknowledged"));
+        }
+        for at in claims.lines.iter().filter_map(|(slice, _)| tables.slice(*slice)).map(|slice| slice.at) {
+            let limit = known.lowered.get(&at.0).filter(|limit| self.lowered.get(&at.0) == Some(limit));
+            let Some((_, limit)) = limit else { continue };
+            let of_budget = |slice: &i64| tables.slice(*slice).is_some_and(|slice| slice.at == at);
+            let stands = self.holds.values().filter(|hold| hold.until >= now && hold.slices.iter().any(of_budget));
+            let held: i64 = stands.map(|hold| hold.left).sum();
+            let spent = tables.books(at.0, at.1).spent - tables.books.get(&at).map_or(0, |book| book.overrun);
+            if spent + held > *limit {
+                return Err(format!("{spent} spent and {held} held after the limit was lowered to {limit}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is set aside past a limit.
+    pub fn within_limits(&mut self, tables: &Tables) -> Result<(), String> {
+        for (at, book) in &tables.books {
+            let before = self.allocated.insert(*at, book.allocated).unwrap_or_default();
+            if book.allocated > before.max(book.cap) {
+                return Err(format!("more is set aside than the limit allows: {book:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// A sidecar counts on a hold from now on.
@@ -76,6 +136,13 @@ impl Checks {
         let id = id_of(claims.boot, claims.hold, claims.issued.micros());
         let slices = claims.lines.iter().map(|(slice, _)| *slice).collect();
         self.holds.entry(id).or_insert(Held { slices, left: claims.usd, until });
+    }
+
+    /// A hold lives longer.
+    pub fn extend(&mut self, claims: &OwnClaims, until: Duration) {
+        if let Some(held) = self.holds.get_mut(&id_of(claims.boot, claims.hold, claims.issued.micros())) {
+            held.until = held.until.max(until);
+        }
     }
 
     /// A sidecar sends a charge of a hold.

@@ -27,14 +27,17 @@ pub enum Saboteur {
     NoDeadline,
     /// Sidecars do not say how old a hold is.
     NoAge,
+    /// A charge that was kept on its way counts as one that was not.
+    NoQueueAge,
+    /// Sidecars call late charges punctual.
+    LateAsPunctual,
     ForgetsOthers,
     NoCeiling,
-    GivesBackSpent,
     LosesMail,
 }
 
 /// All that do harm.
-pub const ALL: [Saboteur; 15] = [
+pub const ALL: [Saboteur; 16] = [
     Saboteur::FreesFromMemory,
     Saboteur::FoldsAtOnce,
     Saboteur::Revives,
@@ -46,9 +49,10 @@ pub const ALL: [Saboteur; 15] = [
     Saboteur::NoBarrier,
     Saboteur::NoDeadline,
     Saboteur::NoAge,
+    Saboteur::NoQueueAge,
+    Saboteur::LateAsPunctual,
     Saboteur::ForgetsOthers,
     Saboteur::NoCeiling,
-    Saboteur::GivesBackSpent,
     Saboteur::LosesMail,
 ];
 
@@ -73,7 +77,6 @@ impl Saboteur {
             Self::NoDedupe => Flaw::NoDedupe,
             Self::ForgetsOthers => Flaw::ForgetsOthers,
             Self::NoCeiling => Flaw::NoCeiling,
-            Self::GivesBackSpent => Flaw::GivesBackSpent,
             Self::LosesMail => Flaw::LosesMail,
             _ => Flaw::None,
         }

@@ -25,6 +25,7 @@ use tollreeve::{
 
 use super::{
     cast,
+    checks::InForce,
     machine::Rate,
     saboteurs::Saboteur,
     server::{Run, hold_key},
@@ -81,7 +82,8 @@ struct Given {
     claims: OwnClaims,
     /// When it arrived, by the sidecar's clock.
     at: Duration,
-    ttl: Duration,
+    /// When it ends, by the same.
+    end: Duration,
 }
 
 /// A charge of a hold.
@@ -91,6 +93,8 @@ struct Part {
     amount: i64,
     within: bool,
     last: bool,
+    /// How much longer the hold is to live, in milliseconds.
+    extend: Option<i64>,
 }
 
 impl World {
@@ -141,14 +145,16 @@ impl Sidecar {
         let cost = if world.once_in(8) { world.within(200, 1_500) } else { world.within(1, 200) };
         let user = *world.random.lock().pick(&cast::USERS);
         let call = Call { user, cost, ttl: world.within(2, 10).unsigned_abs(), id };
-        let barred = world.checks.lock().barred(call.user);
+        let known = world.checks.lock().known(call.user);
         let (sent, stamp, site) = (self.clock(), self.stamp(), self.any_site());
         let (reply, mut answers) = mpsc::unbounded_channel();
         let copies = if world.once_in(25) { 2 } else { 1 };
         for _ in 0..copies {
             let (call, stamp, reply, index) = (call.clone(), stamp.clone(), reply.clone(), self.index);
+            let me = Arc::clone(&self);
             world.deliver(site, move |run| {
-                let (here, call, stamp, reply) = (Arc::clone(run), call.clone(), stamp.clone(), reply.clone());
+                let (here, call, reply) = (Arc::clone(run), call.clone(), reply.clone());
+                let stamp = me.stamp_at_delivery(&stamp);
                 run.spawn(async move {
                     let answer = here.authorize(index, &call, stamp).await;
                     here.reply(answer, reply);
@@ -169,39 +175,52 @@ impl Sidecar {
                 world.count("answers that came too late");
                 continue;
             }
-            return self.accept(&call, token, barred).await;
+            return self.accept(&call, token, &known).await;
         }
     }
 
-    async fn accept(self: &Arc<Self>, call: &Call, token: Vec<u8>, barred: Option<u64>) {
+    /// What a message says of the sidecar's clock when it arrives: what it said when it was sent.
+    fn stamp_at_delivery(&self, sent: &Option<(String, Duration)>) -> Option<(String, Duration)> {
+        if self.world.saboteur == Saboteur::NoQueueAge { self.stamp() } else { sent.clone() }
+    }
+
+    async fn accept(self: &Arc<Self>, call: &Call, token: Vec<u8>, known: &InForce) {
         let world = &self.world;
         world.count("admissions");
         let claims = hold_key().verify(&token).expect("a token of ours");
-        if barred.is_some() && world.checks.lock().barred(call.user) == barred {
-            world.broke(|| format!("user {} was let through after the revocation was acknowledged", call.user));
-        }
         if !world.tables.lock().is_live(claims.boot) {
             world.broke(|| format!("{} was taken for dead, and its hold was taken", claims.boot));
         }
         let ttl = Duration::from_secs(call.ttl);
-        let until = world.elapsed() + self.rate.takes(ttl + world.timing.grace - WORST_CHARGE);
-        world.checks.lock().accept(&claims, until);
+        {
+            let (tables, mut checks) = (world.tables.lock(), world.checks.lock());
+            checks.accept(&claims, world.elapsed() + self.in_time(ttl));
+            if let Err(what) = checks.obeys(known, call.user, &claims, &tables, world.elapsed()) {
+                world.broke(|| what);
+            }
+        }
         world.commit(|_| ());
-        let given = Given { token, claims, at: self.clock(), ttl };
+        let given = Given { token, claims, at: self.clock(), end: self.clock() + ttl };
         world.open.fetch_add(1, Ordering::Relaxed);
-        self.use_up(&given).await;
+        self.use_up(given).await;
         world.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How long at least charges are in time of a hold that is to live for so long yet by this clock.
+    fn in_time(&self, left: Duration) -> Duration {
+        self.rate.takes(left + self.world.timing.grace - WORST_CHARGE)
+    }
+
     /// Waits until the call is over, and charges it.
-    async fn use_up(self: &Arc<Self>, given: &Given) {
+    async fn use_up(self: &Arc<Self>, mut given: Given) {
         let world = &self.world;
-        let in_time = given.ttl + world.timing.grace - WORST_CHARGE;
+        let ttl = given.end.saturating_sub(given.at);
+        let in_time = ttl + world.timing.grace - WORST_CHARGE;
         let wait = match world.within(0, 19) {
             0 => return world.count("holds never charged"),
             1..3 => in_time + ms(world.within(0, 20_000)),
             3..6 => in_time - ms(world.within(0, 1_000)),
-            _ => ms(world.within(0, i64::try_from(given.ttl.as_millis()).expect("short"))),
+            _ => ms(world.within(0, i64::try_from(ttl.as_millis()).expect("short"))),
         };
         sleep(self.rate.takes(wait)).await;
         let mut left = given.claims.usd;
@@ -216,25 +235,39 @@ impl Sidecar {
             let within = amount <= left;
             left -= amount.min(left);
             let id = format!("{}-{:x}-{}-{n}", given.claims.boot, given.claims.hold.0, given.claims.issued.micros());
-            self.charge(given, Part { id, amount, within, last }).await;
+            let extend = (!last && world.once_in(2)).then(|| world.within(2_000, 10_000));
+            let sent = self.clock();
+            let extended = self.charge(&given, Part { id, amount, within, last, extend }).await;
+            if let (Some(token), Some(span)) = (extended, extend) {
+                world.count("holds extended");
+                let claims = hold_key().verify(&token).expect("a token of ours");
+                // From when it was asked for: when it was granted nobody here can tell.
+                given = Given { token, claims, end: given.end.max(sent + ms(span)), ..given };
+                let until = world.elapsed() + self.in_time(given.end.saturating_sub(self.clock()));
+                world.checks.lock().extend(&given.claims, until);
+            }
+            if !last {
+                let most = i64::try_from(given.end.saturating_sub(self.clock()).as_millis()).expect("short");
+                sleep(self.rate.takes(ms(world.within(0, most)))).await;
+            }
         }
     }
 
-    /// Sends a charge until it is acknowledged.
-    async fn charge(self: &Arc<Self>, given: &Given, part: Part) {
+    /// Sends a charge until it is acknowledged; gives the new token of a hold that lives longer.
+    async fn charge(self: &Arc<Self>, given: &Given, part: Part) -> Option<Vec<u8>> {
         let world = &self.world;
         while world.broken().is_none() {
-            let age = self.clock() - given.at;
-            let in_time = age <= given.ttl + world.timing.grace - WORST_CHARGE;
+            let in_time = self.clock() <= given.end + world.timing.grace - WORST_CHARGE;
             let what = (part.amount, part.within, in_time);
             world.checks.lock().send(&given.claims, &part.id, world.elapsed(), what);
-            let asked = self.asked(given, &part, age);
+            let asked = self.asked(given, &part);
             let (reply, mut answers) = mpsc::unbounded_channel();
             let copies = if world.once_in(25) { 2 } else { 1 };
             for _ in 0..copies {
-                let (asked, reply, index) = (asked.clone(), reply.clone(), self.index);
+                let (asked, reply, index, me) = (asked.clone(), reply.clone(), self.index, Arc::clone(self));
                 world.deliver(self.any_site(), move |run| {
-                    let (here, asked, reply) = (Arc::clone(run), asked.clone(), reply.clone());
+                    let (here, reply) = (Arc::clone(run), reply.clone());
+                    let asked = ChargeAsk { stamp: me.stamp_at_delivery(&asked.stamp), ..asked.clone() };
                     run.spawn(async move {
                         let answer = here.charge(index, asked).await;
                         here.reply(answer, reply);
@@ -247,7 +280,7 @@ impl Sidecar {
                     if let Err(what) = world.checks.lock().acknowledge(&part.id, answer.charged) {
                         world.broke(|| what);
                     }
-                    return;
+                    return answer.extended.map(|(token, _)| token);
                 }
                 Ok(Some(Err(GateError::Unavailable(_) | GateError::Overloaded | GateError::Draining))) => {}
                 Ok(Some(Err(error))) => world.broke(|| format!("a charge was refused: {error}")),
@@ -255,9 +288,14 @@ impl Sidecar {
             }
             sleep(ms(world.within(10, 1_000))).await;
         }
+        None
     }
 
-    fn asked(&self, given: &Given, part: &Part, age: Duration) -> ChargeAsk {
+    fn asked(&self, given: &Given, part: &Part) -> ChargeAsk {
+        let mut age = self.clock() - given.at;
+        if self.world.saboteur == Saboteur::LateAsPunctual {
+            age = age.min(given.end - given.at);
+        }
         ChargeAsk {
             charge_id: part.id.clone(),
             body_hash: part.amount.to_string(),
@@ -268,7 +306,7 @@ impl Sidecar {
             served_provider: String::new(),
             served_model: String::new(),
             last: part.last,
-            extend: None,
+            extend: part.extend.map(ms),
             occurred: None,
             hold_age: (self.world.saboteur != Saboteur::NoAge).then_some(age),
             stamp: self.stamp(),

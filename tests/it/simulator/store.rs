@@ -63,8 +63,9 @@ impl World {
     pub fn commit<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> T {
         let mut tables = self.tables.lock();
         let done = work(&mut tables);
-        let adds_up = tables.check().and_then(|()| self.checks.lock().holds_stand(&tables, self.elapsed()));
-        if let Err(what) = adds_up {
+        let mut checks = self.checks.lock();
+        let adds_up = tables.check().and_then(|()| checks.within_limits(&tables));
+        if let Err(what) = adds_up.and_then(|()| checks.holds_stand(&tables, self.elapsed())) {
             self.broke(|| what);
         }
         done

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use tollreeve::{
     domain::{
+        budgets::Budget,
         change::{Change, FeedEvent},
         id::BootId,
         users::UserState,
@@ -38,6 +39,7 @@ pub struct World {
     pub random: Mutex<Random>,
     pub tables: Mutex<Tables>,
     pub feed: Mutex<Vec<FeedEvent>>,
+    pub budgets: Mutex<Vec<Budget>>,
     pub checks: Mutex<Checks>,
     pub counts: Mutex<BTreeMap<&'static str, u64>>,
     pub sites: Vec<Site>,
@@ -91,6 +93,7 @@ impl World {
             random: Mutex::new(random),
             tables: Mutex::new(tables),
             feed: Mutex::new(vec![FeedEvent { revision: 1, changes: cast::everything(&budgets) }]),
+            budgets: Mutex::new(budgets),
             checks: Mutex::default(),
             counts: Mutex::default(),
             sites,
@@ -151,32 +154,73 @@ impl World {
         })
     }
 
-    /// Changes users' rights, as a change and its event are committed.
-    fn suspend(&self, user: u128, state: UserState) -> i64 {
+    /// Commits a change and its event; gives its revision.
+    fn change(&self, change: Change) -> i64 {
         let mut feed = self.feed.lock();
+        if let Change::Budget(budget) = &change {
+            self.tables.lock().set_cap(budget.id, budget.cap());
+        }
         let revision = feed.last().map_or(0, |event| event.revision) + 1;
-        feed.push(FeedEvent { revision, changes: vec![Change::User(cast::user(user, state))] });
+        feed.push(FeedEvent { revision, changes: vec![change] });
         revision
     }
 
-    /// Takes users' rights away and gives them back.
+    fn suspend(&self, user: u128, state: UserState) -> i64 {
+        self.change(Change::User(cast::user(user, state)))
+    }
+
+    /// Gives a budget another limit.
+    pub fn limit(&self, at: usize, limit: i64) -> i64 {
+        let budget = {
+            let mut budgets = self.budgets.lock();
+            budgets[at].limit = limit;
+            budgets[at].version += 1;
+            budgets[at].clone()
+        };
+        self.checks.lock().changing(budget.id);
+        self.change(Change::Budget(budget))
+    }
+
+    /// Waits until a change is acknowledged; gives whether it was.
+    async fn acknowledged(&self, revision: i64) -> bool {
+        let since = self.elapsed();
+        let barrier = self.saboteur != Saboteur::NoBarrier;
+        while barrier && !self.tables.lock().in_force(revision) && self.elapsed() < since + ms(20_000) {
+            sleep(ms(20)).await;
+        }
+        !barrier || self.tables.lock().in_force(revision)
+    }
+
+    /// Takes users' rights away and gives them back, lowers limits and raises them.
     pub async fn administer(self: Arc<Self>) {
         while !self.is_calm() {
             sleep(ms(self.within(500, 8_000))).await;
+            if self.once_in(3) {
+                self.change_a_limit().await;
+                continue;
+            }
             let user = *self.random.lock().pick(&cast::USERS);
             let revision = self.suspend(user, UserState::Suspended);
-            let since = self.elapsed();
-            let barrier = self.saboteur != Saboteur::NoBarrier;
-            while barrier && !self.tables.lock().in_force(revision) && self.elapsed() < since + ms(20_000) {
-                sleep(ms(20)).await;
-            }
-            if !barrier || self.tables.lock().in_force(revision) {
+            if self.acknowledged(revision).await {
                 self.count("revocations in force");
                 self.checks.lock().bar(user);
                 sleep(ms(self.within(100, 6_000))).await;
             }
             self.checks.lock().unbar(user);
             self.suspend(user, UserState::Active);
+        }
+    }
+
+    async fn change_a_limit(&self) {
+        let at = usize::try_from(self.within(0, self.budgets.lock().len() as i64 - 1)).expect("an index");
+        let before = self.budgets.lock()[at].limit;
+        let most = if self.once_in(2) { before } else { before + 8_000 };
+        let limit = self.within(before / 2, most);
+        let revision = self.limit(at, limit);
+        if limit < before && self.acknowledged(revision).await {
+            self.count("lowered limits in force");
+            let budget = self.budgets.lock()[at].id;
+            self.checks.lock().lowered(budget, limit);
         }
     }
 
