@@ -71,6 +71,8 @@ enum Others {
     Some,
     /// They were asked to give back what they do not use, and somebody waits for it.
     Asked,
+    /// They were asked, and keep what they have.
+    Told,
 }
 
 /// What the database says after a grant.
@@ -161,6 +163,17 @@ impl Account {
         self.promised.into()
     }
 
+    /// Somebody else has let a hold live for so many seconds, and the database knows it.
+    pub fn promised_by_others(&mut self, seconds: i64) {
+        self.promised = self.promised.max(u16::try_from(seconds).unwrap_or(u16::MAX));
+    }
+
+    /// The slice, as far as it is known here.
+    #[must_use]
+    pub const fn known(&self) -> SliceState {
+        SliceState { id: self.slice, granted: self.granted, spent: self.spent, ver: self.ver }
+    }
+
     /// What is left to be granted, if that is known.
     fn headroom(&self) -> Option<i64> {
         (self.headroom >= 0).then_some(self.headroom)
@@ -203,10 +216,20 @@ impl Account {
     #[must_use]
     pub fn room(&self, amount: i64, seconds: i64, limit: Option<i64>, now: Timestamp) -> Room {
         match self.room_as_known(amount, seconds, limit, now) {
-            Room::Short if self.is_recalling() || (self.is_shared() && now.since(self.since) >= FRESH) => {
-                self.ask(amount, now, true)
-            }
+            Room::Short if self.may_change(amount, limit, now) => self.ask(amount, now, true),
             room => room,
+        }
+    }
+
+    /// Whether a refusal may rest on what others have and would give back.
+    fn may_change(&self, amount: i64, limit: Option<i64>, now: Timestamp) -> bool {
+        let own = self.total_spent().saturating_add(self.held).saturating_add(amount);
+        match self.others {
+            Others::None => false,
+            Others::Asked => true,
+            // Nobody has asked them yet.
+            Others::Some if self.held_elsewhere > 0 && limit.is_none_or(|limit| own <= limit) => true,
+            Others::Some | Others::Told => now.since(self.since) >= FRESH,
         }
     }
 
@@ -276,8 +299,8 @@ impl Account {
         }
     }
 
-    /// Takes over the answer to a grant.
-    pub fn granted(&mut self, answer: &Granted, wanted: i64, now: Timestamp) {
+    /// Takes over the answer to a grant; `recall` says whether others were to be asked.
+    pub fn granted(&mut self, answer: &Granted, wanted: i64, recall: bool, now: Timestamp) {
         self.adopt(answer.slice);
         self.promised = self.promised.max(u16::try_from(answer.promised).unwrap_or(u16::MAX));
         self.headroom = answer.headroom.max(0);
@@ -285,6 +308,7 @@ impl Account {
         self.held_elsewhere = answer.held_elsewhere;
         self.others = match (answer.shared, answer.recalled) {
             (_, true) => Others::Asked,
+            (true, false) if recall => Others::Told,
             (true, false) => Others::Some,
             (false, false) => Others::None,
         };
@@ -304,7 +328,7 @@ impl Account {
     /// Nobody waits any more for what others were asked to give back.
     pub const fn recalled(&mut self) {
         if matches!(self.others, Others::Asked) {
-            self.others = Others::Some;
+            self.others = Others::Told;
         }
     }
 
@@ -367,7 +391,7 @@ mod tests {
     fn account(granted: i64, headroom: i64) -> Account {
         let mut account = Account::cold(Window::Total, Period(0), NOW);
         let slice = SliceState { id: 1, granted, spent: 0, ver: 1 };
-        account.granted(&Granted { slice, promised: 120, headroom, ..Granted::default() }, granted, NOW);
+        account.granted(&Granted { slice, promised: 120, headroom, ..Granted::default() }, granted, false, NOW);
         account
     }
 
@@ -412,14 +436,16 @@ mod tests {
             recalled,
             ..Granted::default()
         };
-        account.granted(&with_others(false), 10, NOW);
-        assert_eq!(account.room(11, 60, Some(100), NOW), Room::Short);
-        let later = NOW.after(FRESH);
-        assert!(matches!(account.room(11, 60, Some(100), later), Room::Ask { need: 1, recall: true, .. }));
-        account.granted(&with_others(true), 10, later);
-        assert!(matches!(account.room(11, 60, Some(100), later), Room::Ask { .. }));
+        account.granted(&with_others(false), 10, false, NOW);
+        assert!(matches!(account.room(11, 60, Some(100), NOW), Room::Ask { need: 1, recall: true, .. }));
+        assert_eq!(account.room(101, 60, Some(100), NOW), Room::Short, "whatever they give back");
+        account.granted(&with_others(true), 10, true, NOW);
+        assert!(matches!(account.room(11, 60, Some(100), NOW), Room::Ask { .. }));
         account.recalled();
-        assert_eq!(account.room(11, 60, Some(100), later), Room::Short);
+        assert_eq!(account.room(11, 60, Some(100), NOW), Room::Short);
+        account.granted(&with_others(false), 10, true, NOW);
+        assert_eq!(account.room(11, 60, Some(100), NOW), Room::Short, "they keep what they have");
+        assert!(matches!(account.room(11, 60, Some(100), NOW.after(FRESH)), Room::Ask { recall: true, .. }));
     }
 
     #[test]

@@ -79,13 +79,6 @@ pub struct ChargeAsk {
     pub labels: String,
 }
 
-impl ChargeAsk {
-    /// Age of the hold by the sidecar's clock, when it is known that the charge was not kept on its way.
-    fn told_age(&self) -> Option<Duration> {
-        self.hold_age.filter(|_| self.stamp.is_some())
-    }
-}
-
 /// How a charge was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeStatus {
@@ -246,7 +239,7 @@ impl<J: Journal> Gate<J> {
         span: Duration,
         now: Timestamp,
     ) -> Result<bool, GateError> {
-        let over = match asked.told_age() {
+        let over = match asked.hold_age {
             Some(age) => age > claims.expires.since(claims.issued),
             None => now > claims.expires,
         };
@@ -261,7 +254,12 @@ impl<J: Journal> Gate<J> {
             seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX).saturating_add(1),
             slices: claims.lines.iter().map(|(slice, _)| *slice).collect(),
         };
-        Ok(self.journal.extend(&extension).await?)
+        let asked_in = *self.era.lock();
+        let extended = self.journal.extend(&extension).await?;
+        if *self.era.lock() == asked_in {
+            return Ok(extended);
+        }
+        Err(GateError::Unavailable("the ledger may have forgotten it: send it again".to_owned()))
     }
 
     /// Makes sure that the ledger knows of a hold that will live for `span` from now, before it is given.
@@ -406,7 +404,7 @@ impl<J: Journal> Gate<J> {
         }
         drop(shard);
         // The hold is gone from this server's memory. One of another run is still set aside in that run's slice.
-        let known = asked.told_age().is_some() && self.lease.is_shared();
+        let known = asked.stamp.is_some() && asked.hold_age.is_some() && self.lease.is_shared();
         let ended = claims.boot == self.boot || late_there || (!known && self.is_over(Some(&claims), now));
         prepared.entry.late = ended;
         prepared.entry.released = if ended || !asked.last { 0 } else { (claims.usd - cost.0).max(0) };
@@ -426,11 +424,11 @@ impl<J: Journal> Gate<J> {
 
 /// The hold with its new end, when it is to live longer, and when memory lets it go.
 ///
-/// What the clocks of two servers show may differ by anything. So its new age is told by the sidecar's clock, where that is
-/// known, and memory counts from now: the sidecar has asked before.
+/// What the clocks of two servers show may differ by anything. So its new age is told by the sidecar's clock, if that has
+/// said something, and memory counts from now: the sidecar asked before, however long that was on its way.
 fn extended(asked: &ChargeAsk, claims: OwnClaims, now: Timestamp) -> Option<Box<(OwnClaims, Timestamp)>> {
     let span = asked.extend.filter(|_| !asked.last)?;
-    let end = asked.told_age().map_or(now, |age| claims.issued.after(age)).after(span).max(claims.expires);
+    let end = asked.hold_age.map_or(now, |age| claims.issued.after(age)).after(span).max(claims.expires);
     Some(Box::new((HoldClaims { expires: end, ..claims }, now.after(span))))
 }
 

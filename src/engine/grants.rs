@@ -108,9 +108,16 @@ pub async fn run<J: Journal>(gate: Arc<Gate<J>>, mut queue: GrantQueue) {
         let asks: Vec<GrantAsk> = merged.values().copied().collect();
         let asking = gate.grants.asking.lock().await;
         let began = gate.clock.uptime();
-        let outcome = gate.journal.grant(&asks).await;
+        let asked_in = *gate.era.lock();
+        let mut outcome = gate.journal.grant(&asks).await;
         gate.meter.granted(asks.len(), gate.clock.uptime().saturating_sub(began));
-        gate.take_grants(&merged, &outcome);
+        {
+            let era = gate.era.lock();
+            if *era != asked_in {
+                outcome = Err(JournalError::InDoubt("it may have been forgotten since".to_owned()));
+            }
+            gate.take_grants(&merged, &outcome);
+        }
         drop(asking);
         let outcome = outcome.map(|_| ());
         for done in waiting.drain(..).filter_map(|waiting| waiting.done) {
@@ -135,7 +142,7 @@ impl<J: Journal> Gate<J> {
             match outcome {
                 Ok(answers) => {
                     if let Some(Some(answer)) = answers.get(i) {
-                        account.granted(answer, ask.want, now);
+                        account.granted(answer, ask.want, ask.recall, now);
                         self.places.put(answer.slice.id, ask.budget, *period);
                     }
                 }

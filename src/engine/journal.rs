@@ -1,6 +1,6 @@
 //! What the engine needs from a ledger, and nothing more.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use super::{
     accounts::{Granted, SliceState},
@@ -191,6 +191,8 @@ pub struct Recorded {
     pub overrun: i64,
     /// How each posting was written.
     pub lines: Vec<PostedLine>,
+    /// Where each posting went.
+    pub places: Vec<Placed>,
 }
 
 /// What became of a batch.
@@ -279,6 +281,49 @@ pub struct Beat {
     pub peers: Vec<Peer>,
     /// Slices of servers that no longer answer.
     pub closing: Vec<Orphan>,
+    /// Servers that were taken for dead before they could say what the ledger has forgotten of theirs.
+    pub doubtful: Vec<BootId>,
+    /// The ledger may have forgotten something: it says no more than who the others are, until [`Journal::confirm`] has said what.
+    pub in_doubt: bool,
+}
+
+/// What a server knows that the ledger must know too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Every change that decisions see was told by a sign of life that was taken down.
+    pub told: bool,
+    /// How long it answers after a sign of life.
+    pub answers_for: Duration,
+    /// What it has set aside.
+    pub slices: Vec<Declared>,
+    /// The other servers that it has seen.
+    pub peers: Vec<Peer>,
+    /// The last charges that were acknowledged, oldest first: where each went stands in its postings, `in_slice` and `beyond`.
+    pub charges: Vec<Arc<Entry>>,
+}
+
+/// A slice, as its owner knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The slice.
+    pub state: SliceState,
+    /// Its budget.
+    pub budget: BudgetId,
+    /// Its period.
+    pub period: Period,
+    /// Longest hold promised on it, in seconds.
+    pub promised: i64,
+}
+
+/// What the ledger has forgotten of a server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Nothing.
+    Intact,
+    /// Something. What the server had set aside is set aside again; its charges follow when every other has done the same.
+    Waiting,
+    /// Everything that it knew is back. It must not go on: what it believes and what is on record differ.
+    Over,
 }
 
 /// A slice that was folded.
@@ -324,6 +369,13 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// [`JournalError::Superseded`]: others have taken this server for dead. It must not answer any more.
     fn beat(&self, applied: i64) -> impl Future<Output = Result<Beat, JournalError>> + Send;
+
+    /// Compares what a server knows with the ledger, and puts back what that has forgotten. To be called when a sign of life
+    /// says [`Beat::in_doubt`], until it is not [`Confirmed::Waiting`].
+    fn confirm(&self, known: &Known) -> impl Future<Output = Result<Confirmed, JournalError>> + Send;
+
+    /// Ends the doubt about a server that is dead: no hold that it gave can live any more.
+    fn end_doubt(&self, boot: BootId) -> impl Future<Output = Result<(), JournalError>> + Send;
 
     /// Takes a server for dead whose last sign of life is still this one: its slices are closing from then on.
     fn expire(&self, peer: &Peer) -> impl Future<Output = Result<(), JournalError>> + Send;

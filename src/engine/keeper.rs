@@ -11,7 +11,7 @@ use super::{
     accounts::SliceState,
     error::GateError,
     holds::HoldRef,
-    journal::{Beat, Journal, JournalError, Mail, Peer},
+    journal::{Beat, Confirmed, Declared, Journal, JournalError, Known, Mail, Peer},
     places::Placed,
     timing::Timing,
 };
@@ -23,6 +23,12 @@ pub struct Keeper<J> {
     peers: Peers,
     /// When each slice of a server that no longer answers was first seen.
     closing: HashMap<i64, Duration>,
+    /// When each server in doubt was first seen.
+    doubtful: HashMap<BootId, Duration>,
+    /// The others, as of the last sign of life.
+    others: Vec<Peer>,
+    /// The revision that the last sign of life told.
+    told: i64,
 }
 
 /// What was seen of the other servers.
@@ -68,7 +74,8 @@ impl<J: Journal> Keeper<J> {
     /// A keeper that has seen nothing yet.
     #[must_use]
     pub fn new(gate: Arc<Gate<J>>) -> Self {
-        Self { gate, peers: Peers::default(), closing: HashMap::new() }
+        let (closing, doubtful) = (HashMap::new(), HashMap::new());
+        Self { gate, peers: Peers::default(), closing, doubtful, others: Vec::new(), told: -1 }
     }
 
     /// Gives a sign of life and does what is due. To be called every [`Timing::beat`], and when [`Gate::woken`] says so.
@@ -78,9 +85,15 @@ impl<J: Journal> Keeper<J> {
     /// [`GateError::Unavailable`]: nothing is known; to be called again.
     pub async fn turn(&mut self) -> Result<(), GateError> {
         let gate = Arc::clone(&self.gate);
-        // A lower limit counts as applied when nothing is left of what it takes away.
         let applied = gate.revision();
-        gate.return_lowered().await?;
+        let applied = match gate.return_lowered().await {
+            Ok(()) => applied,
+            // A lower limit counts as applied when nothing is left of what it takes away.
+            Err(error) => {
+                tracing::warn!(%error, "what a lowered limit takes away is not given back yet");
+                self.told.min(applied)
+            }
+        };
         let sent = gate.clock.reading(gate.clock.now());
         let beat = match gate.journal.beat(applied).await {
             Err(JournalError::Superseded) => {
@@ -89,13 +102,66 @@ impl<J: Journal> Keeper<J> {
             }
             other => other?,
         };
-        gate.lease.renew(sent);
         // Not before the answer is here: what it says may have happened at any moment until then.
         let seen = gate.clock.uptime();
+        if beat.in_doubt {
+            // Whoever is dead says nothing, and is not waited for.
+            self.watch_peers(&beat, seen).await?;
+            return self.confirm().await;
+        }
+        self.told = applied;
+        gate.lease.renew(sent);
         let recalled = gate.take_mail(&beat);
         gate.give_back(recalled).await?;
+        self.others.clone_from(&beat.peers);
         self.watch_peers(&beat, seen).await?;
-        self.close(&beat, seen).await
+        self.close(&beat, seen).await?;
+        self.end_doubts(&beat, seen).await
+    }
+
+    /// The ledger may have forgotten something: says what this server knows. It does not answer until that is known to be
+    /// all there, and never again if it was not.
+    async fn confirm(&mut self) -> Result<(), GateError> {
+        let gate = &self.gate;
+        gate.lease.lose(gate.clock.uptime());
+        let known = {
+            let mut era = gate.era.lock();
+            *era += 1;
+            Known {
+                told: gate.revision() == self.told,
+                answers_for: gate.timing.answers_for(),
+                slices: gate.own_slices(),
+                peers: self.others.clone(),
+                charges: gate.recent.all(),
+            }
+        };
+        match gate.journal.confirm(&known).await? {
+            Confirmed::Intact => {
+                gate.wake();
+                Ok(())
+            }
+            Confirmed::Waiting => {
+                tracing::error!("the database has forgotten what it had committed: this server puts back what it knows");
+                gate.lease.end();
+                Err(GateError::Unavailable("the database has forgotten what it had committed".to_owned()))
+            }
+            Confirmed::Over => {
+                gate.lease.end();
+                Err(GateError::Draining)
+            }
+        }
+    }
+
+    /// Ends the doubt about servers none of whose holds can live any more.
+    async fn end_doubts(&mut self, beat: &Beat, seen: Duration) -> Result<(), GateError> {
+        self.doubtful.retain(|boot, _| beat.doubtful.contains(boot));
+        for boot in &beat.doubtful {
+            let since = *self.doubtful.entry(*boot).or_insert(seen);
+            if seen.saturating_sub(since) >= self.gate.timing.doubted_for() {
+                self.gate.journal.end_doubt(*boot).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes those for dead that have given no sign of life for longer than they answer without one.
@@ -163,9 +229,15 @@ impl<J: Journal> Gate<J> {
                 Mail::Recall { slice } => recalled.extend(self.places.get(*slice)),
                 Mail::Taken { hold, issued, ends, lines } => self.taken_elsewhere(*hold, *issued, *ends, lines),
                 Mail::Extended { hold, issued, seconds } => {
+                    let state = self.read();
                     let span = Duration::from_secs(u64::try_from(*seconds).unwrap_or_default());
                     let mut shard = self.holds.shard_of(*hold);
-                    if shard.get(*hold).is_some_and(|known| known.issued == *issued) {
+                    if let Some(known) = shard.get(*hold).filter(|known| known.issued == *issued) {
+                        for line in &known.lines {
+                            if let Some(account) = state.budgets.at(line.budget).accounts.lock().find(line.period) {
+                                account.promised_by_others(*seconds);
+                            }
+                        }
                         shard.extend(*hold, now.after(span));
                     }
                 }
@@ -202,6 +274,23 @@ impl<J: Journal> Gate<J> {
         if hold.pending == 0 {
             shard.remove(at);
         }
+    }
+
+    /// This server's slices, as it knows them.
+    fn own_slices(&self) -> Vec<Declared> {
+        let state = self.read();
+        let mut own = Vec::new();
+        for row in state.budgets.iter() {
+            let mut accounts = row.accounts.lock();
+            let open = accounts.iter_mut().filter(|account| account.slice != 0);
+            own.extend(open.map(|account| Declared {
+                state: account.known(),
+                budget: row.budget.id,
+                period: account.period,
+                promised: account.promised(),
+            }));
+        }
+        own
     }
 
     /// Takes over what the ledger says of this server's slices.

@@ -46,6 +46,7 @@ pub mod periods;
 pub mod places;
 mod posting;
 pub mod question;
+mod recent;
 mod settle;
 pub mod state;
 pub mod subject;
@@ -67,6 +68,7 @@ use lease::Lease;
 use meter::Meter;
 use places::Places;
 use question::Question;
+use recent::Recent;
 use state::State;
 use timing::{Timing, WORST_CHARGE};
 use witness::{Seen, Stamp, Witness};
@@ -99,6 +101,10 @@ pub struct Gate<J> {
     /// Holds whose time has passed, until it is known what others took of them.
     ended: Mutex<Vec<Hold>>,
     returning: Mutex<Vec<Returning>>,
+    recent: Recent,
+    /// How often the ledger may have forgotten something. What it said before is worth nothing after: who takes an answer in
+    /// keeps this locked meanwhile, and has looked before it asked.
+    era: Mutex<u64>,
     wake: Notify,
 }
 
@@ -166,6 +172,8 @@ impl<J: Journal> Gate<J> {
             places: Places::default(),
             ended: Mutex::default(),
             returning: Mutex::default(),
+            recent: Recent::default(),
+            era: Mutex::default(),
             wake: Notify::new(),
         };
         (Arc::new(gate), GateQueues { grants: grant_queue, charges: charge_queue })

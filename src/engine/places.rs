@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
+use super::journal::Posting;
 use crate::domain::{id::BudgetId, window::Period};
 
 /// Most slices that are remembered; past that all are forgotten, and asked for again.
@@ -22,6 +23,14 @@ pub struct Placed {
 /// Slices and where they belong.
 #[derive(Default)]
 pub struct Places(RwLock<HashMap<i64, (BudgetId, Period)>>);
+
+impl Placed {
+    /// Where a posting goes.
+    #[must_use]
+    pub const fn of(posting: &Posting) -> Self {
+        Self { slice: posting.slice, budget: posting.budget, period: posting.period }
+    }
+}
 
 impl Places {
     /// Remembers one.

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use super::question::MAX_HOLD;
+
 /// Two clocks drift apart by at most one part in this many; kernels slew them by at most one in 2000.
 const DRIFT: u32 = 100;
 /// Longest that an answer is on its way: a sidecar drops an older one.
@@ -27,13 +29,15 @@ pub struct Timing {
     pub stale: Duration,
     /// How long a hold stays after its end, for charges on their way.
     pub grace: Duration,
+    /// Longest hold that is ever promised.
+    pub longest: Duration,
 }
 
 impl Timing {
     /// The usual spans.
     #[must_use]
     pub const fn new(grace: Duration, stale: Duration) -> Self {
-        Self { beat: Duration::from_millis(750), lease: Duration::from_secs(3), stale, grace }
+        Self { beat: Duration::from_millis(750), lease: Duration::from_secs(3), stale, grace, longest: MAX_HOLD }
     }
 
     /// How long a server answers after a sign of life.
@@ -51,8 +55,17 @@ impl Timing {
     /// How long a slice stays set aside for holds of so many seconds whose server no longer answers.
     #[must_use]
     pub fn closes_after(&self, promised: i64) -> Duration {
-        let promised = Duration::from_secs(u64::try_from(promised).unwrap_or_default());
-        by_any_clock(promised + self.grace + REPLY) + MARGIN
+        self.ends_after(Duration::from_secs(u64::try_from(promised).unwrap_or_default()))
+    }
+
+    /// How long it takes until no hold lives any more of a server that no longer answers, whatever it promised.
+    #[must_use]
+    pub fn doubted_for(&self) -> Duration {
+        self.ends_after(self.longest)
+    }
+
+    fn ends_after(&self, hold: Duration) -> Duration {
+        by_any_clock(hold + self.grace + REPLY) + MARGIN
     }
 }
 

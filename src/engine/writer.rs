@@ -27,6 +27,7 @@ use super::{
     error::GateError,
     holds::HoldRef,
     journal::{Batch, Entry, Journal, JournalError, Posted, PostedLine, Posting, Recorded},
+    recent::{as_recorded, as_written},
 };
 use crate::domain::{budgets::crossings, money::Unit, window::Period};
 
@@ -262,37 +263,40 @@ async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Charge>) -> Vec<An
     let entries: Vec<&Entry> = prepared.iter().map(|prepared| &prepared.entry).collect();
     let mut in_doubt = false;
     let mut pause = Duration::from_millis(20);
-    let outcome = loop {
+    let error = loop {
+        let asked_in = *gate.era.lock();
         let outcome = gate.journal.charge(&entries).await;
         // An outage must not keep those waiting who want to hear of it.
         drop(known.take());
         match outcome {
+            Ok(mut batch) => {
+                let era = gate.era.lock();
+                if *era == asked_in {
+                    if in_doubt {
+                        own(&prepared, &mut batch);
+                    }
+                    return settle(gate, prepared, batch);
+                }
+                drop(era);
+                tracing::warn!(charges = entries.len(), "a commit may have been forgotten since; asking again");
+                in_doubt = true;
+            }
             Err(JournalError::InDoubt(why)) => {
                 tracing::warn!(%why, charges = entries.len(), "the outcome of a commit is not known; asking again");
                 in_doubt = true;
             }
             // Once in doubt, only the ledger's own word ends it: memory must not guess.
             Err(JournalError::Unavailable(why)) if in_doubt => tracing::warn!(%why, "still in doubt"),
-            outcome => break outcome,
+            Err(error) => break error,
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
     };
-    match outcome {
-        Ok(mut batch) => {
-            if in_doubt {
-                own(&prepared, &mut batch);
-            }
-            settle(gate, &prepared, batch)
-        }
-        Err(error) => {
-            for prepared in &prepared {
-                gate.undo(prepared);
-            }
-            let error = GateError::from(error);
-            prepared.iter().map(|_| Err(error.clone())).collect()
-        }
+    for prepared in &prepared {
+        gate.undo(prepared);
     }
+    let error = GateError::from(error);
+    prepared.iter().map(|_| Err(error.clone())).collect()
 }
 
 /// After a doubt, what the ledger calls a replay may be what this very batch wrote: it was taken in at the same moment. One
@@ -311,7 +315,7 @@ fn own(prepared: &[Charge], batch: &mut Batch) {
 /// What of a batch has not yet been counted as somebody's, account by account.
 type Rest = HashMap<(u32, Period), i64>;
 
-fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Charge], batch: Batch) -> Vec<Answered> {
+fn settle<J: Journal>(gate: &Gate<J>, prepared: Vec<Charge>, batch: Batch) -> Vec<Answered> {
     let mut rest = Rest::new();
     let mut released = Rest::new();
     for (prepared, posted) in prepared.iter().zip(&batch.posted) {
@@ -337,20 +341,33 @@ fn settle<J: Journal>(gate: &Gate<J>, prepared: &[Charge], batch: Batch) -> Vec<
             account.release(released);
         }
     }
-    let answers = prepared.iter().zip(batch.posted).map(|(prepared, posted)| match posted {
+    let mut written = Vec::new();
+    let answers = prepared.into_iter().zip(batch.posted).map(|(prepared, posted)| match posted {
         Posted::New { seq, lines, released } => {
-            Ok(ChargeAnswer { released, ..applied(gate, prepared, seq, &lines, &mut rest) })
+            let answer = applied(gate, &prepared, seq, &lines, &mut rest);
+            if gate.lease.is_shared() {
+                written.push(as_written(prepared.entry, &lines, released));
+            }
+            Ok(ChargeAnswer { released, ..answer })
         }
         Posted::Replayed(recorded) => {
-            gate.undo(prepared);
+            gate.undo(&prepared);
+            // Whoever wrote it may not know that it is written, and this server is about to say so.
+            if gate.lease.is_shared() {
+                written.push(as_recorded(prepared.entry, &recorded));
+            }
             Ok(replayed(&recorded))
         }
         Posted::Conflict => {
-            gate.undo(prepared);
+            gate.undo(&prepared);
             Err(GateError::IdempotencyConflict("charge_id"))
         }
     });
-    answers.collect()
+    let answers = answers.collect();
+    if !written.is_empty() {
+        gate.recent.keep(written.into_iter());
+    }
+    answers
 }
 
 fn replayed(recorded: &Recorded) -> ChargeAnswer {

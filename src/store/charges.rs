@@ -8,14 +8,17 @@ use std::{
 
 use sqlx::{Arguments as _, Postgres, Sqlite, Transaction, sqlite::SqliteArguments};
 
-use super::{Result, StoreError, Tx, dialect, text_of};
+use super::{Result, StoreError, Tx, dialect, parse, text_of};
 use crate::{
     domain::{
         id::{BootId, Id, Kind, TenantId},
         time::Timestamp,
         window::Period,
     },
-    engine::journal::{Entry, HoldUse, Posted, PostedLine, Posting, Recorded},
+    engine::{
+        journal::{Entry, HoldUse, Posted, PostedLine, Posting, Recorded},
+        places::Placed,
+    },
 };
 
 /// Writes those charges that are new; gives each its position, `None` for one whose id is taken.
@@ -221,7 +224,8 @@ pub(super) async fn earlier(tx: &mut Tx, entry: &Entry) -> Result<Posted> {
         return Ok(Posted::Conflict);
     }
     let lines = postings.split_whitespace().map(line_of).collect::<Result<Vec<_>>>()?;
-    Ok(Posted::Replayed(Recorded { seq, at: Timestamp::from_micros(at), cost, released, overrun, lines }))
+    let places = postings.split_whitespace().map(place_of).collect::<Result<Vec<_>>>()?;
+    Ok(Posted::Replayed(Recorded { seq, at: Timestamp::from_micros(at), cost, released, overrun, lines, places }))
 }
 
 /// Corrects where a charge of this transaction went, and what its hold gives back.
@@ -256,6 +260,16 @@ fn postings_text(postings: &[Posting], lines: impl Iterator<Item = PostedLine>) 
         let _ = write!(text, "{space}{budget}:{period}:{slice}:{in_slice}:{direct}:{overrun}");
     }
     text
+}
+
+fn place_of(text: &str) -> Result<Placed> {
+    let corrupt = || StoreError::Corrupt("posting".into());
+    let mut parts = text.split(':');
+    let budget = parse(parts.next().unwrap_or_default(), "posting's budget")?;
+    let mut next = || parts.next().ok_or_else(corrupt);
+    let period = Period(next()?.parse().map_err(|_| corrupt())?);
+    let slice = next()?.parse().map_err(|_| corrupt())?;
+    Ok(Placed { slice, budget, period })
 }
 
 fn line_of(text: &str) -> Result<PostedLine> {

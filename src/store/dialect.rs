@@ -20,6 +20,111 @@ impl Statement {
     }
 }
 
+/// The line of the database's history: another one when a standby has taken its place.
+macro_rules! line {
+    () => {
+        "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint"
+    };
+}
+
+/// Lets a server join. What it may not know it has never known.
+pub const JOIN: Statement = Statement {
+    sqlite: "INSERT INTO replicas (boot_id, started, state, identity, process, answers_for)
+             VALUES ($1, $2, 1, $3, $4, $5)",
+    postgres: concat!(
+        "INSERT INTO replicas (boot_id, started, state, identity, process, answers_for, declared, confirmed)
+         VALUES ($1, $2, 1, $3, $4, $5, ",
+        line!(),
+        ", ",
+        line!(),
+        ")"
+    ),
+};
+
+/// Takes down a sign of life: the server, what its decisions see, how many there were. Gives how many there are, and whether
+/// nothing can have been forgotten.
+pub const BEAT: Statement = Statement {
+    sqlite: "UPDATE replicas SET seq = seq + 1, applied = $2 WHERE boot_id = $1 AND state = 1 AND seq >= $3
+             RETURNING seq, TRUE",
+    postgres: concat!(
+        "UPDATE replicas SET seq = seq + 1,
+             applied = CASE WHEN seq >= $3 AND confirmed = ",
+        line!(),
+        " THEN $2 ELSE -1 END,
+             declared = CASE WHEN seq >= $3 THEN declared ELSE -1 END,
+             confirmed = CASE WHEN seq >= $3 THEN confirmed ELSE -1 END
+         WHERE boot_id = $1 AND state = 1 RETURNING seq, confirmed = ",
+        line!()
+    ),
+};
+
+/// Takes a server for dead. On another line than it has confirmed it may have set more aside than is known.
+pub const EXPIRE: Statement = Statement {
+    sqlite: "UPDATE replicas SET state = 2 WHERE boot_id = $1",
+    postgres: concat!("UPDATE replicas SET state = 2, doubtful = confirmed <> ", line!(), " WHERE boot_id = $1"),
+};
+
+macro_rules! standing {
+    ($lock:literal) => {
+        concat!(
+            "SELECT state, confirmed = ",
+            line!(),
+            " AND NOT EXISTS (SELECT 1 FROM replicas AS o WHERE o.state = 1 AND o.confirmed <> ",
+            line!(),
+            "), EXISTS (SELECT 1 FROM replicas AS o WHERE o.doubtful)
+             FROM replicas AS own WHERE own.boot_id = $1",
+            $lock
+        )
+    };
+}
+
+/// Whether a server is live, whether every live one has confirmed this line of history, and whether a dead one is in doubt.
+pub const STANDING: Statement =
+    Statement { sqlite: "SELECT state, TRUE, FALSE FROM replicas WHERE boot_id = $1", postgres: standing!("") };
+
+/// As [`STANDING`], and it stays live until the commit.
+pub const STANDING_KEPT: Statement = Statement { postgres: standing!(" FOR KEY SHARE OF own"), ..STANDING };
+
+/// Where a server stands in putting back what was forgotten: whether its slices are declared, and all of it is confirmed.
+pub const RECOVERED: Statement = Statement {
+    sqlite: "SELECT state, TRUE, TRUE FROM replicas WHERE boot_id = $1",
+    postgres: concat!(
+        "SELECT state, declared = ",
+        line!(),
+        ", confirmed = ",
+        line!(),
+        " FROM replicas WHERE boot_id = $1 FOR UPDATE"
+    ),
+};
+
+/// Whether a live server has not declared its slices.
+pub const UNDECLARED: Statement = Statement {
+    sqlite: "SELECT FALSE",
+    postgres: concat!("SELECT EXISTS (SELECT 1 FROM replicas WHERE state = 1 AND declared <> ", line!(), ")"),
+};
+
+/// Notes that a server has declared its slices. It is taken down again when it was forgotten.
+pub const DECLARE: Statement = Statement {
+    sqlite: "SELECT $1, $2, $3",
+    postgres: concat!(
+        "INSERT INTO replicas (boot_id, started, state, seq, answers_for, declared) VALUES ($1, 0, 1, $2, $3, ",
+        line!(),
+        ") ON CONFLICT (boot_id) DO UPDATE SET declared = excluded.declared, seq = GREATEST(replicas.seq, excluded.seq)"
+    ),
+};
+
+/// Notes that everything of a server is back: $2 when nothing was missing, and it goes on.
+pub const CONFIRM: Statement = Statement {
+    sqlite: "SELECT $1, $2",
+    postgres: concat!(
+        "UPDATE replicas SET declared = ",
+        line!(),
+        ", confirmed = ",
+        line!(),
+        ", doubtful = FALSE, state = CASE WHEN $2 THEN state ELSE 2 END WHERE boot_id = $1"
+    ),
+};
+
 /// The joins that turn ids into resource names; `asked` is the list of ids.
 macro_rules! names_of {
     ($asked:literal) => {

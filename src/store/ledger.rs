@@ -17,7 +17,8 @@ use tokio::runtime::Handle;
 
 use super::{
     Db, Result, StoreError, Tx, charges,
-    replicas::{self, Member},
+    recovery::{self, Phase},
+    replicas::{self, Member, Pulse, Standing},
     slices::{self, PeriodBook},
     writing::{Writing, is_of_slice, leave_out_what_was_taken, sums_of},
 };
@@ -28,10 +29,16 @@ use crate::{
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Mail, Peer, Posted},
+        journal::{
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Mail, Peer,
+            Posted,
+        },
         places::Placed,
     },
 };
+
+/// Charges that are put back at once.
+const CHUNK: usize = 1024;
 
 /// The ledger, as one server uses it.
 #[derive(Clone, Debug)]
@@ -50,6 +57,8 @@ pub struct Ledger {
 enum Failure {
     Store(StoreError),
     Superseded,
+    /// The database has forgotten something, and not everything is back.
+    Forgotten,
     /// The commit's answer was lost.
     Lost(StoreError),
 }
@@ -72,6 +81,9 @@ impl From<Failure> for JournalError {
             Failure::Store(error) => Self::Unavailable(error.to_string()),
             Failure::Lost(error) => Self::InDoubt(error.to_string()),
             Failure::Superseded => Self::Superseded,
+            Failure::Forgotten => Self::Unavailable(
+                "the database has forgotten what it had committed; the servers are putting it back".to_owned(),
+            ),
         }
     }
 }
@@ -93,16 +105,31 @@ impl Ledger {
         tx.commit().await
     }
 
-    /// Begins a transaction, unless others have taken this server for dead.
+    /// Begins a transaction, unless others have taken this server for dead, or the database may have forgotten something that
+    /// is not back yet.
     async fn begin(&self) -> std::result::Result<Tx, Failure> {
-        let mut tx = self.db.begin_ledger().await?;
-        if replicas::is_live(&mut tx, self.boot, false).await? { Ok(tx) } else { Err(Failure::Superseded) }
+        self.begin_if(false, |standing| standing.is_settled).await
     }
 
     /// As [`Ledger::begin`], and nobody takes it for dead until the commit.
     async fn begin_as_member(&self) -> std::result::Result<Tx, Failure> {
+        self.begin_if(true, |standing| standing.is_settled).await
+    }
+
+    /// As [`Ledger::begin_as_member`], to set room aside: only when it is certain what others have set aside.
+    async fn begin_to_grant(&self) -> std::result::Result<Tx, Failure> {
+        self.begin_if(true, |standing| standing.is_settled && !standing.is_doubted).await
+    }
+
+    async fn begin_if(&self, keep: bool, may: impl Fn(&Standing) -> bool) -> std::result::Result<Tx, Failure> {
         let mut tx = self.db.begin_ledger().await?;
-        if replicas::is_live(&mut tx, self.boot, true).await? { Ok(tx) } else { Err(Failure::Superseded) }
+        match replicas::standing(&mut tx, self.boot, keep).await? {
+            Some(standing) if !may(&standing) => Err(Failure::Forgotten),
+            Some(standing) if standing.is_live => Ok(tx),
+            Some(_) => Err(Failure::Superseded),
+            // Rows of servers stay: one that is gone was forgotten.
+            None => Err(Failure::Forgotten),
+        }
     }
 
     /// Commits. On `SQLite` a commit that fails has not happened; over a network that is not known.
@@ -123,7 +150,7 @@ impl Ledger {
     }
 
     async fn grant_all(&self, asks: &[GrantAsk]) -> std::result::Result<Vec<Option<Granted>>, Failure> {
-        let mut tx = self.begin_as_member().await?;
+        let mut tx = self.begin_to_grant().await?;
         let live = replicas::count(&mut tx).await?.max(1);
         let periods = asks.iter().map(|ask| (ask.budget, ask.period)).collect();
         let mut books = slices::lock_periods(&mut tx, &periods).await?;
@@ -195,7 +222,22 @@ impl Ledger {
     /// of the batch is `locked`.
     async fn charge_batch(&self, entries: &[&Entry], locked: bool) -> std::result::Result<Option<Batch>, Failure> {
         let mut tx = self.begin().await?;
-        let inserted = charges::insert(&mut tx, entries).await?;
+        let Some(batch) = self.write(&mut tx, entries, locked).await? else {
+            tx.rollback().await?;
+            return Ok(None);
+        };
+        Self::commit(tx).await?;
+        Ok(Some(batch))
+    }
+
+    /// As [`Ledger::charge_batch`], within a transaction.
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        entries: &[&Entry],
+        locked: bool,
+    ) -> std::result::Result<Option<Batch>, Failure> {
+        let inserted = charges::insert(tx, entries).await?;
         let numbered = entries.iter().zip(&inserted);
         let mut writing: Vec<Option<Writing<'_>>> =
             numbered.map(|(entry, seq)| seq.map(|seq| Writing::new(entry, seq))).collect();
@@ -205,48 +247,45 @@ impl Ledger {
         let strange = postings().any(|posting| posting.known.is_none());
         let of_slices: BTreeSet<i64> =
             postings().filter(|posting| is_of_slice(posting)).map(|posting| posting.slice).collect();
-        let mut books = slices::lock_periods(&mut tx, &periods).await?;
+        let mut books = slices::lock_periods(tx, &periods).await?;
         if strange || locked {
             // What others took of a hold is known when they can take no more.
-            slices::lock(&mut tx, &of_slices.iter().copied().collect::<Vec<_>>()).await?;
+            slices::lock(tx, &of_slices.iter().copied().collect::<Vec<_>>()).await?;
             let mut taken = BTreeMap::new();
             for slice in of_slices.into_iter().filter(|_| locked) {
-                taken.insert(slice, slices::taken_by_others(&mut tx, slice).await?);
+                taken.insert(slice, slices::taken_by_others(tx, slice).await?);
             }
-            leave_out_what_was_taken(&mut tx, &mut writing, &taken).await?;
+            leave_out_what_was_taken(tx, &mut writing, &taken).await?;
             let rest = writing.iter().flatten().flat_map(|one| &*one.postings).filter(|posting| posting.beyond > 0);
             if !locked && rest.into_iter().any(|posting| !periods.contains(&(posting.budget, posting.period))) {
-                tx.rollback().await?;
                 return Ok(None);
             }
         }
         let sums = sums_of(writing.iter().flatten().flat_map(|one| &*one.postings));
-        let mut changed = slices::charge(&mut tx, &sums).await?;
+        let mut changed = slices::charge(tx, &sums).await?;
         let full = changed.len() == sums.len();
         if !full && !locked {
-            tx.rollback().await?;
             return Ok(None);
         }
         if !full {
             // One by one, each where it fits.
-            slices::uncharge(&mut tx, &sums, &mut changed).await?;
+            slices::uncharge(tx, &sums, &mut changed).await?;
         }
         let mut posted = Vec::with_capacity(entries.len());
         for (entry, one) in entries.iter().zip(&writing) {
             posted.push(match one {
-                Some(one) => one.settle(&mut tx, full, &mut books, &mut changed).await?,
-                None => charges::earlier(&mut tx, entry).await?,
+                Some(one) => one.settle(tx, full, &mut books, &mut changed).await?,
+                None => charges::earlier(tx, entry).await?,
             });
         }
-        self.tell_owners(&mut tx, &writing, &posted).await?;
+        self.tell_owners(tx, &writing, &posted).await?;
         // Whoever asks again because an answer was lost does not know what became of the slices.
         let replayed = entries.iter().zip(&posted).filter(|(_, posted)| matches!(posted, Posted::Replayed(_)));
         for posting in replayed.flat_map(|(entry, _)| &entry.postings).filter(|posting| is_of_slice(posting)) {
             if changed.iter().all(|slice| slice.id != posting.slice) {
-                changed.extend(slices::read(&mut tx, posting.slice).await?);
+                changed.extend(slices::read(tx, posting.slice).await?);
             }
         }
-        Self::commit(tx).await?;
         Ok(Some(Batch { posted, slices: changed }))
     }
 
@@ -317,12 +356,16 @@ impl Ledger {
         let read = self.read.lock().clone();
         let (mut new, mut last) = (Vec::new(), 0);
         if matches!(tx, Tx::Postgres(_)) {
-            let seq = replicas::beat(&mut tx, self.boot, applied).await?.ok_or(Failure::Superseded)?;
-            if seq < self.last.load(Ordering::Acquire) {
-                // It is not the database that took down the last one: whatever it knows is not what we know.
-                tracing::error!(seq, "the database has lost what it had committed");
-                return Err(Failure::Superseded);
-            }
+            let seq = match replicas::beat(&mut tx, self.boot, applied, self.last.load(Ordering::Acquire)).await? {
+                Pulse::Taken(seq) => seq,
+                Pulse::Dead => return Err(Failure::Superseded),
+                Pulse::Forgotten => {
+                    let peers = replicas::peers(&mut tx, self.boot).await?;
+                    Self::commit(tx).await?;
+                    return Ok(Beat { in_doubt: true, peers, ..Beat::default() });
+                }
+            };
+            beat.doubtful = replicas::doubtful(&mut tx).await?;
             let (mail, slices) = replicas::mail(&mut tx, self.boot, &read).await?;
             (new, beat.mail) = mail.into_iter().unzip();
             beat.slices = slices;
@@ -336,8 +379,44 @@ impl Ledger {
         Ok(beat)
     }
 
-    async fn expire_one(&self, peer: &Peer) -> std::result::Result<(), Failure> {
+    async fn confirm_all(&self, known: &Known) -> std::result::Result<Confirmed, Failure> {
+        let mut tx = self.db.begin_ledger().await?;
+        let last = self.last.load(Ordering::Acquire);
+        let confirmed = match recovery::phase(&mut tx, self.boot).await? {
+            Phase::Settled { live } => if live { Confirmed::Intact } else { Confirmed::Over },
+            Phase::Unknown => {
+                recovery::acquaint(&mut tx, known).await?;
+                if recovery::is_intact(&mut tx, self.boot, last, known).await? {
+                    recovery::settle(&mut tx, self.boot, true).await?;
+                    Confirmed::Intact
+                } else {
+                    recovery::declare(&mut tx, self.boot, last, known).await?;
+                    Confirmed::Waiting
+                }
+            }
+            Phase::Declared if recovery::others_missing(&mut tx).await? => Confirmed::Waiting,
+            Phase::Declared => {
+                for chunk in known.charges.chunks(CHUNK) {
+                    let chunk: Vec<&Entry> = chunk.iter().map(|entry| &**entry).collect();
+                    self.write(&mut tx, &chunk, true).await?;
+                }
+                recovery::settle(&mut tx, self.boot, false).await?;
+                Confirmed::Over
+            }
+        };
+        Self::commit(tx).await?;
+        Ok(confirmed)
+    }
+
+    async fn end_doubt_of(&self, boot: BootId) -> std::result::Result<(), Failure> {
         let mut tx = self.begin().await?;
+        execute!(&mut tx, "UPDATE replicas SET doubtful = FALSE WHERE boot_id = $1 AND state <> 1", boot.to_string())?;
+        Self::commit(tx).await
+    }
+
+    async fn expire_one(&self, peer: &Peer) -> std::result::Result<(), Failure> {
+        // Also when somebody has not said what was forgotten: it may be this one.
+        let mut tx = self.begin_if(false, |_| true).await?;
         replicas::expire(&mut tx, &peer.boot.to_string(), Some(peer.seq)).await?;
         Self::commit(tx).await
     }
@@ -419,6 +498,14 @@ impl Journal for Ledger {
 
     async fn beat(&self, applied: i64) -> std::result::Result<Beat, JournalError> {
         Ok(self.beat_once(applied).await?)
+    }
+
+    async fn confirm(&self, known: &Known) -> std::result::Result<Confirmed, JournalError> {
+        Ok(self.confirm_all(known).await?)
+    }
+
+    async fn end_doubt(&self, boot: BootId) -> std::result::Result<(), JournalError> {
+        Ok(self.end_doubt_of(boot).await?)
     }
 
     async fn expire(&self, peer: &Peer) -> std::result::Result<(), JournalError> {

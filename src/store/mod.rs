@@ -30,6 +30,7 @@ pub mod listing;
 pub mod names;
 pub mod prices;
 pub mod projects;
+mod recovery;
 pub mod replicas;
 pub mod requests;
 pub mod reviews;

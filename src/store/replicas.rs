@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Result, StoreError, Tx, in_time, parse, slices};
+use super::{Result, StoreError, Tx, dialect, in_time, parse, slices};
 use crate::{
     domain::{id::BootId, time::Timestamp},
     engine::{
@@ -24,6 +24,28 @@ pub struct Member {
     pub process: String,
     /// How long it answers after a sign of life.
     pub answers_for: Duration,
+}
+
+/// Where a server stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    /// It has not been taken for dead.
+    pub(super) is_live: bool,
+    /// Nothing is missing of what it and every other live server knows.
+    pub(super) is_settled: bool,
+    /// Some dead server may have set more aside than is known.
+    pub(super) is_doubted: bool,
+}
+
+/// What becomes of a sign of life.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pulse {
+    /// It is taken down; there were so many.
+    Taken(i64),
+    /// The server was taken for dead.
+    Dead,
+    /// The database may have forgotten something of it.
+    Forgotten,
 }
 
 /// A server that was there before.
@@ -53,9 +75,10 @@ pub(super) async fn join(tx: &mut Tx, member: &Member, gone: impl Fn(&str) -> bo
         }
     }
     execute!(tx, "DELETE FROM replica_mail WHERE boot_id NOT IN (SELECT boot_id FROM replicas WHERE state = 1)")?;
+    let sql = dialect::JOIN.text(tx);
     execute!(
         tx,
-        "INSERT INTO replicas (boot_id, started, state, identity, process, answers_for) VALUES ($1, $2, 1, $3, $4, $5)",
+        sql,
         member.boot.to_string(),
         member.started.micros(),
         &member.identity,
@@ -65,14 +88,18 @@ pub(super) async fn join(tx: &mut Tx, member: &Member, gone: impl Fn(&str) -> bo
     Ok(())
 }
 
-/// Whether a server has not been taken for dead. With `keep` nobody does so until the commit.
-pub(super) async fn is_live(tx: &mut Tx, boot: BootId, keep: bool) -> Result<bool> {
+/// Where a server stands, if it is known. With `keep` nobody takes it for dead until the commit.
+pub(super) async fn standing(tx: &mut Tx, boot: BootId, keep: bool) -> Result<Option<Standing>> {
     // A sign of life does not change the key, and does not wait for this; whoever takes it for dead does.
-    let sql = match tx {
-        Tx::Postgres(_) if keep => "SELECT state FROM replicas WHERE boot_id = $1 AND state = 1 FOR KEY SHARE",
-        _ => "SELECT state FROM replicas WHERE boot_id = $1 AND state = 1",
-    };
-    Ok(fetch_optional!(tx, (i64,), sql, boot.to_string())?.is_some())
+    let sql = if keep { dialect::STANDING_KEPT } else { dialect::STANDING }.text(tx);
+    let row = fetch_optional!(tx, (i64, bool, bool), sql, boot.to_string())?;
+    Ok(row.map(|(state, is_settled, is_doubted)| Standing { is_live: state == 1, is_settled, is_doubted }))
+}
+
+/// Servers in doubt: taken for dead before they could say what was forgotten of theirs.
+pub(super) async fn doubtful(tx: &mut Tx) -> Result<Vec<BootId>> {
+    let rows = fetch_all!(tx, (String,), "SELECT boot_id FROM replicas WHERE doubtful ORDER BY boot_id")?;
+    rows.into_iter().map(|(boot,)| parse(&boot, "server's run")).collect()
 }
 
 /// How many servers are live.
@@ -80,16 +107,18 @@ pub(super) async fn count(tx: &mut Tx) -> Result<i64> {
     Ok(fetch_one!(tx, (i64,), "SELECT COUNT(*) FROM replicas WHERE state = 1")?.0)
 }
 
-/// Takes down a sign of life; gives how many there were. `None`: the server was taken for dead.
-pub(super) async fn beat(tx: &mut Tx, boot: BootId, applied: i64) -> Result<Option<i64>> {
-    let row = fetch_optional!(
-        tx,
-        (i64,),
-        "UPDATE replicas SET seq = seq + 1, applied = $2 WHERE boot_id = $1 AND state = 1 RETURNING seq",
-        boot.to_string(),
-        applied
-    )?;
-    Ok(row.map(|(seq,)| seq))
+/// Takes down a sign of life, the next after `last`. While the database may have forgotten something, it says nothing of what
+/// decisions see.
+pub(super) async fn beat(tx: &mut Tx, boot: BootId, applied: i64, last: i64) -> Result<Pulse> {
+    let sql = dialect::BEAT.text(tx);
+    if let Some((seq, intact)) = fetch_optional!(tx, (i64, bool), sql, boot.to_string(), applied, last)? {
+        return Ok(if intact { Pulse::Taken(seq) } else { Pulse::Forgotten });
+    }
+    // A row that was never deleted and is gone was forgotten; so was what a dead server has not yet put back.
+    Ok(match standing(tx, boot, false).await? {
+        Some(standing) if standing.is_settled => Pulse::Dead,
+        _ => Pulse::Forgotten,
+    })
 }
 
 /// The other live servers.
@@ -133,12 +162,9 @@ pub(super) async fn expire(tx: &mut Tx, boot: &str, seq: Option<i64>) -> Result<
         Some((last,)) if seq.is_none_or(|seq| seq == last) => {}
         _ => return Ok(()),
     }
-    execute!(tx, "UPDATE replicas SET state = 2 WHERE boot_id = $1", boot)?;
-    let own: Vec<i64> = slices::open(tx, boot).await?.iter().map(|slice| slice.slice).collect();
-    slices::lock(tx, &own).await?;
-    execute!(tx, "UPDATE slices SET state = 2, ver = ver + 1 WHERE boot_id = $1 AND state = 1", boot)?;
-    execute!(tx, "DELETE FROM replica_mail WHERE boot_id = $1", boot)?;
-    Ok(())
+    let sql = dialect::EXPIRE.text(tx);
+    execute!(tx, sql, boot)?;
+    slices::close(tx, boot).await
 }
 
 /// Mail for a server, oldest first, and the slices that it speaks of, as they stand after it. What has been `read` before

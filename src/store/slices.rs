@@ -14,7 +14,7 @@ use crate::{
     domain::{id::BudgetId, money::MAX_AMOUNT, window::Period},
     engine::{
         accounts::SliceState,
-        journal::{Books, Folded, Orphan},
+        journal::{Books, Declared, Folded, Orphan},
         places::Placed,
     },
 };
@@ -293,6 +293,41 @@ pub(super) async fn uncharge(tx: &mut Tx, sums: &BTreeMap<i64, Sum>, changed: &m
             if known.is_none() { *amount } else { 0 }
         )?;
     }
+    Ok(())
+}
+
+/// Sets aside again what a server says that it had, in a slice that the database may have forgotten, past the limit if it
+/// must be. Its period must be locked.
+pub(super) async fn declare(tx: &mut Tx, boot: &str, known: &Declared) -> Result<()> {
+    let Tx::Postgres(tx) = tx else { return Ok(()) };
+    let Declared { state, budget, period, promised } = known;
+    let (budget, period) = (budget.to_string(), i64::from(period.0));
+    let sql = "INSERT INTO slices (id, budget_id, period, boot_id, granted, spent, ver, promised, state)
+               OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, 0, 0, $5, $6, 1) ON CONFLICT DO NOTHING";
+    let new = sqlx::query(sql).bind(state.id).bind(&budget).bind(period).bind(boot).bind(state.ver).bind(promised);
+    in_time(new.execute(&mut **tx)).await?;
+    let sql = "SELECT granted FROM slices WHERE id = $1 AND boot_id = $2 AND state < 3";
+    let row: Option<(i64,)> = in_time(sqlx::query_as(sql).bind(state.id).bind(boot).fetch_optional(&mut **tx)).await?;
+    let Some((granted,)) = row else {
+        tracing::error!(slice = state.id, "what was set aside cannot be set aside again: it is closed, or somebody else's");
+        return Ok(());
+    };
+    let missing = (state.granted - granted).max(0);
+    let sql = "UPDATE slices SET granted = granted + $2, ver = GREATEST(ver, $3) + 1, promised = GREATEST(promised, $4)
+               WHERE id = $1";
+    in_time(sqlx::query(sql).bind(state.id).bind(missing).bind(state.ver).bind(promised).execute(&mut **tx)).await?;
+    let sql = "UPDATE budget_periods SET allocated = allocated + $3, ceiling = GREATEST(ceiling, allocated + $3)
+               WHERE budget_id = $1 AND period = $2";
+    in_time(sqlx::query(sql).bind(budget).bind(period).bind(missing).execute(&mut **tx)).await?;
+    Ok(())
+}
+
+/// A server gives no holds any more: its slices wait to be folded, and what others told it is of no use.
+pub(super) async fn close(tx: &mut Tx, boot: &str) -> Result<()> {
+    let own: Vec<i64> = open(tx, boot).await?.iter().map(|slice| slice.slice).collect();
+    lock(tx, &own).await?;
+    execute!(tx, "UPDATE slices SET state = 2, ver = ver + 1 WHERE boot_id = $1 AND state = 1", boot)?;
+    execute!(tx, "DELETE FROM replica_mail WHERE boot_id = $1", boot)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use tollreeve::{
         bindings::{Binding, Member, Principal, Scope},
         budgets::{Budget, BudgetScope},
         change::{Change, FeedEvent},
-        id::{BudgetId, Id, TenantId, UserId},
+        id::{BootId, BudgetId, Id, TenantId, UserId},
         key_secret::Pepper,
         money::{Nanos, Unit},
         prices::Usage,
@@ -107,6 +107,14 @@ impl Journal for Stored {
 
     async fn beat(&self, applied: i64) -> Result<Beat, JournalError> {
         self.0.beat(applied).await
+    }
+
+    async fn confirm(&self, known: &journal::Known) -> Result<journal::Confirmed, JournalError> {
+        self.0.confirm(known).await
+    }
+
+    async fn end_doubt(&self, boot: BootId) -> Result<(), JournalError> {
+        self.0.end_doubt(boot).await
     }
 
     async fn expire(&self, peer: &Peer) -> Result<(), JournalError> {

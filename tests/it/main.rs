@@ -8,6 +8,7 @@ mod harness;
 mod access;
 mod bad_input;
 mod commands;
+mod forgotten;
 mod gate;
 mod gate_allowlists;
 mod identity;

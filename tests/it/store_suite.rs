@@ -83,7 +83,11 @@ impl Ids {
 fn posted(posted: Vec<Posted>) -> Vec<Posted> {
     let plain = |posted| match posted {
         Posted::New { lines, released, .. } => Posted::New { seq: 0, lines, released },
-        Posted::Replayed(recorded) => Posted::Replayed(Recorded { seq: 0, ..recorded }),
+        Posted::Replayed(mut recorded) => {
+            // Slices have other numbers there.
+            recorded.places.iter_mut().for_each(|place| place.slice = i64::from(place.slice != 0));
+            Posted::Replayed(Recorded { seq: 0, ..recorded })
+        }
         Posted::Conflict => Posted::Conflict,
     };
     posted.into_iter().map(plain).collect()

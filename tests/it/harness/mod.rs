@@ -9,6 +9,7 @@ pub mod ids;
 pub mod ledger;
 pub mod model_charges;
 pub mod model_journal;
+pub mod model_recovery;
 pub mod model_tables;
 pub mod postgres;
 pub mod process;

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollreeve::{
     domain::id::BootId,
-    engine::journal::{Batch, Entry, HoldUse, Mail, Posted, PostedLine, Posting, Recorded},
+    engine::{
+        journal::{Batch, Entry, HoldUse, Mail, Posted, PostedLine, Posting, Recorded},
+        places::Placed,
+    },
 };
 
 use super::model_tables::{Flaw, Outcome, Phase, Tables, Written};
@@ -18,6 +21,11 @@ fn concerns_slice(posting: &Posting) -> bool {
 impl Tables {
     pub fn charge(&mut self, boot: BootId, entries: &[&Entry]) -> Outcome<Batch> {
         self.member(boot)?;
+        Ok(self.write(boot, entries))
+    }
+
+    /// Writes charges, whoever may.
+    pub fn write(&mut self, boot: BootId, entries: &[&Entry]) -> Batch {
         let first = self.charges.len();
         let mut new = Vec::new();
         for entry in entries {
@@ -58,7 +66,7 @@ impl Tables {
             posted.push(Posted::New { seq, lines, released: *released });
         }
         let slices = changed.into_iter().filter_map(|id| self.slice(id)).map(|slice| slice.state).collect();
-        Ok(Batch { posted, slices })
+        Batch { posted, slices }
     }
 
     /// What was written under an entry's id before.
@@ -79,9 +87,11 @@ impl Tables {
             released: entry.released,
             overrun: 0,
             lines: entry.postings.iter().map(as_asked).collect(),
+            places: entry.postings.iter().map(Placed::of).collect(),
         };
         self.by_id.entry((entry.tenant, entry.charge_id.clone())).or_insert(self.charges.len());
         self.charges.push(Written {
+            tenant: entry.tenant,
             id: entry.charge_id.clone(),
             body_hash: entry.body_hash.clone(),
             recorded,

@@ -16,7 +16,9 @@ use tollreeve::{
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Peer},
+        journal::{
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Peer,
+        },
         places::Placed,
     },
 };
@@ -102,6 +104,14 @@ impl Journal for ModelJournal {
         let (beat, new) = self.transaction(|tables| tables.beat(self.boot, applied, &read))?;
         *read = new;
         Ok(beat)
+    }
+
+    async fn confirm(&self, known: &Known) -> Result<Confirmed, JournalError> {
+        self.transaction(|tables| Ok(tables.confirm(self.boot, 0, known)))
+    }
+
+    async fn end_doubt(&self, boot: BootId) -> Result<(), JournalError> {
+        self.transaction(|tables| tables.end_doubt(self.boot, boot))
     }
 
     async fn expire(&self, peer: &Peer) -> Result<(), JournalError> {

@@ -48,23 +48,34 @@ pub struct Slice {
 }
 
 #[derive(Clone, Debug)]
-struct Server {
-    seq: i64,
-    applied: i64,
-    answers_for: std::time::Duration,
-    identity: String,
-    phase: Phase,
-    mail: Vec<(i64, Mail)>,
+pub struct Server {
+    pub seq: i64,
+    pub applied: i64,
+    pub answers_for: std::time::Duration,
+    pub identity: String,
+    pub phase: Phase,
+    pub mail: Vec<(i64, Mail)>,
+    /// The line of history on which its slices are declared, and the one on which all of it is there.
+    pub declared: u64,
+    pub confirmed: u64,
+    pub doubtful: bool,
 }
 
 /// A charge as it was written.
 #[derive(Clone, Debug)]
 pub struct Written {
+    pub tenant: TenantId,
     pub id: String,
     pub body_hash: String,
     pub recorded: Recorded,
     pub hold: Option<HoldUse>,
     pub slices: Vec<i64>,
+}
+
+impl Written {
+    pub fn key(&self) -> (TenantId, String) {
+        (self.tenant, self.id.clone())
+    }
 }
 
 /// Ways in which a ledger could be wrong: a simulator must notice each of them.
@@ -82,21 +93,41 @@ pub enum Flaw {
     Revives,
     /// A server may charge its slice without knowing what others took out of it.
     ForgetsOthers,
+    /// After something was forgotten, room is set aside before everybody has said what they had.
+    ResumesAtOnce,
 }
 
 /// The tables of a ledger.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     pub flaw: Flaw,
-    caps: BTreeMap<BudgetId, i64>,
+    /// Grows when something was forgotten.
+    pub line: u64,
+    pub caps: BTreeMap<BudgetId, i64>,
     pub books: BTreeMap<At, Book>,
     /// By id, from 1.
     pub slices: Vec<Slice>,
     /// By position, from 1.
     pub charges: Vec<Written>,
     pub by_id: BTreeMap<(TenantId, String), usize>,
-    servers: BTreeMap<BootId, Server>,
-    letters: i64,
+    pub servers: BTreeMap<BootId, Server>,
+    pub letters: i64,
+}
+
+impl Server {
+    pub fn new(answers_for: std::time::Duration, identity: &str) -> Self {
+        Self {
+            seq: 0,
+            applied: -1,
+            answers_for,
+            identity: identity.to_owned(),
+            phase: Phase::Live,
+            mail: Vec::new(),
+            declared: 0,
+            confirmed: 0,
+            doubtful: false,
+        }
+    }
 }
 
 impl Tables {
@@ -109,6 +140,11 @@ impl Tables {
         }
     }
 
+    /// What a budget allows.
+    pub fn cap(&self, budget: BudgetId) -> i64 {
+        self.caps.get(&budget).copied().unwrap_or(0)
+    }
+
     /// A server joins; whoever had its place is taken for dead.
     pub fn join(&mut self, boot: BootId, identity: &str, answers_for: std::time::Duration) {
         let replaced = |server: &Server| !identity.is_empty() && server.identity == identity;
@@ -117,8 +153,8 @@ impl Tables {
         for other in replaced {
             self.take_for_dead(other);
         }
-        let identity = identity.to_owned();
-        let server = Server { seq: 0, applied: -1, answers_for, identity, phase: Phase::Live, mail: Vec::new() };
+        let line = self.line;
+        let server = Server { declared: line, confirmed: line, ..Server::new(answers_for, identity) };
         self.servers.insert(boot, server);
     }
 
@@ -150,6 +186,9 @@ impl Tables {
     }
 
     pub fn member(&self, boot: BootId) -> Outcome<()> {
+        if !self.is_settled(boot) {
+            return Err(JournalError::Unavailable("something was forgotten".into()));
+        }
         if self.is_live(boot) { Ok(()) } else { Err(JournalError::Superseded) }
     }
 
@@ -185,6 +224,9 @@ impl Tables {
 
     pub fn grant(&mut self, boot: BootId, asks: &[GrantAsk]) -> Outcome<Vec<Option<Granted>>> {
         self.member(boot)?;
+        if self.servers.values().any(|server| server.doubtful) && self.flaw != Flaw::ResumesAtOnce {
+            return Err(JournalError::Unavailable("what others had is not certain".into()));
+        }
         for ask in asks {
             self.book((ask.budget, ask.period));
         }
@@ -286,10 +328,18 @@ impl Tables {
 
     /// Takes down a sign of life; what was `read` of the mail before is thrown away. Gives what is to be thrown away next.
     pub fn beat(&mut self, boot: BootId, applied: i64, read: &[i64]) -> Outcome<(Beat, Vec<i64>)> {
-        let revives = self.flaw == Flaw::Revives;
-        let server = self.servers.get_mut(&boot).filter(|server| revives || server.phase == Phase::Live);
-        let server = server.ok_or(JournalError::Superseded)?;
+        let (revives, line) = (self.flaw == Flaw::Revives, self.line);
+        let peers = self.peers(boot);
+        let in_doubt = move || Ok((Beat { in_doubt: true, peers, ..Beat::default() }, Vec::new()));
+        let Some(server) = self.servers.get_mut(&boot) else { return in_doubt() };
+        if server.phase != Phase::Live && !revives {
+            return if server.confirmed == line { Err(JournalError::Superseded) } else { in_doubt() };
+        }
         server.seq += 1;
+        if server.confirmed != line {
+            server.applied = -1;
+            return in_doubt();
+        }
         server.applied = applied;
         server.mail.retain(|(id, _)| !read.contains(id));
         let (ids, mail): (Vec<i64>, Vec<Mail>) = server.mail.iter().cloned().unzip();
@@ -299,30 +349,40 @@ impl Tables {
                 spoken_of.extend(lines.iter().map(|(slice, _)| *slice));
             }
         }
-        let peer =
-            |(boot, server): (&BootId, &Server)| Peer { boot: *boot, seq: server.seq, answers_for: server.answers_for };
-        let others = self.servers.iter().filter(|(other, server)| **other != boot && server.phase == Phase::Live);
         let orphan = |slice: &Slice| Orphan { slice: slice.state.id, promised: slice.promised };
         let beat = Beat {
             mail,
             slices: spoken_of.into_iter().filter_map(|id| self.slice(id)).map(|slice| slice.state).collect(),
-            peers: others.map(peer).collect(),
+            peers: self.peers(boot),
             closing: self.slices.iter().filter(|slice| slice.phase == Phase::Closing).map(orphan).collect(),
+            doubtful: self.servers.iter().filter(|(_, server)| server.doubtful).map(|(boot, _)| *boot).collect(),
+            in_doubt: false,
         };
         Ok((beat, ids))
     }
 
+    fn peers(&self, boot: BootId) -> Vec<Peer> {
+        let peer =
+            |(boot, server): (&BootId, &Server)| Peer { boot: *boot, seq: server.seq, answers_for: server.answers_for };
+        let others = self.servers.iter().filter(|(other, server)| **other != boot && server.phase == Phase::Live);
+        others.map(peer).collect()
+    }
+
     pub fn expire(&mut self, boot: BootId, peer: &Peer) -> Outcome<()> {
-        self.member(boot)?;
+        if !self.is_live(boot) {
+            return Err(JournalError::Superseded);
+        }
         if self.servers.get(&peer.boot).is_some_and(|server| server.seq == peer.seq) {
             self.take_for_dead(peer.boot);
         }
         Ok(())
     }
 
-    fn take_for_dead(&mut self, boot: BootId) {
+    pub fn take_for_dead(&mut self, boot: BootId) {
+        let line = self.line;
         let Some(server) = self.servers.get_mut(&boot).filter(|server| server.phase == Phase::Live) else { return };
         server.phase = Phase::Closing;
+        server.doubtful = server.confirmed != line;
         server.mail.clear();
         for slice in self.slices.iter_mut().filter(|slice| slice.boot == boot && slice.phase == Phase::Live) {
             slice.phase = Phase::Closing;

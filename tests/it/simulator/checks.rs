@@ -1,6 +1,9 @@
 //! The promises, and whether they are kept.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tollreeve::{
     domain::{
@@ -10,7 +13,7 @@ use tollreeve::{
     engine::{
         hold_token::OwnClaims,
         holds::HoldRef,
-        journal::{Entry, HoldUse, Posted, PostedLine},
+        journal::{Confirmed, Entry, HoldUse, Posted, PostedLine},
         timing::WORST_CHARGE,
     },
 };
@@ -49,6 +52,9 @@ struct Sent {
     written: u64,
 }
 
+/// No hold lives for so long.
+const AGES: Duration = Duration::from_secs(90);
+
 #[derive(Default)]
 pub struct Checks {
     holds: BTreeMap<HoldId, Held>,
@@ -61,6 +67,16 @@ pub struct Checks {
     changes: u64,
     /// What was set aside of each period.
     allocated: BTreeMap<(BudgetId, Period), i64>,
+    /// Limits that held until some moment.
+    earlier: Vec<(Duration, BudgetId, i64)>,
+    /// Charges that the store has forgotten.
+    lost: BTreeSet<String>,
+    /// Servers that have said of a charge that it is written.
+    answered: BTreeMap<String, BTreeSet<BootId>>,
+    /// Servers that have not said what was forgotten of theirs: what becomes of their holds is not certain.
+    uncertain: BTreeSet<BootId>,
+    /// Servers that have put back everything.
+    recovered: BTreeSet<BootId>,
 }
 
 /// What was certain when a call was sent.
@@ -85,8 +101,50 @@ impl Checks {
     }
 
     /// Nothing is certain of a budget's limit any more.
-    pub fn changing(&mut self, budget: BudgetId) {
+    pub fn changing(&mut self, budget: BudgetId, before: i64, now: Duration) {
         self.lowered.remove(&budget);
+        self.earlier.push((now, budget, before));
+    }
+
+    /// The store has forgotten its last commits, changes among them.
+    pub fn forgotten(&mut self, before: &Tables, after: &Tables) {
+        self.lowered.clear();
+        self.barred.clear();
+        self.allocated = after.books.iter().map(|(at, book)| (*at, book.allocated)).collect();
+        for charge in before.charges.iter().filter(|charge| !after.by_id.contains_key(&charge.key())) {
+            if let Some(sent) = self.charges.get_mut(&charge.id) {
+                sent.written = 0;
+                self.lost.insert(charge.id.clone());
+            }
+        }
+        self.uncertain.extend(self.holds.keys().map(|(boot, ..)| *boot));
+        self.uncertain.extend(before.servers.keys().filter(|boot| before.is_live(**boot)));
+    }
+
+    /// A server has compared what it knows.
+    pub fn confirmed(&mut self, boot: BootId, confirmed: Confirmed, tables: &Tables) {
+        self.uncertain.remove(&boot);
+        // What was set aside before is set aside again, although a limit may have been lowered since.
+        self.allocated = tables.books.iter().map(|(at, book)| (*at, book.allocated)).collect();
+        if confirmed != Confirmed::Waiting {
+            self.recovered.insert(boot);
+        }
+        for id in self.lost.iter().filter(|id| tables.charges.iter().any(|charge| charge.id == **id)) {
+            if let Some(sent) = self.charges.get_mut(id) {
+                sent.written = 1;
+            }
+        }
+    }
+
+    /// A server says that a charge is written.
+    pub fn answered(&mut self, charge: &str, boot: BootId) {
+        self.answered.entry(charge.to_owned()).or_default().insert(boot);
+    }
+
+    /// Whether the loss of a charge is conceded: every server that had said that it is written died before it could put it back.
+    fn is_conceded(&self, charge: &str) -> bool {
+        let by = self.answered.get(charge);
+        self.lost.contains(charge) && by.is_none_or(|by| by.is_disjoint(&self.recovered))
     }
 
     /// What is certain now, of a call that a user is about to send.
@@ -107,14 +165,17 @@ impl Checks {
             return Err(format!("user {user} was let through after the revocation was acknowledged"));
         }
         for at in claims.lines.iter().filter_map(|(slice, _)| tables.slice(*slice)).map(|slice| slice.at) {
-            let limit = known.lowered.get(&at.0).filter(|limit| self.lowered.get(&at.0) == Some(limit));
-            let Some((_, limit)) = limit else { continue };
+            let Some(book) = tables.books.get(&at) else { continue };
+            let certain = known.lowered.get(&at.0).filter(|limit| self.lowered.get(&at.0) == Some(limit));
+            let earlier = self.earlier.iter().filter(|(until, budget, _)| *budget == at.0 && now < *until + AGES);
+            let highest = earlier.map(|(_, _, limit)| *limit).max().unwrap_or(0).max(book.cap);
+            let limit = certain.map_or(highest, |(_, limit)| *limit);
             let of_budget = |slice: &i64| tables.slice(*slice).is_some_and(|slice| slice.at == at);
             let stands = self.holds.values().filter(|hold| hold.until >= now && hold.slices.iter().any(of_budget));
             let held: i64 = stands.map(|hold| hold.left).sum();
-            let spent = tables.books(at.0, at.1).spent - tables.books.get(&at).map_or(0, |book| book.overrun);
-            if spent + held > *limit {
-                return Err(format!("{spent} spent and {held} held after the limit was lowered to {limit}"));
+            let spent = tables.books(at.0, at.1).spent - book.overrun;
+            if spent + held > limit {
+                return Err(format!("{spent} spent and {held} held of {limit}"));
             }
         }
         Ok(())
@@ -181,7 +242,8 @@ impl Checks {
             held.left = if ends { 0 } else { (held.left - entry.cost).max(0) };
         }
         let over = |line: &PostedLine| line.overrun > 0;
-        if lines.iter().any(over) && sent.within && sent.in_time && now <= sent.first + on_its_way() {
+        let certain = entry.hold.is_none_or(|hold| !self.uncertain.contains(&hold.run));
+        if lines.iter().any(over) && sent.within && sent.in_time && now <= sent.first + on_its_way() && certain {
             return Err(format!("a charge in time and within its hold overran: {entry:?}, {posted:?}"));
         }
         Ok(())
@@ -190,9 +252,9 @@ impl Checks {
     /// What sidecars hold is set aside, slice by slice.
     pub fn holds_stand(&mut self, tables: &Tables, now: Duration) -> Result<(), String> {
         let mut held: BTreeMap<i64, i64> = BTreeMap::new();
-        self.holds.retain(|_, hold| {
+        self.holds.retain(|(boot, ..), hold| {
             let stands = hold.left > 0 && hold.until >= now;
-            if stands {
+            if stands && !self.uncertain.contains(boot) {
                 hold.slices.iter().for_each(|slice| *held.entry(*slice).or_default() += hold.left);
             }
             stands
@@ -214,6 +276,7 @@ impl Checks {
         self.acknowledged.insert(charge.to_owned(), charged);
         match self.charges.get(charge) {
             Some(sent) if sent.written == 1 && sent.amount == charged => Ok(()),
+            Some(sent) if sent.amount == charged && self.lost.contains(charge) => Ok(()),
             _ => Err(format!("{charge} is acknowledged and not written")),
         }
     }
@@ -225,8 +288,10 @@ impl Checks {
             written.entry(&charge.id).or_default().push(charge.recorded.cost);
         }
         for (id, charged) in &self.acknowledged {
-            if written.get(&**id).is_none_or(|costs| *costs != [*charged]) {
-                return Err(format!("{id} was acknowledged: {:?}", written.get(&**id)));
+            let gone = !written.contains_key(&**id) && self.is_conceded(id);
+            if !gone && written.get(&**id).is_none_or(|costs| *costs != [*charged]) {
+                let by = (self.answered.get(id), self.lost.contains(id), &self.recovered);
+                return Err(format!("{id} was acknowledged: {:?}; answered by, forgotten, recovered: {by:?}", written.get(&**id)));
             }
         }
         Ok(())

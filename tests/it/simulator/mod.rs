@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::sleep;
 use tollreeve::{
-    domain::{time::Clock as _, window::Period},
+    domain::{time::Clock as _, users::UserState, window::Period},
     engine::{
         answer::Answer,
         error::GateError,
@@ -57,11 +57,16 @@ fn run(seed: u64, saboteur: Saboteur) -> (Counts, Option<String>) {
         for at in 0..world.sites.len() {
             tokio::spawn(server::supervise(Arc::clone(&world), at));
         }
-        tokio::spawn(Arc::clone(&world).administer());
+        let administrator = tokio::spawn(Arc::clone(&world).administer());
         for index in 0..world.sidecars {
             tokio::spawn(Sidecar::new(&world, index).live());
         }
+        if world.once_in(3) {
+            let at = ms(world.within(5_000, 50_000));
+            tokio::spawn(Arc::clone(&world).fail_over(at));
+        }
         Arc::clone(&world).trouble(until).await;
+        administrator.await.expect("the administrator stops");
         if world.broken().is_none() {
             aftermath(&world).await;
         }
@@ -77,7 +82,8 @@ async fn aftermath(world: &Arc<World>) {
     let deadline = world.elapsed() + Duration::from_secs(150);
     while let Err(what) = settled(world) {
         if world.elapsed() > deadline {
-            return world.broke(|| format!("long after everything was healed: {what}"));
+            let servers = world.tables.lock().servers.clone();
+            return world.broke(|| format!("long after everything was healed: {what}: {servers:?}"));
         }
         sleep(ms(1_000)).await;
     }
@@ -122,6 +128,9 @@ fn settled(world: &World) -> Result<(), String> {
 
 /// With a higher limit, and something set aside at every server, some server admits a call for all that is left.
 async fn the_rest_can_be_had(world: &Arc<World>) {
+    for user in cast::USERS {
+        world.suspend(user, UserState::Active);
+    }
     let tenant = world.budgets.lock()[0].clone();
     let spent = || world.tables.lock().books(tenant.id, Period(0)).spent;
     let revision = world.limit(0, tenant.limit.max(spent()) + 10_000);
@@ -187,7 +196,7 @@ fn schedules(usual: u64) -> u64 {
 }
 
 /// What must have happened, or the schedules prove nothing.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 24] = [
     "admissions",
     "all the rest had",
     "answers lost",
@@ -197,14 +206,17 @@ const KINDS: [&str; 21] = [
     "crashes",
     "denials",
     "expiries",
+    "failovers",
     "folds",
     "freezes",
     "holds extended",
     "late charges",
     "lowered limits in force",
+    "nothing was forgotten",
     "overruns",
     "partitions",
     "pauses",
+    "put back what was forgotten",
     "recalls",
     "returns",
     "revocations in force",

@@ -34,10 +34,13 @@ pub enum Saboteur {
     ForgetsOthers,
     NoCeiling,
     LosesMail,
+    ResumesAtOnce,
+    /// A server does not keep the charges that it has acknowledged.
+    KeepsNoCharges,
 }
 
 /// All that do harm.
-pub const ALL: [Saboteur; 16] = [
+pub const ALL: [Saboteur; 18] = [
     Saboteur::FreesFromMemory,
     Saboteur::FoldsAtOnce,
     Saboteur::Revives,
@@ -54,6 +57,8 @@ pub const ALL: [Saboteur; 16] = [
     Saboteur::ForgetsOthers,
     Saboteur::NoCeiling,
     Saboteur::LosesMail,
+    Saboteur::ResumesAtOnce,
+    Saboteur::KeepsNoCharges,
 ];
 
 /// Those that are found within some dozens of schedules.
@@ -78,6 +83,7 @@ impl Saboteur {
             Self::ForgetsOthers => Flaw::ForgetsOthers,
             Self::NoCeiling => Flaw::NoCeiling,
             Self::LosesMail => Flaw::LosesMail,
+            Self::ResumesAtOnce => Flaw::ResumesAtOnce,
             _ => Flaw::None,
         }
     }

@@ -336,7 +336,10 @@ impl Run {
 
     async fn charge(&self, sidecar: usize, asked: ChargeAsk) -> Result<ChargeAnswer, GateError> {
         self.met(sidecar);
-        self.gate.charge(cast::CALLER, asked, self.machine.now()).await
+        let id = asked.charge_id.clone();
+        let answer = self.gate.charge(cast::CALLER, asked, self.machine.now()).await?;
+        self.world.checks.lock().answered(&id, self.boot);
+        Ok(answer)
     }
 
     /// Sends an answer back.

@@ -1,7 +1,10 @@
 //! The way to the store: slow now and then, cut off now and then, and sometimes it keeps the answer to itself.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,10 @@ use tollreeve::{
     },
     engine::{
         accounts::{Granted, SliceState},
-        journal::{Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Mail, Peer, Posted},
+        journal::{
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Mail, Peer,
+            Posted,
+        },
         places::Placed,
     },
 };
@@ -33,6 +39,8 @@ pub struct Line {
     site: usize,
     boot: BootId,
     read: Mutex<Vec<i64>>,
+    /// How many signs of life were taken down.
+    last: AtomicI64,
     /// Slices of the dead, as of the last sign of life.
     pub closing: Arc<Mutex<Vec<i64>>>,
 }
@@ -112,7 +120,8 @@ impl World {
 
 impl Line {
     pub fn new(world: &Arc<World>, site: usize, boot: BootId) -> Self {
-        Self { world: Arc::clone(world), site, boot, read: Mutex::default(), closing: Arc::default() }
+        let (read, last, closing) = (Mutex::default(), AtomicI64::new(0), Arc::default());
+        Self { world: Arc::clone(world), site, boot, read, last, closing }
     }
 
     fn is_cut(&self) -> bool {
@@ -224,7 +233,16 @@ impl Journal for Line {
 
     async fn beat(&self, applied: i64) -> Outcome<Beat> {
         let (boot, read) = (self.boot, self.read.lock().clone());
-        let (mut beat, new) = self.call(move |world| world.tables.lock().beat(boot, applied, &read)).await?;
+        let beat = self.call(move |world| {
+            let mut tables = world.tables.lock();
+            let (beat, new) = tables.beat(boot, applied, &read)?;
+            Ok((beat, new, tables.servers.get(&boot).map_or(0, |server| server.seq)))
+        });
+        let (mut beat, new, seq) = beat.await?;
+        if beat.in_doubt {
+            return Ok(beat);
+        }
+        self.last.fetch_max(seq, Ordering::Relaxed);
         *self.read.lock() = new;
         for mail in &beat.mail {
             self.world.count(match mail {
@@ -238,6 +256,32 @@ impl Journal for Line {
             beat.peers.iter_mut().for_each(|peer| peer.answers_for /= 2);
         }
         Ok(beat)
+    }
+
+    async fn confirm(&self, known: &Known) -> Outcome<Confirmed> {
+        let (boot, mut known, last) = (self.boot, known.clone(), self.last.load(Ordering::Relaxed));
+        if self.world.saboteur == Saboteur::KeepsNoCharges {
+            known.charges.clear();
+        }
+        self.call(move |world| {
+            let mut tables = world.tables.lock();
+            let confirmed = tables.confirm(boot, last, &known);
+            world.count(match confirmed {
+                Confirmed::Intact => "nothing was forgotten",
+                Confirmed::Waiting => "waits for others to put things back",
+                Confirmed::Over => "put back what was forgotten",
+            });
+            world.checks.lock().confirmed(boot, confirmed, &tables);
+            drop(tables);
+            world.commit(|_| ());
+            Ok(confirmed)
+        })
+        .await
+    }
+
+    async fn end_doubt(&self, of: BootId) -> Outcome<()> {
+        let boot = self.boot;
+        self.call(move |world| world.commit(|tables| tables.end_doubt(boot, of))).await
     }
 
     async fn expire(&self, peer: &Peer) -> Outcome<()> {

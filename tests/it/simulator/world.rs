@@ -71,6 +71,7 @@ impl World {
     pub fn new(mut random: Random, saboteur: Saboteur) -> Arc<Self> {
         let stale = if random.once_in(3) { 2 } else { 0 };
         let timing = Timing::new(Duration::from_secs(20), Duration::from_secs(stale));
+        let timing = Timing { longest: Duration::from_secs(10), ..timing };
         let sites = (0..random.within(2, 4)).map(|n| {
             let rate = Rate(random.within(-10_000, 10_000));
             let (up, ahead) = (Duration::from_secs(random.next() % 100_000), random.within(-400_000, 400_000));
@@ -165,7 +166,7 @@ impl World {
         revision
     }
 
-    fn suspend(&self, user: u128, state: UserState) -> i64 {
+    pub fn suspend(&self, user: u128, state: UserState) -> i64 {
         self.change(Change::User(cast::user(user, state)))
     }
 
@@ -177,18 +178,20 @@ impl World {
             budgets[at].version += 1;
             budgets[at].clone()
         };
-        self.checks.lock().changing(budget.id);
+        let before = self.tables.lock().cap(budget.id);
+        self.checks.lock().changing(budget.id, before, self.elapsed());
         self.change(Change::Budget(budget))
     }
 
     /// Waits until a change is acknowledged; gives whether it was.
     async fn acknowledged(&self, revision: i64) -> bool {
-        let since = self.elapsed();
+        let (since, line) = (self.elapsed(), self.tables.lock().line);
         let barrier = self.saboteur != Saboteur::NoBarrier;
         while barrier && !self.tables.lock().in_force(revision) && self.elapsed() < since + ms(20_000) {
             sleep(ms(20)).await;
         }
-        !barrier || self.tables.lock().in_force(revision)
+        let tables = self.tables.lock();
+        line == tables.line && (!barrier || tables.in_force(revision))
     }
 
     /// Takes users' rights away and gives them back, lowers limits and raises them.
@@ -204,6 +207,7 @@ impl World {
             if self.acknowledged(revision).await {
                 self.count("revocations in force");
                 self.checks.lock().bar(user);
+                // If it is forgotten meanwhile, so is what is certain.
                 sleep(ms(self.within(100, 6_000))).await;
             }
             self.checks.lock().unbar(user);
@@ -222,6 +226,25 @@ impl World {
             let budget = self.budgets.lock()[at].id;
             self.checks.lock().lowered(budget, limit);
         }
+    }
+
+    /// A standby that is behind takes the store's place, at some moment of the schedule.
+    pub async fn fail_over(self: Arc<Self>, at: Duration) {
+        sleep(at).await;
+        let copy = (self.tables.lock().clone(), self.feed.lock().len(), self.budgets.lock().clone());
+        sleep(ms(self.within(0, 3_000))).await;
+        if self.is_calm() {
+            return;
+        }
+        self.count("failovers");
+        let (older, events, budgets) = copy;
+        let mut tables = self.tables.lock();
+        let before = tables.clone();
+        tables.fall_back(older);
+        self.checks.lock().forgotten(&before, &tables);
+        drop(tables);
+        self.feed.lock().truncate(events);
+        *self.budgets.lock() = budgets;
     }
 
     /// Lets things go wrong until the calm, then heals them.
