@@ -114,6 +114,9 @@ fn settled(world: &World) -> Result<(), String> {
             None => return Err("a server does not start".into()),
         }
     }
+    if world.tables.lock().servers.values().any(|server| server.doubtful) {
+        return Err("somebody is in doubt".into());
+    }
     let open = world.open.load(Ordering::Relaxed);
     if open > 0 {
         return Err(format!("{open} holds are not charged"));
