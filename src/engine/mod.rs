@@ -1,7 +1,7 @@
 //! The hot path, in memory. Knows nothing of databases and of gRPC: a [`journal::Journal`] is all it needs.
 //!
 //! Reading order: [`state`] is what a decision reads, [`apply`] how it is built; [`accounts`] and [`holds`] are what a
-//! decision writes; `authorize` decides, [`charge`] settles; [`grants`] and [`writer`] are the two tasks that talk to
+//! decision writes; `authorize` decides, [`charge`] settles, [`expiry`] ends what nobody charged; [`grants`] and [`writer`] are the two tasks that talk to
 //! the ledger, and [`keeper`] the one that keeps this server's place among others: [`timing`] and [`lease`] say how.
 
 use std::{
@@ -32,6 +32,7 @@ pub mod apply;
 mod authorize;
 pub mod charge;
 pub mod error;
+pub mod expiry;
 pub mod grants;
 pub mod hold_token;
 pub mod holds;
@@ -58,9 +59,10 @@ use answer::{Answer, DecisionId};
 use apply::ApplyError;
 use authorize::{Look, Step};
 use error::GateError;
+use expiry::Expiry;
 use grants::{GrantQueue, Grants};
 use hold_token::HoldKey;
-use holds::{Hold, Holds};
+use holds::Holds;
 use journal::Journal;
 use keeper::Returning;
 use lease::Lease;
@@ -96,8 +98,7 @@ pub struct Gate<J> {
     lease: Lease,
     witness: Witness,
     places: Places,
-    /// Holds whose time has passed, until it is known what others took of them.
-    ended: Mutex<Vec<Hold>>,
+    expiry: Expiry,
     returning: Mutex<Vec<Returning>>,
     wake: Notify,
 }
@@ -164,7 +165,7 @@ impl<J: Journal> Gate<J> {
             lease: parts.lease,
             witness: Witness::default(),
             places: Places::default(),
-            ended: Mutex::default(),
+            expiry: Expiry::default(),
             returning: Mutex::default(),
             wake: Notify::new(),
         };
@@ -318,40 +319,6 @@ impl<J: Journal> Gate<J> {
             }
         }
         folded?;
-        Ok(())
-    }
-
-    /// Ends the holds whose time has passed. What others took of one is not free: the ledger is asked before memory gives
-    /// anything back.
-    async fn end_holds(&self, now: Timestamp) -> Result<(), GateError> {
-        self.holds.expire(now, |hold| self.ended.lock().push(hold));
-        let ended = std::mem::take(&mut *self.ended.lock());
-        if ended.is_empty() {
-            return Ok(());
-        }
-        if self.lease.is_shared() {
-            // Whoever lets a hold live longer elsewhere tells it by mail, before its end: that must have been read.
-            let here = self.clock.reading(self.clock.now());
-            if self.lease.age(here).is_none_or(|age| age > self.timing.grace / 2) {
-                self.ended.lock().extend(ended);
-                return Ok(());
-            }
-            let slices: std::collections::BTreeSet<i64> =
-                ended.iter().flat_map(|hold| &hold.lines).map(|line| line.slice).collect();
-            match self.journal.read(&Vec::from_iter(slices)).await {
-                Ok(slices) => self.adopt(&slices),
-                Err(error) => {
-                    self.ended.lock().extend(ended);
-                    return Err(error.into());
-                }
-            }
-        }
-        let state = self.read();
-        for line in ended.iter().flat_map(|hold| &hold.lines) {
-            if let Some(account) = state.budgets.at(line.budget).accounts.lock().find(line.period) {
-                account.release(line.amount);
-            }
-        }
         Ok(())
     }
 

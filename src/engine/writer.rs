@@ -286,7 +286,7 @@ async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Charge>) -> Vec<An
             settle(gate, &prepared, batch)
         }
         Err(error) => {
-            for prepared in &prepared {
+            for prepared in prepared.iter().filter(|prepared| !gate.stays_due(prepared)) {
                 gate.undo(prepared);
             }
             let error = GateError::from(error);

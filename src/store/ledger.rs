@@ -201,8 +201,9 @@ impl Ledger {
             numbered.map(|(entry, seq)| seq.map(|seq| Writing::new(entry, seq))).collect();
         let postings = || writing.iter().flatten().flat_map(|one| &one.entry.postings);
         let unsure = postings().filter(|posting| locked || posting.beyond > 0);
-        let periods: BTreeSet<_> = unsure.map(|posting| (posting.budget, posting.period)).collect();
-        let strange = postings().any(|posting| posting.known.is_none());
+        let of_ends = || writing.iter().flatten().filter(|one| one.is_of_end()).flat_map(|one| &one.entry.postings);
+        let periods: BTreeSet<_> = unsure.chain(of_ends()).map(|posting| (posting.budget, posting.period)).collect();
+        let strange = of_ends().next().is_some() || postings().any(|posting| posting.known.is_none());
         let of_slices: BTreeSet<i64> =
             postings().filter(|posting| is_of_slice(posting)).map(|posting| posting.slice).collect();
         let mut books = slices::lock_periods(&mut tx, &periods).await?;

@@ -65,6 +65,7 @@ pub struct Written {
     pub recorded: Recorded,
     pub hold: Option<HoldUse>,
     pub slices: Vec<i64>,
+    pub budgets: Vec<(BudgetId, Period)>,
 }
 
 /// Ways in which a ledger could be wrong: a simulator must notice each of them.

@@ -2,7 +2,7 @@
 
 use tollreeve::domain::{
     bindings::{Binding, Member, Principal, Scope},
-    budgets::{Budget, BudgetScope},
+    budgets::{Budget, BudgetScope, OnExpiry},
     change::Change,
     id::{Id, UserId},
     money::Unit,
@@ -30,6 +30,7 @@ pub fn budgets(random: &mut Random) -> Vec<Budget> {
         limit,
         hard: true,
         credit: false,
+        on_expiry: OnExpiry::default(),
         display_name: String::new(),
         created: START,
         version: 1,
