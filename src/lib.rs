@@ -70,6 +70,15 @@
 //! A hold is settled by whichever server its token comes to. One that did not make it learns from the ledger what earlier
 //! charges took of it, in the transaction that takes the rest.
 //!
+//! A hold that nobody charges to its end is released when its time and the grace have passed, or charged in full
+//! ([`engine::expiry`]): each budget says which, and says it at that moment. That is a charge of its own with the hold's id,
+//! so it is on record once; what it took is credit for charges of the hold that still come, noted in its postings, and each of
+//! those notes what it used of it (`store/writing.rs`). Invariant: on such a budget a hold comes to the larger of what was
+//! held and what was charged, in whichever order and at whichever servers the charges and the end come: those that may meet
+//! lock the budget's period before they look at each other. A hold that a charge has ended is not charged at its end. What
+//! is conceded: holds live in memory, so those of a server that has crashed or stopped are released with its slice,
+//! whatever their budgets say.
+//!
 //! Invariant: all transactions of the ledger lock in one order ([`store::slices`]), so that several may write at once.
 //!
 //! When the answer to a commit is lost (PostgreSQL, a cut connection), the writer asks again with the same ids until the

@@ -2,7 +2,7 @@
 
 use tollreeve::domain::{
     bindings::{Binding, Member, Principal, Scope},
-    budgets::{Budget, BudgetScope},
+    budgets::{Budget, BudgetScope, OnExpiry},
     change::Change,
     id::{Id, KeyId, Kind, ProjectId, TeamId, TenantId, UserId, WorkspaceId},
     key_secret::{KeySecret, Pepper, Presented, RANDOM_BYTES},
@@ -301,6 +301,7 @@ fn budget(
         limit: PLENTY,
         hard: true,
         credit: false,
+        on_expiry: OnExpiry::default(),
         display_name: "Budget".to_owned(),
         created: CREATED,
         version: 1,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{
         bindings::Scope,
-        budgets::{Budget, BudgetScope, MAX_PER_SCOPE},
+        budgets::{Budget, BudgetScope, MAX_PER_SCOPE, OnExpiry},
         change::Change,
         money::Unit,
         names::{BudgetName, BudgetScopeName, EndUserName, Slug, TenantName},
@@ -36,6 +36,8 @@ pub struct CreateBudget {
     pub limit: i64,
     /// Whether it refuses, or only warns.
     pub hard: bool,
+    /// What becomes of a hold on it that is never charged.
+    pub on_expiry: OnExpiry,
     /// Its name for people; may be empty.
     pub display_name: String,
 }
@@ -56,13 +58,15 @@ pub struct ListBudgets {
     pub listing: Listing,
 }
 
-/// Asks for another limit.
+/// Asks for another limit, or for another end of holds.
 #[derive(Debug)]
 pub struct UpdateBudget {
     /// Of which budget.
     pub name: BudgetName,
     /// The limit.
     pub limit: i64,
+    /// What becomes of a hold that is never charged; `None` for what it is.
+    pub on_expiry: Option<OnExpiry>,
     /// The version that the caller has read; `None` for whatever it is.
     pub version: Option<i64>,
 }
@@ -211,9 +215,16 @@ pub(super) async fn add(work: &mut Work<'_>, budget: &Budget) -> Result<(), AppE
 
 /// Sets a budget's limit in every period that counts against it.
 pub(super) async fn limit(work: &mut Work<'_>, before: &Budget, limit: i64) -> Result<Budget, AppError> {
-    let after = Budget { limit, version: before.version + 1, ..before.clone() };
+    change(work, before, Budget { limit, ..before.clone() }).await
+}
+
+/// Writes a changed budget, under its next version.
+async fn change(work: &mut Work<'_>, before: &Budget, after: Budget) -> Result<Budget, AppError> {
+    let after = Budget { version: before.version + 1, ..after };
     store::budgets::update(&mut work.tx, &after).await?;
-    store::slices::set_cap(&mut work.tx, after.id, after.cap()).await?;
+    if after.cap() != before.cap() {
+        store::slices::set_cap(&mut work.tx, after.id, after.cap()).await?;
+    }
     work.emit(Change::Budget(after.clone()));
     Ok(after)
 }
@@ -249,6 +260,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBudget) -> Resul
         limit: asked.limit,
         hard: asked.hard,
         credit: false,
+        on_expiry: asked.on_expiry,
         display_name: asked.display_name,
         created: work.now,
         version: 1,
@@ -288,17 +300,19 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListBudgets) -> Result<L
     Ok(Listed { records, next: listed.next })
 }
 
-/// Changes a budget's limit.
+/// Changes a budget's limit, and what becomes of holds that are never charged.
 pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateBudget) -> Result<Changed<NamedBudget>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let before = find_to_change(&mut work, &asked.name).await?;
     if asked.version.is_some_and(|version| version != before.budget.version) {
         return Err(AppError::Etag);
     }
-    if asked.limit == before.budget.limit {
+    let on_expiry = asked.on_expiry.unwrap_or(before.budget.on_expiry);
+    let after = Budget { limit: asked.limit, on_expiry, ..before.budget.clone() };
+    if after == before.budget {
         return unchanged(work, before).await;
     }
-    let after = limit(&mut work, &before.budget, asked.limit).await?;
+    let after = change(&mut work, &before.budget, after).await?;
     let audit = Audit::new("budgets.update", &asked.name, Some(&before.budget), Some(&after));
     commit(work, NamedBudget { budget: after, ..before }, audit).await
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{App, AppError, Changed, Work, budgets, budgets::NamedBudget, caller::Caller, context::Audit};
 use crate::{
     domain::{
-        budgets::{Budget, BudgetScope},
+        budgets::{Budget, BudgetScope, OnExpiry},
         money::{MAX_AMOUNT, Nanos, Unit},
         names::WorkspaceName,
         permission::Permission,
@@ -84,6 +84,7 @@ async fn open(work: &mut Work<'_>, workspace: &Workspace, limit: i64) -> Result<
         limit,
         hard: true,
         credit: true,
+        on_expiry: OnExpiry::default(),
         display_name: "Credit".to_owned(),
         created: work.now,
         version: 1,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         bindings::Scope,
-        budgets::{Budget, BudgetScope},
+        budgets::{Budget, BudgetScope, OnExpiry},
         change::Change,
         lifecycle::Edit,
         names::{ProjectName, Slug, WorkspaceName},
@@ -165,6 +165,7 @@ async fn begin_with(work: &mut Work<'_>, project: &Project, terms: BudgetTerms) 
         limit,
         hard,
         credit: false,
+        on_expiry: OnExpiry::default(),
         display_name: project.display_name.clone(),
         created: work.now,
         version: 1,

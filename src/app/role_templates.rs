@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         bindings::{Binding, Principal, Scope},
-        budgets::{Budget, BudgetScope},
+        budgets::{Budget, BudgetScope, OnExpiry},
         names::{PrincipalName, RoleName, RoleTemplateName, Slug, TenantName},
         permission::{Permission, PermissionSet},
         role_templates::{BudgetPreset, KeyPolicy, MAX_PER_TENANT, RoleTemplate},
@@ -389,6 +389,7 @@ async fn set_budget(
                 limit,
                 hard,
                 credit: false,
+                on_expiry: OnExpiry::default(),
                 display_name: display_name.to_owned(),
                 created: work.now,
                 version: 1,

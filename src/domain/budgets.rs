@@ -37,6 +37,17 @@ pub enum BudgetScope {
     EndUser(String),
 }
 
+/// What becomes of the rest of a hold whose call was never charged to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// It is free again.
+    #[default]
+    Release,
+    /// It counts as spent.
+    ChargeFull,
+}
+
 /// A limit on something, over a span of time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Budget {
@@ -56,6 +67,9 @@ pub struct Budget {
     pub hard: bool,
     /// Whether it is a workspace's credit pool.
     pub credit: bool,
+    /// What becomes of a hold on it that is never charged.
+    #[serde(default)]
+    pub on_expiry: OnExpiry,
     /// Name for people.
     pub display_name: String,
     /// When it was created.

@@ -11,7 +11,7 @@ use super::{
     answer::{Answer, BudgetView, Denial, DenialCode, HoldView, KeyFacts, PrincipalView, Warning},
     error::GateError,
     grants::Want,
-    holds::{Hold, HoldRef, Line, Lines, Shard},
+    holds::{Hold, HoldRef, Line, Lines, Shard, Whose},
     journal::GrantAsk,
     key_table::KeyRow,
     periods::Accounts,
@@ -151,8 +151,8 @@ impl<J> Gate<J> {
         if asked.min_revision > state.revision {
             return Err(GateError::RevisionAhead { have: state.revision, asked: asked.min_revision });
         }
-        let caller_row = state.find_actor(caller).ok_or(GateError::Forbidden(Permission::GateAuthorize))?;
-        let found = match state.identify(caller_row, asked.credential, &self.pepper) {
+        let caller_at = state.pack(caller).ok_or(GateError::Forbidden(Permission::GateAuthorize))?;
+        let (found, owner, key) = match state.identify(state.actor(caller_at), asked.credential, &self.pepper) {
             Ok(found) => found,
             Err(code) => {
                 let denials = vec![denial(code, "", "")];
@@ -182,7 +182,8 @@ impl<J> Gate<J> {
         if cost.unknown && dollars {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }
-        let decision = Deciding { gate: self, state, caller, asked, subject, applying, look, now, tell };
+        let whose = Whose { place: subject.place, owner, caller: caller_at, key };
+        let decision = Deciding { gate: self, state, caller, asked, subject, whose, applying, look, now, tell };
         if denials.is_empty() { decision.hold(cost) } else { Ok(decision.refuse(denials, &cost)) }
     }
 }
@@ -194,6 +195,7 @@ struct Deciding<'s, J, F> {
     caller: Principal,
     asked: &'s Question<'s>,
     subject: Subject<'s>,
+    whose: Whose,
     applying: Applying,
     look: Look,
     now: Timestamp,
@@ -350,7 +352,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
             if holds {
                 let amount = amount_of(row.terms.unit, &cost.usage, cost.nanos);
                 account.hold(amount);
-                lines.push(Line { budget: at, period: account.period, slice: account.slice, amount });
+                lines.push(Line { budget: at, period: account.period, slice: account.slice, held: amount, amount });
                 if account.is_low() {
                     account.topping_up = true;
                     self.gate.grants.top_up(at, row.budget.id, account, self.now);
@@ -375,6 +377,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
                 expires: self.now.after(self.asked.ttl),
                 price: cost.price.map_or(0, |price| price.id),
                 granted_output: cost.usage.output,
+                whose: self.whose,
                 lines,
                 pending: 0,
                 ending: false,

@@ -9,6 +9,7 @@ use super::{
     answer::BudgetView,
     authorize::amount_of,
     error::GateError,
+    expiry::Ended,
     grants::Want,
     hold_token::{HoldClaims, OwnClaims},
     holds::HoldRef,
@@ -134,6 +135,8 @@ pub(super) struct Prepared {
     pub(super) ends_hold: bool,
     /// The hold with its new end, and when memory lets it go.
     pub(super) extend: Option<Box<(OwnClaims, Timestamp)>>,
+    /// The hold whose end it is.
+    pub(super) ended: Option<Box<Ended>>,
 }
 
 /// How far a charge has come at once.
@@ -304,6 +307,7 @@ impl<J: Journal> Gate<J> {
             hold: None,
             ends_hold: false,
             extend: None,
+            ended: None,
         };
         let at = asked.occurred.unwrap_or(now).min(now);
         match basis.claims {
@@ -335,7 +339,7 @@ impl<J: Journal> Gate<J> {
             (ChargeSubject::Hold(_), None) => return Err(GateError::HoldToken("is missing")),
             (ChargeSubject::ApiKey(text), _) => {
                 let unknown = || GateError::NotFound("the API key".to_owned());
-                let row = state.find_key(text, &self.pepper).map_err(|_| unknown())?;
+                let row = state.keys.row(state.find_key(text, &self.pepper).map_err(|_| unknown())?);
                 let place = state.key_place(row);
                 if !may(place) && !state.may(caller_row, Permission::GateAuthorize, place) {
                     return Err(unknown());

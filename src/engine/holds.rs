@@ -11,6 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use super::state::Place;
 use crate::domain::{time::Timestamp, window::Period};
 
 const SHARDS: usize = 64;
@@ -29,12 +30,27 @@ pub struct Line {
     pub period: Period,
     /// The slice that it came out of.
     pub slice: i64,
-    /// The amount, in the budget's unit. Below zero while others took of what charges on their way here have taken out.
+    /// What was held at first, in the budget's unit.
+    pub held: i64,
+    /// What of it still is. Below zero while others took of what charges on their way here have taken out.
     pub amount: i64,
 }
 
 /// The amounts of a hold, budget by budget.
 pub type Lines = SmallVec<[Line; 6]>;
+
+/// Whose call a hold is for, by index: rows are never taken out of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// Where the call is.
+    pub place: Place,
+    /// The owner of the credential, packed.
+    pub owner: u32,
+    /// The sidecar, packed.
+    pub caller: u32,
+    /// The key; [`super::key_table::NO_INDEX`] for an access token.
+    pub key: u32,
+}
 
 /// A hold.
 #[derive(Clone, Debug)]
@@ -51,6 +67,8 @@ pub struct Hold {
     pub price: i64,
     /// Output tokens that it covers.
     pub granted_output: i64,
+    /// Whose call it is for.
+    pub whose: Whose,
     /// What is held.
     pub lines: Lines,
     /// Charges on their way that have taken amounts from it.
@@ -160,7 +178,7 @@ impl Holds {
     }
 
     /// Takes out every hold whose end and grace have passed.
-    pub fn expire(&self, now: Timestamp, mut each: impl FnMut(Hold)) {
+    pub fn expire(&self, now: Timestamp, mut each: impl FnMut(HoldRef, Hold)) {
         for shard in &self.shards {
             shard.lock().expire(now, &mut each);
         }
@@ -265,7 +283,7 @@ impl Shard {
         Some(hold)
     }
 
-    fn expire(&mut self, now: Timestamp, each: &mut impl FnMut(Hold)) {
+    fn expire(&mut self, now: Timestamp, each: &mut impl FnMut(HoldRef, Hold)) {
         let until = second_of(now);
         if self.wheel.is_empty() {
             self.swept = self.swept.max(until);
@@ -284,7 +302,7 @@ impl Shard {
                     // A charge on its way still decides what becomes of it: look again a second later.
                     self.leave(slot, until + 1);
                 } else if let Some(hold) = self.take(slot) {
-                    each(hold);
+                    each(HoldRef::new(self.index, slot, generation), hold);
                 }
             }
         }
@@ -304,6 +322,7 @@ mod tests {
             expires: Timestamp::from_micros(expires_secs * 1_000_000),
             price: 0,
             granted_output: 0,
+            whose: Whose { place: Place { tenant: 0, workspace: 0, project: 0 }, owner: 0, caller: 0, key: 0 },
             lines: Lines::new(),
             pending: 0,
             ending: false,
@@ -317,7 +336,7 @@ mod tests {
 
     fn expired(holds: &Holds, secs: i64) -> Vec<u128> {
         let mut gone = Vec::new();
-        holds.expire(at(secs), |hold| gone.push(hold.request));
+        holds.expire(at(secs), |_, hold| gone.push(hold.request));
         gone.sort_unstable();
         gone
     }

@@ -70,6 +70,20 @@ pub struct Posting {
     pub known: Option<i64>,
 }
 
+impl Posting {
+    /// All that it takes of its budget.
+    #[must_use]
+    pub const fn amount(&self) -> i64 {
+        self.in_slice + self.beyond
+    }
+}
+
+/// The most that postings take of a budget in dollars, in nanos: what the end of a hold costs.
+#[must_use]
+pub fn dollars(postings: &[Posting]) -> i64 {
+    postings.iter().filter(|posting| posting.usd).map(Posting::amount).max().unwrap_or_default()
+}
+
 /// The hold that a charge settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldUse {
@@ -96,6 +110,8 @@ pub enum Outcome {
     Cancelled,
     /// The call was never sent.
     NotDispatched,
+    /// Nobody said: the charge is the end of a hold, on budgets that charge it in full.
+    Expired,
 }
 
 /// A charge to be written.
@@ -147,6 +163,21 @@ pub struct Entry {
     pub postings: Vec<Posting>,
 }
 
+impl Entry {
+    /// Whether it is the end of a hold: of each posting it takes what charges of the hold have left of `held`, and nothing
+    /// when one of them has ended it.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.outcome == Outcome::Expired
+    }
+
+    /// Whether its hold may have been charged in full at its end, as far as whoever took the charge in knows.
+    #[must_use]
+    pub fn is_after_end(&self) -> bool {
+        self.late && self.hold.is_some()
+    }
+}
+
 /// How one posting was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PostedLine {
@@ -156,6 +187,9 @@ pub struct PostedLine {
     pub direct: i64,
     /// Past the limit.
     pub overrun: i64,
+    /// What the end of a hold paid for charges of it that still come; below zero, what one of those used of it and is not
+    /// counted again.
+    pub credit: i64,
 }
 
 /// What became of a charge.

@@ -141,7 +141,9 @@ impl<J: Journal> Keeper<J> {
                 Ok(())
             }
             Confirmed::Waiting => {
-                tracing::error!("the database has forgotten what it had committed: this server puts back what it knows");
+                tracing::error!(
+                    "the database has forgotten what it had committed: this server puts back what it knows"
+                );
                 gate.lease.end();
                 Err(GateError::Unavailable("the database has forgotten what it had committed".to_owned()))
             }

@@ -87,11 +87,10 @@ impl KeyTable {
         self.len == 0
     }
 
-    /// The key with this public id.
+    /// The index of the key with this public id.
     #[must_use]
-    pub fn by_public_id(&self, public_id: &PublicId) -> Option<&KeyRow> {
-        let at = self.by_public_id.find(public_id, |at| self.row(at).public_id == *public_id)?;
-        Some(self.row(at))
+    pub fn by_public_id(&self, public_id: &PublicId) -> Option<u32> {
+        self.by_public_id.find(public_id, |at| self.row(at).public_id == *public_id)
     }
 
     /// Looks at where a public id would be found, so that memory brings it.

@@ -1,7 +1,7 @@
 //! The hot path, in memory. Knows nothing of databases and of gRPC: a [`journal::Journal`] is all it needs.
 //!
 //! Reading order: [`state`] is what a decision reads, [`apply`] how it is built; [`accounts`] and [`holds`] are what a
-//! decision writes; `authorize` decides, [`charge`] settles; [`grants`] and [`writer`] are the two tasks that talk to
+//! decision writes; `authorize` decides, [`charge`] settles, [`expiry`] ends what nobody charged; [`grants`] and [`writer`] are the two tasks that talk to
 //! the ledger, and [`keeper`] the one that keeps this server's place among others: [`timing`] and [`lease`] say how.
 
 use std::{
@@ -32,6 +32,7 @@ pub mod apply;
 mod authorize;
 pub mod charge;
 pub mod error;
+pub mod expiry;
 pub mod grants;
 pub mod hold_token;
 pub mod holds;
@@ -59,9 +60,10 @@ use answer::{Answer, DecisionId};
 use apply::ApplyError;
 use authorize::{Look, Step};
 use error::GateError;
+use expiry::Expiry;
 use grants::{GrantQueue, Grants};
 use hold_token::HoldKey;
-use holds::{Hold, Holds};
+use holds::Holds;
 use journal::Journal;
 use keeper::Returning;
 use lease::Lease;
@@ -98,8 +100,7 @@ pub struct Gate<J> {
     lease: Lease,
     witness: Witness,
     places: Places,
-    /// Holds whose time has passed, until it is known what others took of them.
-    ended: Mutex<Vec<Hold>>,
+    expiry: Expiry,
     returning: Mutex<Vec<Returning>>,
     recent: Recent,
     /// How often the ledger may have forgotten something. What it said before is worth nothing after: who takes an answer in
@@ -170,7 +171,7 @@ impl<J: Journal> Gate<J> {
             lease: parts.lease,
             witness: Witness::default(),
             places: Places::default(),
-            ended: Mutex::default(),
+            expiry: Expiry::default(),
             returning: Mutex::default(),
             recent: Recent::default(),
             era: Mutex::default(),
@@ -329,36 +330,6 @@ impl<J: Journal> Gate<J> {
         Ok(())
     }
 
-    /// Ends the holds whose time has passed. What others took of one is not free: the ledger is asked before memory gives
-    /// anything back.
-    async fn end_holds(&self, now: Timestamp) -> Result<(), GateError> {
-        self.holds.expire(now, |hold| self.ended.lock().push(hold));
-        // They stay there, and count as holds, until all of it is known: only this task takes them out.
-        let ended = self.ended.lock().clone();
-        if ended.is_empty() {
-            return Ok(());
-        }
-        if self.lease.is_shared() {
-            // Whoever lets a hold live longer elsewhere tells it by mail, before its end: that must have been read.
-            let here = self.clock.reading(self.clock.now());
-            if self.lease.age(here).is_none_or(|age| age > self.timing.grace / 2) {
-                return Ok(());
-            }
-            let slices: std::collections::BTreeSet<i64> =
-                ended.iter().flat_map(|hold| &hold.lines).map(|line| line.slice).collect();
-            let slices = self.journal.read(&Vec::from_iter(slices)).await?;
-            self.adopt(&slices);
-        }
-        let state = self.read();
-        for line in ended.iter().flat_map(|hold| &hold.lines) {
-            if let Some(account) = state.budgets.at(line.budget).accounts.lock().find(line.period) {
-                account.release(line.amount);
-            }
-        }
-        self.ended.lock().drain(..ended.len());
-        Ok(())
-    }
-
     /// Closes slices of servers that are gone, and takes back what they have not spent.
     ///
     /// # Errors
@@ -485,7 +456,7 @@ impl<J> Gate<J> {
     /// How many holds live here.
     #[must_use]
     pub fn hold_count(&self) -> usize {
-        self.holds.count() + self.ended.lock().len()
+        self.holds.count() + self.expiry.count()
     }
 
     /// How many keys are known.

@@ -36,28 +36,35 @@ impl Recent {
 
 /// A charge with its postings as they were written, whatever was thought of them before.
 pub(super) fn as_written(mut entry: Entry, lines: &[PostedLine], released: i64) -> Entry {
+    let is_end = entry.is_end();
     for (posting, line) in entry.postings.iter_mut().zip(lines) {
-        posting.in_slice = line.in_slice;
-        posting.beyond = line.direct + line.overrun;
-        (posting.of_hold, posting.held, posting.known) = (0, 0, None);
+        *posting = again(posting, line, is_end);
     }
     Entry { released, ..entry }
 }
 
 /// A charge that was written before, perhaps at another server, as it stands on record.
 pub(super) fn as_recorded(mut entry: Entry, recorded: &Recorded) -> Entry {
-    let is_usd = |budget| entry.postings.iter().any(|posting| posting.budget == budget && posting.usd);
-    let posting = |(place, line): (&Placed, &PostedLine)| Posting {
-        budget: place.budget,
-        period: place.period,
-        slice: place.slice,
-        in_slice: line.in_slice,
-        beyond: line.direct + line.overrun,
-        of_hold: 0,
-        held: 0,
-        usd: is_usd(place.budget),
-        known: None,
+    let is_end = entry.is_end();
+    let posting = |(place, line): (&Placed, &PostedLine)| {
+        let known = entry.postings.iter().find(|posting| posting.budget == place.budget);
+        let (usd, held) = known.map_or((false, 0), |posting| (posting.usd, posting.held));
+        let Placed { slice, budget, period } = *place;
+        let posting = Posting { budget, period, slice, in_slice: 0, beyond: 0, of_hold: 0, held, usd, known: None };
+        again(&posting, line, is_end)
     };
     entry.postings = recorded.places.iter().zip(&recorded.lines).map(posting).collect();
     Entry { released: recorded.released, ..entry }
+}
+
+/// A posting that is to be written again, to the same places. What a late charge did not count because the end of its hold had
+/// paid for it counts unless that end is on record; and the end of a hold takes again what others leave of it.
+fn again(posting: &Posting, line: &PostedLine, is_end: bool) -> Posting {
+    let unpaid = line.direct + line.overrun;
+    let (in_slice, beyond, held) = if is_end {
+        (line.in_slice + unpaid, 0, posting.held)
+    } else {
+        (line.in_slice, unpaid - line.credit.min(0), 0)
+    };
+    Posting { in_slice, beyond, held, of_hold: 0, known: None, ..*posting }
 }

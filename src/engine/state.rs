@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::{key_table::KeyTable, last_use::LastUse, periods::Accounts};
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
-    budgets::Budget,
+    budgets::{Budget, OnExpiry},
     id::{BindingId, BudgetId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
     money::Unit,
     permission::{Permission, PermissionSet},
@@ -334,6 +334,8 @@ pub struct Terms {
     pub window: Window,
     /// Whether it refuses, or only warns.
     pub hard: bool,
+    /// What becomes of a hold on it that is never charged.
+    pub on_expiry: OnExpiry,
     /// It has been deleted.
     pub deleted: bool,
 }
@@ -342,8 +344,8 @@ impl Terms {
     /// Those of a budget that is not deleted.
     #[must_use]
     pub const fn of(budget: &Budget) -> Self {
-        let Budget { limit, unit, window, hard, .. } = *budget;
-        Self { limit, unit, window, hard, deleted: false }
+        let Budget { limit, unit, window, hard, on_expiry, .. } = *budget;
+        Self { limit, unit, window, hard, on_expiry, deleted: false }
     }
 }
 

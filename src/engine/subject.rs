@@ -38,24 +38,25 @@ pub struct Subject<'s> {
 pub type Applying = SmallVec<[u32; 8]>;
 
 impl State {
-    /// The key that a text is. An unknown id costs as much as a wrong secret. Whether the caller may serve its tenant
+    /// The index of the key that a text is. An unknown id costs as much as a wrong secret. Whether the caller may serve its tenant
     /// is still to be asked.
     ///
     /// # Errors
     /// The denial that the caller is told.
-    pub fn find_key(&self, text: &str, pepper: &Pepper) -> Result<&KeyRow, DenialCode> {
+    pub fn find_key(&self, text: &str, pepper: &Pepper) -> Result<u32, DenialCode> {
         let presented = Presented::parse(text).ok_or(DenialCode::KeyMalformed)?;
         // While the secret is hashed memory brings what the look-up needs; and after it, while the call is priced, the
         // key's owner.
         self.keys.touch(&presented.public_id);
         let offered = pepper.hash(&presented);
-        let found = self.keys.by_public_id(&presented.public_id);
+        let at = self.keys.by_public_id(&presented.public_id);
+        let found = at.map(|at| self.keys.row(at));
         if let Some(row) = found {
             self.actor(row.owner).touch();
         }
         let stored = found.map_or(KeyHash([0; 32]), |row| row.hash);
         let genuine = offered.is(&stored);
-        found.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)
+        at.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)
     }
 
     /// The workspace of a key, as a place.
@@ -92,7 +93,7 @@ impl State {
         }
     }
 
-    /// Whose call it is.
+    /// Whose call it is; and the indexes of that owner, packed, and of the key.
     ///
     /// # Errors
     /// The denial that the caller is told when the credential is none that it may know of.
@@ -101,16 +102,24 @@ impl State {
         caller: &ActorRow,
         credential: Credential<'_>,
         pepper: &Pepper,
-    ) -> Result<Subject<'_>, DenialCode> {
-        let subject = match credential {
-            Credential::ApiKey(text) => self.subject_of_key(self.find_key(text, pepper)?),
+    ) -> Result<(Subject<'_>, u32, u32), DenialCode> {
+        let (subject, owner, key) = match credential {
+            Credential::ApiKey(text) => {
+                let at = self.find_key(text, pepper)?;
+                let row = self.keys.row(at);
+                (self.subject_of_key(row), row.owner, at)
+            }
             Credential::Token(principal) => {
-                let owner = principal.and_then(|p| self.find_actor(p)).ok_or(DenialCode::KeyNotFound)?;
-                self.subject_of_owner(owner, None)
+                let owner = principal.and_then(|p| self.pack(p)).ok_or(DenialCode::KeyNotFound)?;
+                (self.subject_of_owner(self.actor(owner), None), owner, NO_INDEX)
             }
         };
         let place = Place { project: NO_INDEX, ..subject.place };
-        if self.may(caller, Permission::GateAuthorize, place) { Ok(subject) } else { Err(DenialCode::KeyNotFound) }
+        if self.may(caller, Permission::GateAuthorize, place) {
+            Ok((subject, owner, key))
+        } else {
+            Err(DenialCode::KeyNotFound)
+        }
     }
 
     /// Every budget that applies to a call, widest scope first.

@@ -292,7 +292,7 @@ async fn commit<J: Journal>(gate: &Gate<J>, mut prepared: Vec<Charge>) -> Vec<An
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
     };
-    for prepared in &prepared {
+    for prepared in prepared.iter().filter(|prepared| !gate.stays_due(prepared)) {
         gate.undo(prepared);
     }
     let error = GateError::from(error);

@@ -12,6 +12,7 @@ use crate::{
         credits, prices, summaries,
     },
     domain::{
+        budgets::OnExpiry,
         listing::{Field, Kind, WORDS},
         money::{MAX_AMOUNT, Unit},
         window::Window,
@@ -91,6 +92,25 @@ impl From<Window> for pb::Window {
     }
 }
 
+impl From<OnExpiry> for pb::OnExpiry {
+    fn from(on_expiry: OnExpiry) -> Self {
+        match on_expiry {
+            OnExpiry::Release => Self::Release,
+            OnExpiry::ChargeFull => Self::ChargeFull,
+        }
+    }
+}
+
+/// `None` when it is not said.
+fn on_expiry(field: &str, number: i32) -> Result<Option<OnExpiry>, FieldError> {
+    match pb::OnExpiry::try_from(number) {
+        Ok(pb::OnExpiry::Unspecified) => Ok(None),
+        Ok(pb::OnExpiry::Release) => Ok(Some(OnExpiry::Release)),
+        Ok(pb::OnExpiry::ChargeFull) => Ok(Some(OnExpiry::ChargeFull)),
+        Err(_) => Err(invalid(field, "is not one of this version")),
+    }
+}
+
 pub(super) fn unit(field: &str, number: i32) -> Result<Unit, FieldError> {
     match pb::Unit::try_from(number) {
         Ok(pb::Unit::UsdNanos) => Ok(Unit::Usd),
@@ -139,6 +159,7 @@ impl From<NamedBudget> for pb::Budget {
             create_time: Some(parse::to_wire(budget.created)),
             etag: parse::etag(budget.version),
             credit: budget.credit,
+            on_expiry: pb::OnExpiry::from(budget.on_expiry).into(),
         }
     }
 }
@@ -155,6 +176,7 @@ impl TryFrom<CreateBudgetRequest> for CreateBudget {
             window: window("budget.window", budget.window)?,
             limit: parse::within("budget.limit", budget.limit, 0, MAX_AMOUNT)?,
             hard: budget.hard.unwrap_or(true),
+            on_expiry: on_expiry("budget.on_expiry", budget.on_expiry)?.unwrap_or_default(),
             display_name: parse::bounded("budget.display_name", budget.display_name, MAX_DISPLAY_NAME)?,
         })
     }
@@ -167,6 +189,7 @@ impl TryFrom<UpdateBudgetRequest> for UpdateBudget {
         Ok(Self {
             name: parse::required("name", &request.name)?,
             limit: parse::within("limit", request.limit, 0, MAX_AMOUNT)?,
+            on_expiry: on_expiry("on_expiry", request.on_expiry)?,
             version: parse::version(&request.etag),
         })
     }

@@ -16,6 +16,7 @@ use crate::{
     },
     engine::{
         charge::{ChargeAsk, ChargeSubject},
+        expiry::RESERVED,
         hold_token::MAX_TOKEN,
         journal::Outcome,
         question::{Credential, DEFAULT_HOLD, MAX_HOLD, Mode, Question},
@@ -157,6 +158,9 @@ pub fn charge(mut message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAs
         return Err(invalid("charge_id", "is required"));
     }
     idempotency_key("charge_id", &message.charge_id)?;
+    if message.charge_id.starts_with(RESERVED) {
+        return Err(invalid("charge_id", format!("must not begin with `{RESERVED}`")));
+    }
     labels(&message.labels)?;
     text("served_provider", &message.served_provider, 64)?;
     text("served_model", &message.served_model, 256)?;

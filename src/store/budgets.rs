@@ -18,7 +18,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created,
-                 version FROM budgets ",
+                 version, on_expiry FROM budgets ",
             $rest
         )
     };
@@ -29,10 +29,11 @@ pub(super) const NOUN: Noun = Noun {
     ..Noun::plain::<BudgetKind>("budgets")
 };
 
-type Row = (String, String, String, String, String, String, i64, bool, bool, String, i64, i64);
+type Row = (String, String, String, String, String, String, i64, bool, bool, String, i64, i64, String);
 
 fn budget(row: Row) -> Result<Budget> {
-    let (id, tenant, scope_kind, scope_ref, unit, span, limit, hard, credit, display_name, created, version) = row;
+    let (id, tenant, scope_kind, scope_ref, unit, span, limit, hard, credit, display_name, created, version, on_expiry) =
+        row;
     Ok(Budget {
         id: parse(&id, "budget id")?,
         tenant: parse(&tenant, "budget's tenant")?,
@@ -42,6 +43,7 @@ fn budget(row: Row) -> Result<Budget> {
         limit,
         hard,
         credit,
+        on_expiry: value_of(on_expiry, "on_expiry of a budget")?,
         display_name,
         created: Timestamp::from_micros(created),
         version,
@@ -85,8 +87,8 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
     execute!(
         tx,
         "INSERT INTO budgets (id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name,
-             created, version, deleted)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             created, version, deleted, on_expiry)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         budget.id.to_string(),
         budget.tenant.to_string(),
         scope_kind,
@@ -100,20 +102,22 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
         budget.created.micros(),
         budget.version,
         false,
+        text_of(&budget.on_expiry),
     )?;
     let list = search::list(NOUN.name, budget.tenant);
     let texts = [budget.display_name.as_str()];
     search::put(tx, &Words { tenant: budget.tenant, list, id: budget.id.to_string(), texts: &texts }).await
 }
 
-/// Writes a budget's limit.
+/// Writes what of a budget can change.
 pub async fn update(tx: &mut Tx, budget: &Budget) -> Result<()> {
     execute!(
         tx,
-        "UPDATE budgets SET amount = $2, version = $3 WHERE id = $1",
+        "UPDATE budgets SET amount = $2, version = $3, on_expiry = $4 WHERE id = $1",
         budget.id.to_string(),
         budget.limit,
         budget.version,
+        text_of(&budget.on_expiry),
     )?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use sqlx::{Arguments as _, Postgres, Sqlite, Transaction, sqlite::SqliteArguments};
 
-use super::{Result, StoreError, Tx, dialect, parse, text_of};
+use super::{Result, StoreError, Tx, dialect, parse, slices::At, text_of};
 use crate::{
     domain::{
         id::{BootId, Id, Kind, TenantId},
@@ -101,7 +101,7 @@ fn texts(entry: &Entry) -> [Cow<'_, str>; TEXTS] {
     fn text<K: Kind>(id: Option<Id<K>>) -> Cow<'static, str> {
         id.map(|id| id.to_string()).unwrap_or_default().into()
     }
-    let lines = entry.postings.iter().map(|posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 });
+    let lines = entry.postings.iter().map(|posting| as_thought(entry, posting));
     [
         entry.tenant.to_string().into(),
         (&entry.charge_id).into(),
@@ -118,6 +118,12 @@ fn texts(entry: &Entry) -> [Cow<'_, str>; TEXTS] {
         (&entry.labels).into(),
         postings_text(&entry.postings, lines).into(),
     ]
+}
+
+/// How a posting is written, if all is as its server thinks.
+pub(super) fn as_thought(entry: &Entry, posting: &Posting) -> PostedLine {
+    let credit = if entry.is_end() { posting.in_slice } else { 0 };
+    PostedLine { in_slice: posting.in_slice, credit, ..PostedLine::default() }
 }
 
 /// What stands in the columns of numbers, in their order.
@@ -152,11 +158,18 @@ fn run_of(boot: BootId) -> i64 {
 /// What one charge took of its hold.
 pub(super) struct Taking {
     /// Its position.
-    pub(super) seq: i64,
+    seq: i64,
     /// Whether it ended the hold.
-    pub(super) ended: bool,
-    /// What it took, slice by slice.
-    pub(super) lines: Vec<(i64, i64)>,
+    ended: bool,
+    /// What it took, and where.
+    lines: Vec<TakenLine>,
+}
+
+/// What a charge took of one slice, or past it, and of which budget.
+pub(super) struct TakenLine {
+    pub(super) at: At,
+    pub(super) slice: i64,
+    pub(super) line: PostedLine,
 }
 
 /// Names a hold: when it was made, its number, and the run of the server that made it.
@@ -178,22 +191,47 @@ impl Takings {
         let rows = fetch_all!(tx, (i64, i64, i64, i64, i64, String), sql, asked)?;
         let mut takings: HashMap<HoldKey, Vec<Taking>> = HashMap::new();
         for (issued, hold, run, seq, ended, postings) in rows {
-            let lines = postings.split_whitespace().map(slice_line).collect::<Result<_>>()?;
+            let lines = postings.split_whitespace().map(taken_line).collect::<Result<_>>()?;
             takings.entry((issued, hold, run)).or_default().push(Taking { seq, ended: ended != 0, lines });
         }
         Ok(Self(takings))
     }
 
+    /// The charges of a hold, but for those in `pending`.
+    fn those(&self, hold: &HoldUse, pending: &BTreeSet<i64>) -> impl Iterator<Item = &Taking> {
+        self.0.get(&key_of(hold)).into_iter().flatten().filter(|taking| !pending.contains(&taking.seq))
+    }
+
     /// What charges took of a hold, by slice; `None` when one of them ended it. Those in `pending` do not count.
     pub(super) fn of(&self, hold: &HoldUse, pending: &BTreeSet<i64>) -> Option<BTreeMap<i64, i64>> {
         let mut taken = BTreeMap::new();
-        for taking in self.0.get(&key_of(hold)).into_iter().flatten().filter(|taking| !pending.contains(&taking.seq)) {
+        for taking in self.those(hold, pending) {
             if taking.ended {
                 return None;
             }
-            taking.lines.iter().for_each(|(slice, amount)| *taken.entry(*slice).or_default() += amount);
+            taking.lines.iter().for_each(|one| *taken.entry(one.slice).or_default() += one.line.in_slice);
         }
         Some(taken)
+    }
+
+    /// What charges of a hold count for on each budget, and what its end has paid for charges that come after it, as far
+    /// as those have not used it. Those in `pending` do not count.
+    pub(super) fn on_budgets(&self, hold: &HoldUse, pending: &BTreeSet<i64>) -> BTreeMap<At, (i64, i64)> {
+        let mut all: BTreeMap<At, (i64, i64)> = BTreeMap::new();
+        for TakenLine { at, line, .. } in self.those(hold, pending).flat_map(|taking| &taking.lines) {
+            let (counted, credit) = all.entry(*at).or_default();
+            *counted = counted.saturating_add(line.in_slice).saturating_add(line.direct).saturating_add(line.overrun);
+            *credit = credit.saturating_add(line.credit);
+        }
+        all
+    }
+
+    /// What a charge of this transaction took has turned out to be something else.
+    pub(super) fn correct(&mut self, hold: &HoldUse, seq: i64, lines: Vec<TakenLine>) {
+        let mut takings = self.0.get_mut(&key_of(hold)).into_iter().flatten();
+        if let Some(taking) = takings.find(|taking| taking.seq == seq) {
+            taking.lines = lines;
+        }
     }
 }
 
@@ -201,10 +239,13 @@ fn key_of(hold: &HoldUse) -> HoldKey {
     (hold.issued.micros(), hold.hold.0.cast_signed(), run_of(hold.run))
 }
 
-/// The slice of a posting, and what went to it.
-fn slice_line(text: &str) -> Result<(i64, i64)> {
-    let slice = text.split(':').nth(2).and_then(|slice| slice.parse::<i64>().ok());
-    Ok((slice.ok_or_else(|| StoreError::Corrupt("posting".into()))?, line_of(text)?.in_slice))
+fn taken_line(text: &str) -> Result<TakenLine> {
+    let corrupt = || StoreError::Corrupt("posting".into());
+    let mut parts = text.split(':');
+    let budget = parse(parts.next().unwrap_or_default(), "budget of a posting")?;
+    let period = parts.next().and_then(|period| period.parse().ok()).ok_or_else(corrupt)?;
+    let slice = parts.next().and_then(|slice| slice.parse().ok()).ok_or_else(corrupt)?;
+    Ok(TakenLine { at: (budget, Period(period)), slice, line: line_of(text)? })
 }
 
 /// What the charge that took this id before was: the same, or another.
@@ -223,60 +264,65 @@ pub(super) async fn earlier(tx: &mut Tx, entry: &Entry) -> Result<Posted> {
     if body_hash != entry.body_hash {
         return Ok(Posted::Conflict);
     }
-    let lines = postings.split_whitespace().map(line_of).collect::<Result<Vec<_>>>()?;
-    let places = postings.split_whitespace().map(place_of).collect::<Result<Vec<_>>>()?;
+    let taken = postings.split_whitespace().map(taken_line).collect::<Result<Vec<_>>>()?;
+    let lines = taken.iter().map(|one| one.line).collect();
+    let places = taken.iter().map(|TakenLine { at: (budget, period), slice, .. }| Placed {
+        slice: *slice,
+        budget: *budget,
+        period: *period,
+    });
+    let places = places.collect();
     Ok(Posted::Replayed(Recorded { seq, at: Timestamp::from_micros(at), cost, released, overrun, lines, places }))
 }
 
-/// Corrects where a charge of this transaction went, and what its hold gives back.
+/// Corrects where a charge of this transaction went, what it costs, and what its hold gives back.
 pub(super) async fn rewrite(
     tx: &mut Tx,
     postings: &[Posting],
     seq: i64,
     lines: &[PostedLine],
-    released: i64,
+    (cost, released): (i64, i64),
 ) -> Result<()> {
     // The column is in dollars; overruns in other units stand in the postings.
     let usd = postings.iter().zip(lines).filter(|(posting, _)| posting.usd);
     let overrun = usd.map(|(_, line)| line.overrun).max().unwrap_or_default();
     execute!(
         tx,
-        "UPDATE charges SET postings = $2, overrun_nanos = $3, released_nanos = $4 WHERE seq = $1",
+        "UPDATE charges SET postings = $2, overrun_nanos = $3, cost_nanos = $4, released_nanos = $5 WHERE seq = $1",
         seq,
         postings_text(postings, lines.iter().copied()),
         overrun,
+        cost,
         released
     )?;
     Ok(())
 }
 
-/// `budget:period:slice:in slice:direct:overrun`, separated by spaces.
+/// `budget:period:slice:in slice:direct:overrun`, and `:credit` where there is one, separated by spaces.
 fn postings_text(postings: &[Posting], lines: impl Iterator<Item = PostedLine>) -> String {
     let mut text = String::with_capacity(postings.len() * 64);
     for (Posting { budget, period: Period(period), slice, .. }, line) in postings.iter().zip(lines) {
-        let PostedLine { in_slice, direct, overrun } = line;
+        let PostedLine { in_slice, direct, overrun, credit } = line;
         let space = if text.is_empty() { "" } else { " " };
         // Writing to a String cannot fail.
         let _ = write!(text, "{space}{budget}:{period}:{slice}:{in_slice}:{direct}:{overrun}");
+        if credit != 0 {
+            let _ = write!(text, ":{credit}");
+        }
     }
     text
-}
-
-fn place_of(text: &str) -> Result<Placed> {
-    let corrupt = || StoreError::Corrupt("posting".into());
-    let mut parts = text.split(':');
-    let budget = parse(parts.next().unwrap_or_default(), "posting's budget")?;
-    let mut next = || parts.next().ok_or_else(corrupt);
-    let period = Period(next()?.parse().map_err(|_| corrupt())?);
-    let slice = next()?.parse().map_err(|_| corrupt())?;
-    Ok(Placed { slice, budget, period })
 }
 
 fn line_of(text: &str) -> Result<PostedLine> {
     let corrupt = || StoreError::Corrupt("posting".into());
     let mut numbers = text.split(':').skip(3).map(str::parse::<i64>);
-    let mut next = || numbers.next().and_then(std::result::Result::ok).ok_or_else(corrupt);
-    Ok(PostedLine { in_slice: next()?, direct: next()?, overrun: next()? })
+    let mut next = || numbers.next().map(|number| number.map_err(|_| corrupt())).transpose();
+    Ok(PostedLine {
+        in_slice: next()?.ok_or_else(corrupt)?,
+        direct: next()?.ok_or_else(corrupt)?,
+        overrun: next()?.ok_or_else(corrupt)?,
+        credit: next()?.unwrap_or_default(),
+    })
 }
 
 /// How many charges a tenant has on record; for checks of the books.

@@ -30,8 +30,8 @@ use crate::{
     engine::{
         accounts::{Granted, SliceState},
         journal::{
-            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Mail, Peer,
-            Posted,
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Mail,
+            Peer, Posted,
         },
         places::Placed,
     },
@@ -243,8 +243,10 @@ impl Ledger {
             numbered.map(|(entry, seq)| seq.map(|seq| Writing::new(entry, seq))).collect();
         let postings = || writing.iter().flatten().flat_map(|one| &one.entry.postings);
         let unsure = postings().filter(|posting| locked || posting.beyond > 0);
-        let periods: BTreeSet<_> = unsure.map(|posting| (posting.budget, posting.period)).collect();
-        let strange = postings().any(|posting| posting.known.is_none());
+        let of_ends = || writing.iter().flatten().filter(|one| one.is_of_end()).flat_map(|one| &one.entry.postings);
+        let periods: BTreeSet<_> = unsure.chain(of_ends()).map(|posting| (posting.budget, posting.period)).collect();
+        let of_end = writing.iter().flatten().any(Writing::is_of_end);
+        let strange = of_end || postings().any(|posting| posting.known.is_none());
         let of_slices: BTreeSet<i64> =
             postings().filter(|posting| is_of_slice(posting)).map(|posting| posting.slice).collect();
         let mut books = slices::lock_periods(tx, &periods).await?;
@@ -383,7 +385,13 @@ impl Ledger {
         let mut tx = self.db.begin_ledger().await?;
         let last = self.last.load(Ordering::Acquire);
         let confirmed = match recovery::phase(&mut tx, self.boot).await? {
-            Phase::Settled { live } => if live { Confirmed::Intact } else { Confirmed::Over },
+            Phase::Settled { live } => {
+                if live {
+                    Confirmed::Intact
+                } else {
+                    Confirmed::Over
+                }
+            }
             Phase::Unknown => {
                 recovery::acquaint(&mut tx, known).await?;
                 if recovery::is_intact(&mut tx, self.boot, last, known).await? {

@@ -49,7 +49,8 @@ pub(super) async fn acquaint(tx: &mut Tx, known: &Known) -> Result<()> {
         let sql = "INSERT INTO replicas (boot_id, started, state, seq, answers_for) VALUES ($1, 0, 1, $2, $3)
                    ON CONFLICT (boot_id) DO NOTHING";
         let answers_for = i64::try_from(peer.answers_for.as_micros()).unwrap_or(i64::MAX);
-        in_time(sqlx::query(sql).bind(peer.boot.to_string()).bind(peer.seq).bind(answers_for).execute(&mut **tx)).await?;
+        in_time(sqlx::query(sql).bind(peer.boot.to_string()).bind(peer.seq).bind(answers_for).execute(&mut **tx))
+            .await?;
     }
     // Hold tokens name slices by number: none may come to mean another.
     let sql = "SELECT setval(number, nextval(number) + 1000000) FROM (VALUES

@@ -309,7 +309,10 @@ pub(super) async fn declare(tx: &mut Tx, boot: &str, known: &Declared) -> Result
     let sql = "SELECT granted FROM slices WHERE id = $1 AND boot_id = $2 AND state < 3";
     let row: Option<(i64,)> = in_time(sqlx::query_as(sql).bind(state.id).bind(boot).fetch_optional(&mut **tx)).await?;
     let Some((granted,)) = row else {
-        tracing::error!(slice = state.id, "what was set aside cannot be set aside again: it is closed, or somebody else's");
+        tracing::error!(
+            slice = state.id,
+            "what was set aside cannot be set aside again: it is closed, or somebody else's"
+        );
         return Ok(());
     };
     let missing = (state.granted - granted).max(0);

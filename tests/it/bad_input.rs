@@ -208,7 +208,7 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
     let mut budgets = env.operator.budgets();
     /// A field, and what is done to it.
     type Case = (&'static str, fn(&mut pb::Budget));
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
         ("budget.limit", |b| b.limit = -1),
         ("budget.limit", |b| b.limit = i64::MAX),
         ("budget.limit", |b| b.limit = 4_000_000_000_000_000_001),
@@ -218,6 +218,7 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
         ("budget.unit", |b| b.unit = -1),
         ("budget.window", |b| b.window = 0),
         ("budget.window", |b| b.window = i32::MAX),
+        ("budget.on_expiry", |b| b.on_expiry = 3),
         ("budget.display_name", |b| b.display_name = "x".repeat(129)),
     ];
     for (field, change) in cases {
@@ -225,9 +226,11 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
     }
     let name = world.dollars(&world.tenant, 1).await;
     for limit in [-1, i64::MAX, i64::MIN] {
-        let request = pb::UpdateBudgetRequest { name: name.clone(), limit, etag: String::new() };
+        let request = pb::UpdateBudgetRequest { name: name.clone(), limit, ..Default::default() };
         assert_invalid(budgets.update_budget(request).await, "limit");
     }
+    let request = pb::UpdateBudgetRequest { name: name.clone(), limit: 1, on_expiry: -1, ..Default::default() };
+    assert_invalid(budgets.update_budget(request).await, "on_expiry");
     for amount_nanos in [0, i64::MIN, i64::MAX] {
         let request = pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos, reference: "r".into() };
         assert_invalid(budgets.grant_credit(request).await, "amount_nanos");

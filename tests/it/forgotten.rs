@@ -130,10 +130,11 @@ async fn nothing_is_written_until_every_live_server_has_said_what_was_forgotten(
         world.try_charge(on_hold(&hold, 1)).await.ok()
     })
     .await;
-    let (doubtful,): (bool,) = sqlx::query_as("SELECT doubtful FROM replicas WHERE boot_id = 'boot_000000000000000000000000zz'")
-        .fetch_one(&mut connection)
-        .await
-        .expect("read");
+    let (doubtful,): (bool,) =
+        sqlx::query_as("SELECT doubtful FROM replicas WHERE boot_id = 'boot_000000000000000000000000zz'")
+            .fetch_one(&mut connection)
+            .await
+            .expect("read");
     assert!(doubtful);
     first.end().await;
 }

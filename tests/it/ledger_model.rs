@@ -13,7 +13,7 @@ use std::{
 use tollreeve::{
     domain::{
         bindings::{Binding, Member, Principal, Scope},
-        budgets::{Budget, BudgetScope},
+        budgets::{Budget, BudgetScope, OnExpiry},
         change::{Change, FeedEvent},
         id::{BootId, BudgetId, Id, TenantId, UserId},
         key_secret::Pepper,
@@ -174,7 +174,7 @@ fn tenant() -> Tenant {
     }
 }
 
-/// One budget over all and one for each user; all in dollars, one of them soft.
+/// One budget over all and one for each user; all in dollars, one of them soft, and some charge holds in full at their end.
 fn budgets(random: &mut Random) -> Vec<Budget> {
     let budget = |n: u128, scope, limit, hard| Budget {
         id: Id::from_bits(100 + n),
@@ -185,6 +185,7 @@ fn budgets(random: &mut Random) -> Vec<Budget> {
         limit,
         hard,
         credit: false,
+        on_expiry: OnExpiry::default(),
         display_name: String::new(),
         created: START,
         version: 1,
@@ -194,6 +195,7 @@ fn budgets(random: &mut Random) -> Vec<Budget> {
     for (user, scope) in of_users {
         all.push(budget(user, scope, random.within(100, 3_000), user != USERS[2]));
     }
+    all.iter_mut().filter(|_| random.once_in(2)).for_each(|budget| budget.on_expiry = OnExpiry::ChargeFull);
     all
 }
 
@@ -363,9 +365,16 @@ impl<J: Limited + Clone> Schedule<J> {
     async fn time_passes(&mut self) {
         let most = if self.random.once_in(4) { 400 } else { 40 };
         self.clock.advance(Duration::from_secs(self.random.within(1, most).unsigned_abs()));
-        self.gate.sweep(self.clock.now()).await.expect("nothing of all time is folded");
+        while let Err(error) = self.gate.sweep(self.clock.now()).await {
+            assert!(self.failing, "{error}");
+        }
         let now = self.clock.now().micros().div_euclid(1_000_000);
-        self.held.retain(|held| held.gone > now);
+        let ended = self.held.extract_if(.., |held| held.gone <= now);
+        for (budget, amount) in ended.flat_map(|held| held.amounts) {
+            if self.budgets.iter().any(|known| known.id == budget && known.on_expiry == OnExpiry::ChargeFull) {
+                *self.spent.get_mut(&budget).expect("known") += amount;
+            }
+        }
     }
 
     async fn limit(&mut self) {

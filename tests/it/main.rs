@@ -21,6 +21,7 @@ mod matrix;
 mod oracle;
 mod outage;
 mod p1_exact;
+mod p2_expiry;
 mod p2_kill;
 mod p2_ledger;
 mod p2_replicas;

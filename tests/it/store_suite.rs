@@ -16,6 +16,7 @@ use tollreeve::{
         holds::HoldRef,
         journal::{
             Batch, Beat, Entry, GrantAsk, HoldUse, Journal, JournalError, Mail, Outcome, Posted, Posting, Recorded,
+            dollars,
         },
     },
     store::{Db, Tx},
@@ -103,6 +104,34 @@ struct Suite<J> {
     budgets: Vec<BudgetId>,
     holds: Vec<Held>,
     charges: Vec<Entry>,
+}
+
+/// A charge with these postings, and little else.
+fn entry_with(postings: Vec<Posting>) -> Entry {
+    Entry {
+        tenant: Id::from_bits(1),
+        charge_id: String::new(),
+        body_hash: "0".repeat(32),
+        workspace: None,
+        project: None,
+        key: None,
+        owner: Principal::ServiceAccount(Id::from_bits(1)),
+        caller: Principal::ServiceAccount(Id::from_bits(1)),
+        end_user: String::new(),
+        provider: String::new(),
+        model: String::new(),
+        price: 0,
+        outcome: Outcome::Success,
+        late: false,
+        usage: Usage::default(),
+        cost: 0,
+        released: 0,
+        hold: None,
+        occurred: START,
+        recorded: START,
+        labels: String::new(),
+        postings,
+    }
 }
 
 fn boot(at: usize) -> BootId {
@@ -249,9 +278,17 @@ impl<J: Journal> Suite<J> {
         }
         let held = self.hold();
         let own = held.run == at;
+        if own && self.random.once_in(5) {
+            let end = self.end_of(&held);
+            // Where nothing is to be charged, none is written.
+            if !end.postings.is_empty() {
+                self.charges.push(end.clone());
+                return end;
+            }
+        }
         let amount = self.random.within(0, 70_000_000);
         let ends = self.random.once_in(3);
-        let late = self.random.once_in(10);
+        let late = self.random.once_in(4);
         let postings = held.lines.iter().map(|(slice, budget, line)| {
             let known = self.tables.lock().slices[*slice as usize - 1].taken_by_others;
             let known = if self.random.once_in(5) { self.random.within(0, known) } else { known };
@@ -268,24 +305,14 @@ impl<J: Journal> Suite<J> {
                 known: own.then_some(known),
             }
         });
-        let postings = postings.collect();
+        let mut postings: Vec<Posting> = postings.collect();
+        if late && self.random.once_in(2) {
+            postings = self.after_end(&held, at, amount);
+        }
         let use_of = HoldUse { run: boot(held.run), hold: held.hold, issued: held.issued, ends };
         let entry = Entry {
-            tenant: Id::from_bits(1),
             charge_id: format!("charge-{step}-{n}"),
-            body_hash: "0".repeat(32),
-            workspace: None,
-            project: None,
-            key: None,
-            owner: Principal::ServiceAccount(Id::from_bits(1)),
-            caller: Principal::ServiceAccount(Id::from_bits(1)),
-            end_user: String::new(),
-            provider: String::new(),
-            model: String::new(),
-            price: 0,
-            outcome: Outcome::Success,
             late,
-            usage: Usage::default(),
             cost: amount,
             released: if ends {
                 held.lines.iter().map(|line| line.2).max().unwrap_or(0).max(amount) - amount
@@ -293,13 +320,68 @@ impl<J: Journal> Suite<J> {
                 0
             },
             hold: Some(use_of),
-            occurred: START,
-            recorded: START,
-            labels: String::new(),
-            postings,
+            ..entry_with(postings)
         };
         self.charges.push(entry.clone());
         entry
+    }
+
+    /// The end of a hold of this server, with some of what it may have left. Under one id, whenever it comes.
+    fn end_of(&mut self, held: &Held) -> Entry {
+        let mut postings = Vec::new();
+        for (slice, budget, line) in &held.lines {
+            let known = self.tables.lock().slices[*slice as usize - 1].taken_by_others;
+            let known = if self.random.once_in(5) { self.random.within(0, known) } else { known };
+            let left = if self.random.once_in(2) { *line } else { self.random.within(0, *line) };
+            if left > 0 && !self.random.once_in(4) {
+                postings.push(Posting {
+                    budget: *budget,
+                    period: Period(0),
+                    slice: *slice,
+                    in_slice: left,
+                    of_hold: left,
+                    usd: true,
+                    beyond: 0,
+                    held: *line,
+                    known: Some(known),
+                });
+            }
+        }
+        let use_of = HoldUse { run: boot(held.run), hold: held.hold, issued: held.issued, ends: true };
+        Entry {
+            charge_id: format!("end-{:?}", held.hold),
+            outcome: Outcome::Expired,
+            cost: dollars(&postings),
+            released: self.random.within(0, 50_000_000),
+            hold: Some(use_of),
+            ..entry_with(postings)
+        }
+    }
+
+    /// A charge that comes after its hold has ended, as far as its server knows: out of what that has free, and past it.
+    fn after_end(&mut self, held: &Held, at: usize, amount: i64) -> Vec<Posting> {
+        let mut postings = Vec::new();
+        for (_, budget, _) in &held.lines {
+            let own = {
+                let tables = self.tables.lock();
+                let own = tables.slices.iter().find(|slice| slice.boot == boot(at) && slice.at.0 == *budget);
+                own.map(|slice| (slice.state, slice.taken_by_others))
+            };
+            let (state, known) = own.unwrap_or_default();
+            let in_slice = self.random.within(0, amount).min(state.granted - state.spent);
+            postings.push(Posting {
+                budget: *budget,
+                period: Period(0),
+                slice: state.id,
+                in_slice,
+                of_hold: 0,
+                usd: true,
+                beyond: amount - in_slice,
+                held: 0,
+                known: Some(known),
+            });
+        }
+        postings
     }
 
     async fn charge(&mut self, at: usize, step: usize) {

@@ -6,7 +6,7 @@ use super::{Claim, OpenError, Settings};
 use crate::{
     domain::{
         bindings::Principal,
-        budgets::{Budget, BudgetScope},
+        budgets::{Budget, BudgetScope, OnExpiry},
         id::{BudgetId, KeyId, TenantId, UserId, WorkspaceId},
         key_secret::{KeyHash, PublicId},
         keys::{Allowlist, Key, KeyState},
@@ -119,6 +119,7 @@ fn budget(tenant: TenantId, scope: BudgetScope, number: u8) -> Budget {
         limit: 7,
         hard: true,
         credit: false,
+        on_expiry: OnExpiry::ChargeFull,
         display_name: String::new(),
         created: NOW,
         version: 1,

@@ -281,7 +281,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
 }
 
 fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
-    let update = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: 7, etag: String::new() };
+    let update = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: 7, ..Default::default() };
     macro_rules! update {
         ($request:ident { $field:ident: $record:ident $name:expr }) => {
             to(

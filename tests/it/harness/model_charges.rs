@@ -3,14 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollreeve::{
-    domain::id::BootId,
+    domain::{
+        id::{BootId, BudgetId},
+        window::Period,
+    },
     engine::{
-        journal::{Batch, Entry, HoldUse, Mail, Posted, PostedLine, Posting, Recorded},
+        journal::{Batch, Entry, HoldUse, Mail, Outcome, Posted, PostedLine, Posting, Recorded},
         places::Placed,
     },
 };
 
-use super::model_tables::{Flaw, Outcome, Phase, Tables, Written};
+use super::model_tables::{self, Flaw, Phase, Tables, Written};
+
+/// What of a charge is left to be posted.
+struct Rest {
+    postings: Vec<Posting>,
+    /// What each posting pays in advance, or below zero, what was paid before.
+    credits: Vec<i64>,
+    released: i64,
+}
+
+/// What charges of a hold have come to on a budget.
+#[derive(Clone, Copy, Default)]
+struct Total {
+    counted: i64,
+    credit: i64,
+}
 
 /// Whether a slice must be looked at: something is to be charged to it, or what a hold leaves is to be free, less what
 /// others took out of it.
@@ -18,8 +36,20 @@ fn concerns_slice(posting: &Posting) -> bool {
     posting.in_slice > 0 || (posting.held > 0 && posting.known.is_some())
 }
 
+/// Leaves out of a posting what the end of its hold has paid; gives how much that was.
+fn paid(posting: &mut Posting, totals: &mut BTreeMap<(BudgetId, Period), Total>) -> i64 {
+    let total = totals.entry((posting.budget, posting.period)).or_default();
+    // First what would need room of its own, then what has some.
+    let of_rest = posting.beyond.min(total.credit);
+    let of_slice = posting.in_slice.min(total.credit - of_rest);
+    posting.beyond -= of_rest;
+    posting.in_slice -= of_slice;
+    total.credit -= of_rest + of_slice;
+    of_rest + of_slice
+}
+
 impl Tables {
-    pub fn charge(&mut self, boot: BootId, entries: &[&Entry]) -> Outcome<Batch> {
+    pub fn charge(&mut self, boot: BootId, entries: &[&Entry]) -> model_tables::Outcome<Batch> {
         self.member(boot)?;
         Ok(self.write(boot, entries))
     }
@@ -41,7 +71,7 @@ impl Tables {
         }
         let mut changed = BTreeSet::new();
         let mut posted = Vec::new();
-        for ((entry, seq), (postings, released)) in entries.iter().zip(&new).zip(&postings) {
+        for ((entry, seq), Rest { postings, credits, released }) in entries.iter().zip(&new).zip(&postings) {
             let Some(seq) = *seq else {
                 let earlier = self.earlier(entry, first).expect("it was there");
                 if matches!(earlier, Posted::Replayed(_)) {
@@ -50,12 +80,17 @@ impl Tables {
                 posted.push(earlier);
                 continue;
             };
-            let lines: Vec<PostedLine> =
+            let mut lines: Vec<PostedLine> =
                 postings.iter().map(|posting| self.post(posting, full, &mut changed)).collect();
+            lines.iter_mut().zip(credits).for_each(|(line, credit)| line.credit = *credit);
             let overrun = postings.iter().zip(&lines).filter(|(posting, _)| posting.usd).map(|(_, line)| line.overrun);
             let overrun = overrun.max().unwrap_or_default();
             let written = &mut self.charges[usize::try_from(seq).expect("few") - 1].recorded;
             *written = Recorded { lines: lines.clone(), released: *released, overrun, ..written.clone() };
+            if entry.outcome == Outcome::Expired {
+                let amounts = postings.iter().filter(|posting| posting.usd).map(|one| one.in_slice + one.beyond);
+                written.cost = amounts.max().unwrap_or_default();
+            }
             if let Some(hold) = entry.hold.filter(|hold| hold.run != boot) {
                 let elsewhere = postings.iter().zip(&lines).filter(|(posting, _)| posting.known.is_none());
                 let lines: Vec<(i64, i64)> = elsewhere.map(|(posting, line)| (posting.slice, line.in_slice)).collect();
@@ -79,7 +114,7 @@ impl Tables {
 
     fn insert(&mut self, entry: &Entry) -> i64 {
         let seq = i64::try_from(self.charges.len()).expect("few") + 1;
-        let as_asked = |posting: &Posting| PostedLine { in_slice: posting.in_slice, direct: 0, overrun: 0 };
+        let as_asked = |posting: &Posting| PostedLine { in_slice: posting.in_slice, ..PostedLine::default() };
         let recorded = Recorded {
             seq,
             at: entry.recorded,
@@ -97,19 +132,20 @@ impl Tables {
             recorded,
             hold: entry.hold,
             slices: entry.postings.iter().map(|posting| posting.slice).collect(),
+            budgets: entry.postings.iter().map(|posting| (posting.budget, posting.period)).collect(),
         });
         seq
     }
 
     /// Each new charge's postings without what other charges have taken of its hold, and what its hold gives back.
-    fn left_of_holds(&self, entries: &[&Entry], new: &[Option<i64>], with_own: bool) -> Vec<(Vec<Posting>, i64)> {
+    fn left_of_holds(&self, entries: &[&Entry], new: &[Option<i64>], with_own: bool) -> Vec<Rest> {
         let mut pending: Vec<i64> = new.iter().flatten().copied().collect();
         let fresh = entries.iter().zip(new).filter(|(_, seq)| seq.is_some()).flat_map(|(entry, _)| &entry.postings);
         let looked_at: BTreeSet<i64> = fresh.filter(|one| concerns_slice(one)).map(|one| one.slice).collect();
-        let mut all = Vec::new();
+        let mut all: Vec<Rest> = Vec::new();
         for (entry, seq) in entries.iter().zip(new) {
             let Some(seq) = seq else {
-                all.push((Vec::new(), 0));
+                all.push(Rest { postings: Vec::new(), credits: Vec::new(), released: 0 });
                 continue;
             };
             let (mut postings, mut released) = (entry.postings.clone(), entry.released);
@@ -118,8 +154,25 @@ impl Tables {
                 None => true,
                 Some(known) => with_own && looked_at.contains(&posting.slice) && by_others(posting.slice) != known,
             };
-            if postings.iter().any(is_news) {
-                let (taken, ended) = entry.hold.map(|hold| self.taken_of(&hold, &pending)).unwrap_or_default();
+            let is_end = entry.outcome == Outcome::Expired;
+            let has_news = postings.iter().any(is_news);
+            let mut totals = BTreeMap::new();
+            if has_news || is_end || (entry.late && entry.hold.is_some()) {
+                totals = entry.hold.map(|hold| self.totals_of(&hold, &pending, new, &all)).unwrap_or_default();
+            }
+            let (taken, ended) = entry.hold.map(|hold| self.taken_of(&hold, &pending)).unwrap_or_default();
+            if is_end {
+                for posting in &mut postings {
+                    let total: Total = totals.get(&(posting.budget, posting.period)).copied().unwrap_or_default();
+                    let left = if ended { 0 } else { (posting.held - total.counted).max(0) };
+                    posting.in_slice = posting.in_slice.min(left);
+                    posting.of_hold = posting.in_slice;
+                    if with_own {
+                        posting.known = Some(by_others(posting.slice));
+                    }
+                }
+                released = if ended { 0 } else { released };
+            } else if has_news {
                 let mut left_usd = 0;
                 for posting in postings.iter_mut().filter(|posting| is_news(posting)) {
                     if posting.known.is_some() {
@@ -139,10 +192,47 @@ impl Tables {
                     released = released.min((left_usd - entry.cost).max(0));
                 }
             }
+            let credits = if is_end {
+                postings.iter().map(|posting| posting.in_slice).collect()
+            } else {
+                postings.iter_mut().map(|posting| -paid(posting, &mut totals)).collect()
+            };
             pending.retain(|other| other != seq);
-            all.push((postings, released));
+            all.push(Rest { postings, credits, released });
         }
         all
+    }
+
+    /// What charges of a hold have come to, budget by budget: those on record, and those before in the batch as they are
+    /// now. Those in `pending` do not count.
+    fn totals_of(
+        &self,
+        hold: &HoldUse,
+        pending: &[i64],
+        new: &[Option<i64>],
+        done: &[Rest],
+    ) -> BTreeMap<(BudgetId, Period), Total> {
+        let mut totals: BTreeMap<(BudgetId, Period), Total> = BTreeMap::new();
+        for charge in self.charges.iter().filter(|charge| !pending.contains(&charge.recorded.seq)) {
+            if charge
+                .hold
+                .is_none_or(|other| (other.run, other.hold, other.issued) != (hold.run, hold.hold, hold.issued))
+            {
+                continue;
+            }
+            let in_batch = new.iter().position(|seq| *seq == Some(charge.recorded.seq));
+            for (i, at) in charge.budgets.iter().enumerate() {
+                let line = &charge.recorded.lines[i];
+                let (counted, credit) = match in_batch.map(|at| &done[at]) {
+                    Some(rest) => (rest.postings[i].in_slice + rest.postings[i].beyond, rest.credits[i]),
+                    None => (line.in_slice + line.direct + line.overrun, line.credit),
+                };
+                let total = totals.entry(*at).or_default();
+                total.counted += counted;
+                total.credit += credit;
+            }
+        }
+        totals
     }
 
     /// What charges took of a hold, slice by slice, and whether one of them ended it. Those in `pending` do not count.
@@ -159,9 +249,9 @@ impl Tables {
         (taken, ended)
     }
 
-    fn fits_all(&self, all: &[(Vec<Posting>, i64)]) -> bool {
+    fn fits_all(&self, all: &[Rest]) -> bool {
         let mut sums: BTreeMap<i64, (i64, Option<i64>)> = BTreeMap::new();
-        for posting in all.iter().flat_map(|(postings, _)| postings).filter(|posting| concerns_slice(posting)) {
+        for posting in all.iter().flat_map(|rest| &rest.postings).filter(|posting| concerns_slice(posting)) {
             let sum = sums.entry(posting.slice).or_insert((0, posting.known));
             *sum = (sum.0 + posting.in_slice, sum.1.min(posting.known));
         }

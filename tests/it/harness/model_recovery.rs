@@ -53,9 +53,7 @@ impl Tables {
             _ => {}
         }
         for peer in &known.peers {
-            self.servers
-                .entry(peer.boot)
-                .or_insert(Server { seq: peer.seq, ..Server::new(peer.answers_for, "") });
+            self.servers.entry(peer.boot).or_insert(Server { seq: peer.seq, ..Server::new(peer.answers_for, "") });
         }
         if known.told && self.is_intact(boot, last, known) {
             self.settle(boot);

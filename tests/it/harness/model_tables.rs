@@ -70,6 +70,7 @@ pub struct Written {
     pub recorded: Recorded,
     pub hold: Option<HoldUse>,
     pub slices: Vec<i64>,
+    pub budgets: Vec<(BudgetId, Period)>,
 }
 
 impl Written {

@@ -158,7 +158,7 @@ impl World {
     }
 
     pub async fn set_limit(&self, budget: &str, limit: i64) {
-        let request = pb::UpdateBudgetRequest { name: budget.into(), limit, etag: String::new() };
+        let request = pb::UpdateBudgetRequest { name: budget.into(), limit, ..Default::default() };
         self.operator.budgets().update_budget(request).await.expect("another limit");
     }
 

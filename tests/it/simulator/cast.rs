@@ -2,7 +2,7 @@
 
 use tollreeve::domain::{
     bindings::{Binding, Member, Principal, Scope},
-    budgets::{Budget, BudgetScope},
+    budgets::{Budget, BudgetScope, OnExpiry},
     change::Change,
     id::{Id, UserId},
     money::Unit,
@@ -21,24 +21,25 @@ pub const USERS: [u128; 3] = [10, 11, 12];
 
 /// One budget over all, and one for each of two users.
 pub fn budgets(random: &mut Random) -> Vec<Budget> {
-    let budget = |n: u128, scope, limit| Budget {
+    let mut budget = |n: u128, scope, limit: (i64, i64)| Budget {
         id: Id::from_bits(100 + n),
         tenant: Id::from_bits(1),
         scope,
         unit: Unit::Usd,
         window: Window::Total,
-        limit,
+        limit: random.within(limit.0, limit.1),
         hard: true,
         credit: false,
+        on_expiry: if random.once_in(2) { OnExpiry::ChargeFull } else { OnExpiry::Release },
         display_name: String::new(),
         created: START,
         version: 1,
     };
     let of = |user| BudgetScope::User(UserId::from_bits(user));
     vec![
-        budget(0, BudgetScope::Tenant, random.within(2_000, 30_000)),
-        budget(USERS[0], of(USERS[0]), random.within(500, 10_000)),
-        budget(USERS[1], of(USERS[1]), random.within(500, 10_000)),
+        budget(0, BudgetScope::Tenant, (2_000, 30_000)),
+        budget(USERS[0], of(USERS[0]), (500, 10_000)),
+        budget(USERS[1], of(USERS[1]), (500, 10_000)),
     ]
 }
 

@@ -136,6 +136,11 @@ impl Checks {
         }
     }
 
+    /// Whether a server has compared everything after something was forgotten.
+    pub fn has_recovered(&self, boot: BootId) -> bool {
+        self.recovered.contains(&boot)
+    }
+
     /// A server says that a charge is written.
     pub fn answered(&mut self, charge: &str, boot: BootId) {
         self.answered.entry(charge.to_owned()).or_default().insert(boot);
@@ -228,6 +233,10 @@ impl Checks {
     /// A charge is in the ledger now.
     pub fn written(&mut self, entry: &Entry, posted: &Posted, now: Duration) -> Result<(), String> {
         let Posted::New { lines, .. } = posted else { return Ok(()) };
+        if let (true, Some(HoldUse { run, hold, issued, .. })) = (entry.is_end(), entry.hold) {
+            self.holds.remove(&id_of(run, hold, issued.micros()));
+            return Ok(());
+        }
         let sent = self.charges.get_mut(&entry.charge_id).ok_or("a charge that nobody sent")?;
         sent.written += 1;
         if sent.written > 1 {
@@ -291,7 +300,10 @@ impl Checks {
             let gone = !written.contains_key(&**id) && self.is_conceded(id);
             if !gone && written.get(&**id).is_none_or(|costs| *costs != [*charged]) {
                 let by = (self.answered.get(id), self.lost.contains(id), &self.recovered);
-                return Err(format!("{id} was acknowledged: {:?}; answered by, forgotten, recovered: {by:?}", written.get(&**id)));
+                return Err(format!(
+                    "{id} was acknowledged: {:?}; answered by, forgotten, recovered: {by:?}",
+                    written.get(&**id)
+                ));
             }
         }
         Ok(())

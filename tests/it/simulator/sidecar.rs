@@ -23,6 +23,8 @@ use tollreeve::{
     },
 };
 
+use crate::harness::model_tables::Phase;
+
 use super::{
     cast,
     checks::InForce,
@@ -188,7 +190,10 @@ impl Sidecar {
         let world = &self.world;
         world.count("admissions");
         let claims = hold_key().verify(&token).expect("a token of ours");
-        if !world.tables.lock().is_live(claims.boot) {
+        // One that joined and was forgotten is not dead; what one gave that has put back everything is set aside.
+        let phase = world.tables.lock().servers.get(&claims.boot).map(|server| server.phase);
+        let has_put_back = world.checks.lock().has_recovered(claims.boot);
+        if phase.is_some_and(|phase| phase != Phase::Live) && !has_put_back {
             world.broke(|| format!("{} was taken for dead, and its hold was taken", claims.boot));
         }
         let ttl = Duration::from_secs(call.ttl);

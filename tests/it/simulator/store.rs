@@ -18,8 +18,8 @@ use tollreeve::{
     engine::{
         accounts::{Granted, SliceState},
         journal::{
-            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Mail, Peer,
-            Posted,
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Mail,
+            Peer, Posted,
         },
         places::Placed,
     },
