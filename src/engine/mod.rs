@@ -33,6 +33,7 @@ mod authorize;
 pub mod charge;
 pub mod error;
 pub mod expiry;
+mod extension;
 pub mod grants;
 pub mod hold_token;
 pub mod holds;
@@ -210,6 +211,8 @@ impl<J: Journal> Gate<J> {
             if recalling && refused.is_none() {
                 tokio::time::sleep(RECALL_PAUSE).await;
             }
+            // It may have taken for ever.
+            self.check_lease()?;
         }
         Err(refused.unwrap_or(GateError::Overloaded))
     }
@@ -241,8 +244,14 @@ impl<J: Journal> Gate<J> {
         }
         let here = self.clock.reading(now);
         self.witnessed(stamp, here.uptime)?;
-        if self.lease.holds(|| here) {
-            return Ok(self.lease.age(here).filter(|age| *age >= self.timing.lease));
+        self.check_lease()?;
+        Ok(self.lease.age(here).filter(|age| *age >= self.timing.lease))
+    }
+
+    /// Whether this server may answer at this moment.
+    fn check_lease(&self) -> Result<(), GateError> {
+        if self.lease.holds(|| self.clock.reading(self.clock.now())) {
+            return Ok(());
         }
         Err(GateError::Unavailable("this server has not reached its database for too long to decide".to_owned()))
     }

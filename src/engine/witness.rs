@@ -36,8 +36,12 @@ const JITTER: i128 = 250_000_000;
 /// Two clocks drift apart by at most one part in so many, each from the true time.
 const DRIFT: i128 = 50;
 
-/// Whose clock has jumped is not believed again for so long: the server asked, and can do no more than ask.
+/// A clock that has jumped more often than [`JUMPS`] times, not one of them longer than this ago, says nothing any more: the
+/// server has asked each time, and can do no more than ask.
 const DISBELIEF: Duration = Duration::from_mins(10);
+/// What was kept on its way together may come in any order, and looks like so many jumps: within this they are one.
+const OCCASION: Duration = Duration::from_secs(1);
+const JUMPS: u32 = 8;
 
 /// How long a base is built before the one before it is forgotten: what the clocks may have drifted apart since stays small.
 const SPAN: Duration = Duration::from_secs(30);
@@ -69,8 +73,8 @@ impl Base {
 /// What is known of the clocks of sidecars.
 pub struct Witness {
     bases: [Mutex<HashMap<u64, Base>>; SHARDS],
-    /// Whose clocks have jumped, and when.
-    jumped: Mutex<HashMap<u64, Duration>>,
+    /// Whose clocks have jumped, when last, and how often.
+    jumped: Mutex<HashMap<u64, (Duration, u32)>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -111,11 +115,18 @@ impl Witness {
         }
     }
 
-    /// Whether a jump of a sidecar's clock says something of this server's: not when that sidecar's has jumped lately.
+    /// Whether a jump of a sidecar's clock says something of this server's: not when that sidecar's has jumped too often.
     fn is_believed(&self, name: u64, now: Duration) -> bool {
         let mut jumped = self.jumped.lock();
-        jumped.retain(|_, at| now.saturating_sub(*at) < DISBELIEF);
-        jumped.len() < MAX && jumped.insert(name, now).is_none()
+        jumped.retain(|_, (last, _)| now.saturating_sub(*last) < DISBELIEF);
+        if jumped.len() >= MAX {
+            return false;
+        }
+        let (last, times) = jumped.entry(name).or_insert((now, 1));
+        if now.saturating_sub(*last) >= OCCASION {
+            (*last, *times) = (now, *times + 1);
+        }
+        *times <= JUMPS
     }
 
     /// Forgets what is known: after this server's clocks have stood still nothing of it is true.
@@ -147,10 +158,14 @@ mod tests {
         assert_eq!(see(92_000, 33_000), Seen::Still);
         witness.forget();
         assert_eq!(see(93_000, 34_000), Seen::New);
-        assert_eq!(see(193_000, 35_000), Seen::Fine, "a clock that jumps again and again says nothing of ours");
+        let mut jumps = 1;
+        while see(93_000 + jumps * 100_000, 34_000 + jumps * 1_000) == Seen::Still {
+            jumps += 1;
+        }
+        assert_eq!(jumps, u64::from(JUMPS), "a clock that jumps again and again says nothing of ours");
         let other = Stamp { instance: "edge-2", monotonic: ms(1_000) };
-        assert_eq!(witness.see(other, ms(36_000)), Seen::New);
-        assert_eq!(witness.see(Stamp { monotonic: ms(3_000), ..other }, ms(36_100)), Seen::Still);
+        assert_eq!(witness.see(other, ms(50_000)), Seen::New);
+        assert_eq!(witness.see(Stamp { monotonic: ms(3_000), ..other }, ms(50_100)), Seen::Still);
     }
 
     #[test]

@@ -17,7 +17,6 @@ use tokio::runtime::Handle;
 
 use super::{
     Db, Result, StoreError, Tx, charges,
-    recovery::{self, Phase},
     replicas::{self, Member, Pulse, Standing},
     slices::{self, PeriodBook},
     writing::{Writing, is_of_slice, leave_out_what_was_taken, sums_of},
@@ -37,24 +36,21 @@ use crate::{
     },
 };
 
-/// Charges that are put back at once.
-const CHUNK: usize = 1024;
-
 /// The ledger, as one server uses it.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    db: Db,
-    boot: BootId,
+    pub(super) db: Db,
+    pub(super) boot: BootId,
     /// Where transactions run that an RPC waits for: its own future may be dropped in the middle.
     runtime: Handle,
     /// Mail that was taken in, to be thrown away.
     read: Arc<Mutex<Vec<i64>>>,
     /// How many signs of life the database had taken down at the last one.
-    last: Arc<AtomicI64>,
+    pub(super) last: Arc<AtomicI64>,
 }
 
 /// Why a transaction of the ledger came to nothing.
-enum Failure {
+pub(super) enum Failure {
     Store(StoreError),
     Superseded,
     /// The database has forgotten something, and not everything is back.
@@ -107,7 +103,7 @@ impl Ledger {
 
     /// Begins a transaction, unless others have taken this server for dead, or the database may have forgotten something that
     /// is not back yet.
-    async fn begin(&self) -> std::result::Result<Tx, Failure> {
+    pub(super) async fn begin(&self) -> std::result::Result<Tx, Failure> {
         self.begin_if(false, |standing| standing.is_settled).await
     }
 
@@ -133,7 +129,7 @@ impl Ledger {
     }
 
     /// Commits. On `SQLite` a commit that fails has not happened; over a network that is not known.
-    async fn commit(tx: Tx) -> std::result::Result<(), Failure> {
+    pub(super) async fn commit(tx: Tx) -> std::result::Result<(), Failure> {
         let embedded = matches!(tx, Tx::Sqlite(_));
         tx.commit().await.map_err(|error| if embedded { Failure::Store(error) } else { Failure::Lost(error) })
     }
@@ -231,7 +227,7 @@ impl Ledger {
     }
 
     /// As [`Ledger::charge_batch`], within a transaction.
-    async fn write(
+    pub(super) async fn write(
         &self,
         tx: &mut Tx,
         entries: &[&Entry],
@@ -379,47 +375,6 @@ impl Ledger {
         self.last.fetch_max(last, Ordering::AcqRel);
         *self.read.lock() = new;
         Ok(beat)
-    }
-
-    async fn confirm_all(&self, known: &Known) -> std::result::Result<Confirmed, Failure> {
-        let mut tx = self.db.begin_ledger().await?;
-        let last = self.last.load(Ordering::Acquire);
-        let confirmed = match recovery::phase(&mut tx, self.boot).await? {
-            Phase::Settled { live } => {
-                if live {
-                    Confirmed::Intact
-                } else {
-                    Confirmed::Over
-                }
-            }
-            Phase::Unknown => {
-                recovery::acquaint(&mut tx, known).await?;
-                if recovery::is_intact(&mut tx, self.boot, last, known).await? {
-                    recovery::settle(&mut tx, self.boot, true).await?;
-                    Confirmed::Intact
-                } else {
-                    recovery::declare(&mut tx, self.boot, last, known).await?;
-                    Confirmed::Waiting
-                }
-            }
-            Phase::Declared if recovery::others_missing(&mut tx).await? => Confirmed::Waiting,
-            Phase::Declared => {
-                for chunk in known.charges.chunks(CHUNK) {
-                    let chunk: Vec<&Entry> = chunk.iter().map(|entry| &**entry).collect();
-                    self.write(&mut tx, &chunk, true).await?;
-                }
-                recovery::settle(&mut tx, self.boot, false).await?;
-                Confirmed::Over
-            }
-        };
-        Self::commit(tx).await?;
-        Ok(confirmed)
-    }
-
-    async fn end_doubt_of(&self, boot: BootId) -> std::result::Result<(), Failure> {
-        let mut tx = self.begin().await?;
-        execute!(&mut tx, "UPDATE replicas SET doubtful = FALSE WHERE boot_id = $1 AND state <> 1", boot.to_string())?;
-        Self::commit(tx).await
     }
 
     async fn expire_one(&self, peer: &Peer) -> std::result::Result<(), Failure> {

@@ -5,13 +5,64 @@
 //! declares what it had set aside; when all have, each writes its last charges once more. Until all are done nothing else is
 //! written to the ledger.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-use super::{Result, Tx, dialect, in_time, slices};
+use super::{
+    Result, Tx, dialect, in_time,
+    ledger::{Failure, Ledger},
+    slices,
+};
 use crate::{
     domain::id::BootId,
-    engine::journal::{Declared, Known},
+    engine::journal::{Confirmed, Declared, Entry, Known},
 };
+
+/// Charges that are put back at once.
+const CHUNK: usize = 1024;
+
+impl Ledger {
+    /// Compares what this server knows with the database, and does what is next of putting it back.
+    pub(super) async fn confirm_all(&self, known: &Known) -> std::result::Result<Confirmed, Failure> {
+        let mut tx = self.db.begin_ledger().await?;
+        let last = self.last.load(Ordering::Acquire);
+        let confirmed = match phase(&mut tx, self.boot).await? {
+            Phase::Settled { live } => {
+                if live {
+                    Confirmed::Intact
+                } else {
+                    Confirmed::Over
+                }
+            }
+            Phase::Unknown => {
+                acquaint(&mut tx, known).await?;
+                if is_intact(&mut tx, self.boot, last, known).await? {
+                    settle(&mut tx, self.boot, true).await?;
+                    Confirmed::Intact
+                } else {
+                    declare(&mut tx, self.boot, last, known).await?;
+                    Confirmed::Waiting
+                }
+            }
+            Phase::Declared if others_missing(&mut tx).await? => Confirmed::Waiting,
+            Phase::Declared => {
+                for chunk in known.charges.chunks(CHUNK) {
+                    let chunk: Vec<&Entry> = chunk.iter().map(|entry| &**entry).collect();
+                    self.write(&mut tx, &chunk, true).await?;
+                }
+                settle(&mut tx, self.boot, false).await?;
+                Confirmed::Over
+            }
+        };
+        Self::commit(tx).await?;
+        Ok(confirmed)
+    }
+
+    pub(super) async fn end_doubt_of(&self, boot: BootId) -> std::result::Result<(), Failure> {
+        let mut tx = self.begin().await?;
+        execute!(&mut tx, "UPDATE replicas SET doubtful = FALSE WHERE boot_id = $1 AND state <> 1", boot.to_string())?;
+        Self::commit(tx).await
+    }
+}
 
 /// Where a server stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

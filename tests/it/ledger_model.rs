@@ -1,21 +1,14 @@
 //! Random schedules of calls, charges, ends of holds and changes of limits, against a ledger so naive that it cannot be
 //! wrong: a list of what is held and a sum of what is spent.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tollreeve::{
     domain::{
         bindings::{Binding, Member, Principal, Scope},
         budgets::{Budget, BudgetScope, OnExpiry},
         change::{Change, FeedEvent},
-        id::{BootId, BudgetId, Id, TenantId, UserId},
+        id::{BudgetId, Id, TenantId, UserId},
         key_secret::Pepper,
         money::{Nanos, Unit},
         prices::Usage,
@@ -24,28 +17,26 @@ use tollreeve::{
         tenants::{Lifecycle, Tenant},
         time::Clock as _,
         users::{User, UserState},
-        window::{Period, Window},
+        window::Window,
     },
     engine::{
         Gate, GateParts,
-        accounts::{Granted, SliceState},
         answer::{Answer, DenialCode},
         charge::{ChargeAsk, ChargeStatus, ChargeSubject},
         error::GateError,
         hold_token::HoldKey,
-        journal::{self, Batch, Beat, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Outcome, Peer},
+        journal::{Journal, Outcome},
         lease::Lease,
-        places::Placed,
         question::{Credential, Mode, Question},
         timing::Timing,
     },
-    store::{self, Db, ledger::Ledger},
+    store::{self, Db},
 };
 
 use crate::harness::{
     books::Books,
     clock::{MockClock, START},
-    ledger::joined,
+    ledger::{Stored, joined},
     model_journal::ModelJournal,
     postgres,
     random::Random,
@@ -69,72 +60,12 @@ impl Limited for ModelJournal {
     }
 }
 
-/// The ledger of a database. The answer to every fifth batch of charges is lost on its way.
-#[derive(Clone)]
-struct Stored(Ledger, Db, Arc<AtomicU64>);
-
 impl Limited for Stored {
     async fn set_limit(&self, budget: &Budget) {
         let mut tx = self.1.begin().await.expect("begins");
         store::budgets::update(&mut tx, budget).await.expect("updated");
         store::slices::set_cap(&mut tx, budget.id, budget.cap()).await.expect("set");
         tx.commit().await.expect("commits");
-    }
-}
-
-impl Journal for Stored {
-    async fn grant(&self, asks: &[GrantAsk]) -> Result<Vec<Option<Granted>>, JournalError> {
-        self.0.grant(asks).await
-    }
-
-    async fn charge(&self, entries: &[&Entry]) -> Result<Batch, JournalError> {
-        let written = self.0.charge(entries).await?;
-        let lost = self.2.fetch_add(1, Ordering::Relaxed).is_multiple_of(5);
-        if lost { Err(JournalError::InDoubt("the answer is lost".into())) } else { Ok(written) }
-    }
-
-    async fn locate(&self, slices: &[i64]) -> Result<Vec<Placed>, JournalError> {
-        self.0.locate(slices).await
-    }
-
-    async fn fold(&self, slices: &[i64]) -> Result<Vec<Folded>, JournalError> {
-        self.0.fold(slices).await
-    }
-
-    async fn books(&self, budget: BudgetId, period: Period) -> Result<journal::Books, JournalError> {
-        self.0.books(budget, period).await
-    }
-
-    async fn beat(&self, applied: i64) -> Result<Beat, JournalError> {
-        self.0.beat(applied).await
-    }
-
-    async fn confirm(&self, known: &journal::Known) -> Result<journal::Confirmed, JournalError> {
-        self.0.confirm(known).await
-    }
-
-    async fn end_doubt(&self, boot: BootId) -> Result<(), JournalError> {
-        self.0.end_doubt(boot).await
-    }
-
-    async fn expire(&self, peer: &Peer) -> Result<(), JournalError> {
-        self.0.expire(peer).await
-    }
-
-    async fn extend(&self, extension: &Extension) -> Result<bool, JournalError> {
-        self.0.extend(extension).await
-    }
-
-    async fn read(&self, slices: &[i64]) -> Result<Vec<SliceState>, JournalError> {
-        self.0.read(slices).await
-    }
-
-    async fn give_back(&self, room: &[(i64, i64)]) -> Result<Vec<SliceState>, JournalError> {
-        self.0.give_back(room).await
-    }
-
-    async fn retire(&self, held: &[(i64, i64)]) -> Result<(), JournalError> {
-        self.0.retire(held).await
     }
 }
 

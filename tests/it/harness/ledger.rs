@@ -1,9 +1,25 @@
 //! Ledgers without a server around them.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tollreeve::{
-    domain::id::Id,
+    domain::{
+        id::{BootId, BudgetId, Id},
+        window::Period,
+    },
+    engine::{
+        accounts::{Granted, SliceState},
+        journal::{
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Peer,
+        },
+        places::Placed,
+    },
     store::{Db, ledger::Ledger, replicas::Member},
 };
 
@@ -25,4 +41,64 @@ pub async fn joined(db: &Db, boot: u128) -> Ledger {
     let ledger = Ledger::new(db.clone(), Id::from_bits(boot));
     ledger.join(&member(boot), |_| false).await.expect("joins");
     ledger
+}
+
+/// The ledger of a database. The answer to every fifth batch of charges is lost on its way.
+#[derive(Clone)]
+pub struct Stored(pub Ledger, pub Db, pub Arc<AtomicU64>);
+
+impl Journal for Stored {
+    async fn grant(&self, asks: &[GrantAsk]) -> Result<Vec<Option<Granted>>, JournalError> {
+        self.0.grant(asks).await
+    }
+
+    async fn charge(&self, entries: &[&Entry]) -> Result<Batch, JournalError> {
+        let written = self.0.charge(entries).await?;
+        let lost = self.2.fetch_add(1, Ordering::Relaxed).is_multiple_of(5);
+        if lost { Err(JournalError::InDoubt("the answer is lost".into())) } else { Ok(written) }
+    }
+
+    async fn locate(&self, slices: &[i64]) -> Result<Vec<Placed>, JournalError> {
+        self.0.locate(slices).await
+    }
+
+    async fn fold(&self, slices: &[i64]) -> Result<Vec<Folded>, JournalError> {
+        self.0.fold(slices).await
+    }
+
+    async fn books(&self, budget: BudgetId, period: Period) -> Result<Books, JournalError> {
+        self.0.books(budget, period).await
+    }
+
+    async fn beat(&self, applied: i64) -> Result<Beat, JournalError> {
+        self.0.beat(applied).await
+    }
+
+    async fn confirm(&self, known: &Known) -> Result<Confirmed, JournalError> {
+        self.0.confirm(known).await
+    }
+
+    async fn end_doubt(&self, boot: BootId) -> Result<(), JournalError> {
+        self.0.end_doubt(boot).await
+    }
+
+    async fn expire(&self, peer: &Peer) -> Result<(), JournalError> {
+        self.0.expire(peer).await
+    }
+
+    async fn extend(&self, extension: &Extension) -> Result<bool, JournalError> {
+        self.0.extend(extension).await
+    }
+
+    async fn read(&self, slices: &[i64]) -> Result<Vec<SliceState>, JournalError> {
+        self.0.read(slices).await
+    }
+
+    async fn give_back(&self, room: &[(i64, i64)]) -> Result<Vec<SliceState>, JournalError> {
+        self.0.give_back(room).await
+    }
+
+    async fn retire(&self, held: &[(i64, i64)]) -> Result<(), JournalError> {
+        self.0.retire(held).await
+    }
 }

@@ -47,7 +47,7 @@ impl Tables {
                 let charges: Vec<&Entry> = known.charges.iter().map(|entry| &**entry).collect();
                 self.write(boot, &charges);
                 self.settle(boot);
-                self.take_for_dead(boot);
+                self.close(boot);
                 return Confirmed::Over;
             }
             _ => {}

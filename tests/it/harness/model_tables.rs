@@ -382,8 +382,14 @@ impl Tables {
     pub fn take_for_dead(&mut self, boot: BootId) {
         let line = self.line;
         let Some(server) = self.servers.get_mut(&boot).filter(|server| server.phase == Phase::Live) else { return };
-        server.phase = Phase::Closing;
         server.doubtful = server.confirmed != line;
+        self.close(boot);
+    }
+
+    /// A server gives no holds any more.
+    pub fn close(&mut self, boot: BootId) {
+        let Some(server) = self.servers.get_mut(&boot) else { return };
+        server.phase = Phase::Closing;
         server.mail.clear();
         for slice in self.slices.iter_mut().filter(|slice| slice.boot == boot && slice.phase == Phase::Live) {
             slice.phase = Phase::Closing;
