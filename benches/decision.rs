@@ -35,7 +35,9 @@ use tollreeve::{
         accounts::{Granted, SliceState},
         answer::{Answer, HoldView},
         hold_token::HoldKey,
-        journal::{Batch, Beat, Books, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Peer},
+        journal::{
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Peer,
+        },
         lease::Lease,
         places::Placed,
         question::{Credential, Mode, Question},
@@ -288,6 +290,14 @@ impl Journal for Generous {
 
     async fn beat(&self, _: i64) -> Result<Beat, JournalError> {
         Ok(Beat::default())
+    }
+
+    async fn confirm(&self, _: &Known) -> Result<Confirmed, JournalError> {
+        Ok(Confirmed::Intact)
+    }
+
+    async fn end_doubt(&self, _: BootId) -> Result<(), JournalError> {
+        Ok(())
     }
 
     async fn expire(&self, _: &Peer) -> Result<(), JournalError> {

@@ -181,9 +181,15 @@
 //! seen when what it takes away has been given back. Changes that only give are acknowledged when their own server sees them,
 //! and at most a quarter of a second later. The bell ([`store::bell`]) only wakes: the feed is read all the same.
 //!
-//! What is conceded: PostgreSQL must not lose commits (one primary, or synchronous replication). A server that notices that
-//! its database has forgotten its signs of life stops answering and begins anew; charges that the database has forgotten are
-//! lost with it. A machine that is frozen for longer than others wait, and asked only by sidecars that it has never seen or
+//! * **A database that has forgotten** what it had committed (a standby that was behind has taken its place) shows in its
+//!   timeline, or in a server's own signs of life. Nothing is written to the ledger then until every live server has said
+//!   whether anything of its own is missing (`store/recovery.rs`). Whoever misses something puts it back: first what it had set
+//!   aside, and when all have done so the last charges that it had acknowledged, which it keeps for that. Then it begins anew as
+//!   another run, for what it believes and what is on record differ. A server that is taken for dead before it could say so may
+//!   have set more aside than is known: nothing is set aside until no hold of its can live.
+//!
+//! What is conceded: charges whose server dies together with the memory of the database, and changes of the management plane
+//! that it forgets, are lost; run one primary, or synchronous replication. A machine that is frozen for longer than others wait, and asked only by sidecars that it has never seen or
 //! that send no clock, may decide by its old state for one interval after it thaws. After a server is taken for dead, a
 //! charge marked as late goes against what the limit has left, never against the slice of its hold.
 //!

@@ -83,8 +83,7 @@ impl World {
             }
         });
         let sites = sites.collect();
-        let mut tables = Tables::default();
-        tables.flaw = saboteur.flaw();
+        let mut tables = Tables { flaw: saboteur.flaw(), ..Tables::default() };
         let budgets = cast::budgets(&mut random);
         budgets.iter().for_each(|budget| tables.set_cap(budget.id, budget.cap()));
         Arc::new(Self {
