@@ -10,7 +10,7 @@ use tollreeve::{
     },
 };
 
-use super::model_tables::{Flaw, Outcome, Phase, Server, Slice, Tables};
+use super::model_tables::{Outcome, Phase, Server, Slice, Tables};
 
 /// Nobody's slice: its number was given out and forgotten.
 const NOBODY: BootId = BootId::from_bits(0);
@@ -29,8 +29,7 @@ impl Tables {
 
     /// Whether nothing is missing of what a server and every live one knows.
     pub fn is_settled(&self, boot: BootId) -> bool {
-        let others = self.flaw == Flaw::ResumesAtOnce
-            || self.servers.values().all(|server| server.phase != Phase::Live || server.confirmed == self.line);
+        let others = self.servers.values().all(|server| server.phase != Phase::Live || server.confirmed == self.line);
         others && self.servers.get(&boot).is_some_and(|server| server.confirmed == self.line)
     }
 

@@ -94,8 +94,6 @@ pub enum Flaw {
     Revives,
     /// A server may charge its slice without knowing what others took out of it.
     ForgetsOthers,
-    /// After something was forgotten, room is set aside before everybody has said what they had.
-    ResumesAtOnce,
 }
 
 /// The tables of a ledger.
@@ -225,7 +223,7 @@ impl Tables {
 
     pub fn grant(&mut self, boot: BootId, asks: &[GrantAsk]) -> Outcome<Vec<Option<Granted>>> {
         self.member(boot)?;
-        if self.servers.values().any(|server| server.doubtful) && self.flaw != Flaw::ResumesAtOnce {
+        if self.servers.values().any(|server| server.doubtful) {
             return Err(JournalError::Unavailable("what others had is not certain".into()));
         }
         for ask in asks {

@@ -34,13 +34,12 @@ pub enum Saboteur {
     ForgetsOthers,
     NoCeiling,
     LosesMail,
-    ResumesAtOnce,
     /// A server does not keep the charges that it has acknowledged.
     KeepsNoCharges,
 }
 
 /// All that do harm.
-pub const ALL: [Saboteur; 18] = [
+pub const ALL: [Saboteur; 17] = [
     Saboteur::FreesFromMemory,
     Saboteur::FoldsAtOnce,
     Saboteur::Revives,
@@ -57,12 +56,11 @@ pub const ALL: [Saboteur; 18] = [
     Saboteur::ForgetsOthers,
     Saboteur::NoCeiling,
     Saboteur::LosesMail,
-    Saboteur::ResumesAtOnce,
     Saboteur::KeepsNoCharges,
 ];
 
 /// Those that are found within some dozens of schedules.
-pub const QUICK: [Saboteur; 9] = [
+pub const QUICK: [Saboteur; 10] = [
     Saboteur::FreesFromMemory,
     Saboteur::FoldsAtOnce,
     Saboteur::Revives,
@@ -72,6 +70,7 @@ pub const QUICK: [Saboteur; 9] = [
     Saboteur::NoDedupe,
     Saboteur::NoBarrier,
     Saboteur::NoDeadline,
+    Saboteur::KeepsNoCharges,
 ];
 
 impl Saboteur {
@@ -83,7 +82,6 @@ impl Saboteur {
             Self::ForgetsOthers => Flaw::ForgetsOthers,
             Self::NoCeiling => Flaw::NoCeiling,
             Self::LosesMail => Flaw::LosesMail,
-            Self::ResumesAtOnce => Flaw::ResumesAtOnce,
             _ => Flaw::None,
         }
     }
