@@ -174,9 +174,9 @@ impl Account {
         SliceState { id: self.slice, granted: self.granted, spent: self.spent, ver: self.ver }
     }
 
-    /// What is left to be granted, if that is known.
+    /// What is left to be granted, if that is known: not while something of the slice is on its way back to it.
     fn headroom(&self) -> Option<i64> {
-        (self.headroom >= 0).then_some(self.headroom)
+        (self.headroom >= 0 && self.leaving == 0).then_some(self.headroom)
     }
 
     /// The limit has changed, and what is left to be granted with it: it is not known until the database is asked.
@@ -355,6 +355,7 @@ impl Account {
     /// What was taken aside has left the slice, or has not: what is known of the slice says which.
     pub fn returned(&mut self, rest: i64) {
         self.leaving -= rest;
+        self.headroom = UNKNOWN;
     }
 
     /// A charge was recorded outside the slice: within the limit, and beyond it.
@@ -453,9 +454,14 @@ mod tests {
         let mut account = account(100, 0);
         account.hold(40);
         assert_eq!((account.take_rest(), account.available(), account.total_held()), (60, 0, 40));
+        // Asked before it was there, the database had nothing more.
+        account.granted(&Granted { slice: account.known(), ..Granted::default() }, 1, false, NOW);
+        assert!(matches!(account.room(60, 60, Some(100), NOW), Room::Ask { need: 60, .. }));
+        assert_eq!(account.left(100), 60);
         account.adopt(SliceState { id: 1, granted: 40, spent: 0, ver: 2 });
         account.returned(60);
         assert_eq!(account.available(), 0);
+        assert!(matches!(account.room(60, 60, Some(100), NOW), Room::Ask { need: 60, .. }));
     }
 
     #[test]

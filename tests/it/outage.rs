@@ -179,6 +179,23 @@ async fn connections_whose_other_end_is_gone_without_a_word_are_given_up() {
     env.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charges_and_changes_use_the_same_few_connections_again() {
+    let Some(cluster) = postgres::shared().await else { return };
+    let env = Env::start(Some(&cluster.database().await)).await;
+    let world = World::new(&env).await;
+    for _ in 0..100 {
+        world.charge(on_key(&world.key, 7)).await;
+        project(&world).await.expect("made");
+    }
+    let books = env.books().await;
+    let sql = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+    let (sessions,) = books.rows::<(i64,)>(sql).await[0];
+    assert!(sessions < 40, "{sessions} connections were made");
+    books.close().await;
+    env.end().await;
+}
+
 impl World {
     /// Sends a charge of nothing until it is recorded.
     async fn charge_until_recorded(&self) {

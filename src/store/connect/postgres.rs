@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection as _, PgConnection,
+    Connection as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -162,9 +162,10 @@ pub(super) fn pools(options: &PgConnectOptions, role: &str) -> Db {
     let pool = |connections| {
         PgPoolOptions::new().max_connections(connections).after_release(|connection, _| {
             Box::pin(async {
-                let is_free = sqlx::query_as("SELECT now() = statement_timestamp()").fetch_one(connection);
+                // As one simple query: a prepared statement counts from when it is bound, its transaction from before that.
+                let is_free = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(connection);
                 match tokio::time::timeout(CONNECT, is_free).await {
-                    Ok(answer) => answer.map(|(is_free,)| is_free),
+                    Ok(answer) => answer?.try_get(0),
                     Err(late) => Err(sqlx::Error::Io(late.into())),
                 }
             })
