@@ -1,5 +1,5 @@
-//! A database that forgets what it had committed: an older copy of the ledger takes its place under two servers. Both put
-//! back what they know, and whoever comes after them goes on from there.
+//! A database that forgets what it had committed: a standby that was behind, or an older copy of the ledger, takes its place
+//! under two servers. Both put back what they know, and whoever comes after them goes on from there.
 
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use tollreeve::{
 use tonic::Code;
 
 use crate::harness::{
-    eventually, postgres,
+    eventually,
+    postgres::{self, Cluster},
+    proxy::Proxy,
     server::Env,
     world::{World, codes, on_hold},
 };
@@ -23,32 +25,81 @@ use crate::harness::{
 const TABLES: [&str; 5] = ["replicas", "budget_periods", "slices", "charges", "replica_mail"];
 const LIMIT: i64 = 100_000;
 
-async fn run(connection: &mut PgConnection, statements: impl Iterator<Item = String>) {
-    let mut tx = connection.begin().await.expect("begins");
-    for sql in statements {
-        tx.execute(AssertSqlSafe(sql)).await.expect("runs");
+/// A database that will forget what it commits from a moment on.
+trait Forgetful {
+    async fn begin(&mut self);
+    async fn forget(&mut self);
+}
+
+/// The tables of the ledger are put back to what they were.
+struct OlderCopy(PgConnection);
+
+impl OlderCopy {
+    async fn run(&mut self, statements: impl Iterator<Item = String>) {
+        let mut tx = self.0.begin().await.expect("begins");
+        for sql in statements {
+            tx.execute(AssertSqlSafe(sql)).await.expect("runs");
+        }
+        tx.commit().await.expect("commits");
     }
-    tx.commit().await.expect("commits");
 }
 
-/// Keeps a copy of the ledger, and waits until every server has given signs of life that are not in it.
-async fn copy(connection: &mut PgConnection) {
-    run(connection, TABLES.iter().map(|table| format!("CREATE TABLE copy_of_{table} AS TABLE {table}"))).await;
-    eventually("signs of life that will be forgotten", async || {
-        let sql = "SELECT bool_and(own.seq > copied.seq + 1) FROM replicas AS own
-                   JOIN copy_of_replicas AS copied ON own.boot_id = copied.boot_id WHERE own.state = 1";
-        let (all,): (bool,) = sqlx::query_as(sql).fetch_one(&mut *connection).await.expect("read");
-        all.then_some(())
-    })
-    .await;
+impl Forgetful for OlderCopy {
+    /// Keeps a copy of the ledger, and waits until every server has given signs of life that are not in it.
+    async fn begin(&mut self) {
+        self.run(TABLES.iter().map(|table| format!("CREATE TABLE copy_of_{table} AS TABLE {table}"))).await;
+        eventually("signs of life that will be forgotten", async || {
+            let sql = "SELECT bool_and(own.seq > copied.seq + 1) FROM replicas AS own
+                       JOIN copy_of_replicas AS copied ON own.boot_id = copied.boot_id WHERE own.state = 1";
+            let (all,): (bool,) = sqlx::query_as(sql).fetch_one(&mut self.0).await.expect("read");
+            all.then_some(())
+        })
+        .await;
+    }
+
+    async fn forget(&mut self) {
+        let lock = format!("LOCK TABLE {}", TABLES.join(", "));
+        let clear = TABLES.iter().rev().map(|table| format!("DELETE FROM {table}"));
+        let fill =
+            TABLES.iter().map(|table| format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE copy_of_{table}"));
+        self.run(std::iter::once(lock).chain(clear).chain(fill)).await;
+    }
 }
 
-/// Puts the copy in the ledger's place.
-async fn fall_back(connection: &mut PgConnection) {
-    let lock = format!("LOCK TABLE {}", TABLES.join(", "));
-    let clear = TABLES.iter().rev().map(|table| format!("DELETE FROM {table}"));
-    let fill = TABLES.iter().map(|table| format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE copy_of_{table}"));
-    run(connection, std::iter::once(lock).chain(clear).chain(fill)).await;
+/// A standby that does not hear of the last commits is promoted.
+struct Standby {
+    primary: Cluster,
+    standby: Cluster,
+    wire: Proxy,
+}
+
+impl Forgetful for Standby {
+    async fn begin(&mut self) {
+        let mut primary = PgConnection::connect(&self.primary.url("postgres")).await.expect("connects");
+        let mut standby = PgConnection::connect(&self.standby.url("postgres")).await.expect("connects");
+        let now = "SELECT pg_current_wal_lsn()::TEXT";
+        let (now,): (String,) = sqlx::query_as(now).fetch_one(&mut primary).await.expect("read");
+        eventually("it knows all until now", async || {
+            let knows = "SELECT pg_last_wal_replay_lsn() >= $1::PG_LSN";
+            let (knows,): (bool,) = sqlx::query_as(knows).bind(&now).fetch_one(&mut standby).await.expect("read");
+            knows.then_some(())
+        })
+        .await;
+        self.standby.run("ALTER SYSTEM SET primary_conninfo = ''").await;
+        self.standby.run("SELECT pg_reload_conf()").await;
+        eventually("it follows no more", async || {
+            let receiving = "SELECT COUNT(*) FROM pg_stat_wal_receiver";
+            let (receiving,): (i64,) = sqlx::query_as(receiving).fetch_one(&mut standby).await.expect("read");
+            (receiving == 0).then_some(())
+        })
+        .await;
+    }
+
+    async fn forget(&mut self) {
+        self.primary.crash().await;
+        self.standby.run("SELECT pg_promote()").await;
+        self.wire.lead_to(self.standby.socket());
+    }
 }
 
 fn long(asked: pb::AuthorizeRequest) -> pb::AuthorizeRequest {
@@ -63,25 +114,40 @@ fn url(config: &Config) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_database_has_forgotten_the_servers_put_back() {
     let Some(cluster) = postgres::shared().await else { return };
-    let mut first = Env::start(Some(&cluster.database().await)).await;
+    let first = Env::start(Some(&cluster.database().await)).await;
+    let connection = PgConnection::connect(&url(&first.config)).await.expect("connects");
+    all_is_put_back(first, OlderCopy(connection)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_promoted_standby_never_heard_of_the_servers_put_back() {
+    let Some(primary) = Cluster::start(&[]).await else { return };
+    let standby = primary.standby().await;
+    let wire = Proxy::to(primary.socket()).await;
+    let name = primary.database().await;
+    let name = name.split(['/', '?']).nth(3).expect("a database");
+    let first = Env::start(Some(&wire.url(name))).await;
+    all_is_put_back(first, Standby { primary, standby, wire }).await;
+}
+
+async fn all_is_put_back(mut first: Env, mut database: impl Forgetful) {
     let mut second = first.beside().await;
     let world = World::new(&first).await;
     let there = world.through(second.server.addr());
     let budget = world.dollars(&world.tenant, LIMIT).await;
     let later = world.dollars(&world.workspace, LIMIT).await;
-    let mut connection = PgConnection::connect(&url(&first.config)).await.expect("connects");
     let early = world.hold(long(world.ask_for(400))).await;
     let before = on_hold(&world.hold(long(world.ask_for(10))).await, 10);
     world.charge(before.clone()).await;
 
-    copy(&mut connection).await;
+    database.begin().await;
     let settled = on_hold(&early, 300);
     assert_eq!(there.charge(settled.clone()).await.status(), ChargeStatus::Applied);
     // Its slices are younger than the copy.
     let open = there.hold(long(there.ask_for(5_000))).await;
     let own = on_hold(&world.hold(long(world.ask_for(70))).await, 70);
     assert_eq!(world.charge(own.clone()).await.status(), ChargeStatus::Applied);
-    fall_back(&mut connection).await;
+    database.forget().await;
 
     for env in [&mut first, &mut second] {
         assert_eq!(env.server.ended().await, Ended::TakenForDead, "what it believes is not what is on record");

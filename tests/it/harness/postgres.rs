@@ -55,18 +55,39 @@ impl Cluster {
             println!("skipped: PostgreSQL is not installed");
             return None;
         };
+        let mut cluster = Self::empty(bin);
+        let mut initdb = cluster.command("initdb");
+        initdb.args(["--no-sync", "-A", "trust", "-U", "tollreeve", "-E", "UTF8", "--locale", "C", "-D"]);
+        make(initdb.arg(cluster.folder.join("data")));
+        cluster.resume(settings).await;
+        Some(cluster)
+    }
+
+    /// Makes a standby of it that follows, and starts it.
+    pub async fn standby(&self) -> Self {
+        let mut standby = Self::empty(self.bin.clone());
+        let mut copy = standby.command("pg_basebackup");
+        copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--pgdata"]);
+        copy.arg(standby.folder.join("data")).arg("--dbname").arg(self.url("postgres"));
+        make(&mut copy);
+        standby.resume(&[]).await;
+        standby
+    }
+
+    /// Runs a statement as its administrator.
+    pub async fn run(&self, sql: &'static str) {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("connects");
+        connection.execute(sql).await.expect("runs");
+        connection.close().await.expect("closes");
+    }
+
+    fn empty(bin: PathBuf) -> Self {
         let folder = tempfile::Builder::new().prefix("tollreeve-it-").tempdir().expect("a folder").keep();
         let owner = other_owner();
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group)).expect("root may give a folder away");
         }
-        let mut cluster = Self { bin, folder, owner, watchdog: None };
-        let mut initdb = cluster.command("initdb");
-        initdb.args(["--no-sync", "-A", "trust", "-U", "tollreeve", "-E", "UTF8", "--locale", "C", "-D"]);
-        let made = initdb.arg(cluster.folder.join("data")).output().expect("initdb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        cluster.resume(settings).await;
-        Some(cluster)
+        Self { bin, folder, owner, watchdog: None }
     }
 
     /// Starts the cluster again after [`Cluster::stop`] or [`Cluster::crash`].
@@ -160,6 +181,11 @@ impl Cluster {
     }
 }
 
+fn make(program: &mut Command) {
+    let made = program.output().expect("it is installed with the server");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Some(mut watchdog) = self.watchdog.take() {
@@ -184,7 +210,7 @@ fn installed() -> Option<PathBuf> {
     found.sort_by_key(|folder| version(folder));
     std::env::split_paths(&path)
         .chain(found.into_iter().rev())
-        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .find(|folder| ["initdb", "postgres", "pg_basebackup"].iter().all(|program| folder.join(program).is_file()))
 }
 
 fn version(bin: &Path) -> u32 {

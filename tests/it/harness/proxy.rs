@@ -1,7 +1,8 @@
 //! A wire between a server and PostgreSQL that a test can cut, close, or let hang.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
@@ -30,6 +31,7 @@ struct State {
 /// Passes bytes on, as long as it may.
 pub struct Proxy {
     addr: SocketAddr,
+    socket: Arc<Mutex<PathBuf>>,
     state: watch::Sender<State>,
     accepting: JoinHandle<()>,
 }
@@ -40,15 +42,17 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (state, seen) = watch::channel(State { way: Way::Open, cuts: 0, losses: 0 });
+        let socket = Arc::new(Mutex::new(socket));
+        let leads_to = Arc::clone(&socket);
         let accepting = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let now = *seen.borrow();
                 if now.way != Way::Closed {
-                    tokio::spawn(connection(near, socket.clone(), seen.clone(), now));
+                    tokio::spawn(connection(near, leads_to.lock().clone(), seen.clone(), now));
                 }
             }
         });
-        Self { addr, state, accepting }
+        Self { addr, socket, state, accepting }
     }
 
     /// The address of a database behind it.
@@ -59,6 +63,12 @@ impl Proxy {
     /// Closes every connection; new ones are let through.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Leads to another socket from now on; closes every connection that there is.
+    pub fn lead_to(&self, socket: PathBuf) {
+        *self.socket.lock() = socket;
+        self.cut();
     }
 
     /// Closes every connection, and new ones at once.
