@@ -2,8 +2,8 @@
 //! same database.
 //!
 //! That ratio is the disk's as much as ours: one transaction for each charge waits for the disk and nothing else, a group
-//! hardly does. The bars were set where an `fdatasync` takes 3.2 ms. So on a faster disk the groups are held to as many
-//! charges a second as would meet the bar there; on a slower one, or the same, to the ratio itself.
+//! hardly does. The bars were set where an `fdatasync` takes 3.2 ms. On a faster disk everything is measured once more with
+//! each `fdatasync` slowed down to that, and held to the bars there.
 
 #![expect(clippy::cast_precision_loss, reason = "these are ratios of measurements")]
 
@@ -17,6 +17,8 @@ mod report;
 mod scene;
 #[path = "harness/seed.rs"]
 mod seed;
+#[path = "harness/slow_disk.rs"]
+mod slow_disk;
 
 use std::{
     path::Path,
@@ -68,7 +70,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut report = Report::new("Durable charges: in groups, against one transaction each");
-    runtime.block_on(async {
+    let fsync = runtime.block_on(async {
         let folder = tempfile::tempdir_in(place).expect("a folder");
         let fsync = machine::fsync(folder.path());
         report.note("fdatasync of 4 KiB appended", show(fsync));
@@ -81,8 +83,21 @@ fn main() {
             }
             None => report.note("PostgreSQL", "is not installed"),
         }
+        fsync
     });
     report.print();
+    if is_slow_enough(fsync) {
+        return;
+    }
+    match slow_disk::once_more(place, REFERENCE - fsync) {
+        Some(mut again) => assert!(again.status().expect("this program runs again").success()),
+        None => println!("  not measured where the bars were set: there is no C compiler"),
+    }
+}
+
+/// Whether the disk is as slow as where the bars were set, or nearly.
+fn is_slow_enough(fsync: Duration) -> bool {
+    fsync >= REFERENCE * 3 / 4
 }
 
 async fn measure(settings: &Settings, name: &str, bar: f64, fsync: Duration, report: &mut Report) {
@@ -102,13 +117,18 @@ async fn measure(settings: &Settings, name: &str, bar: f64, fsync: Duration, rep
         report.note(format!("{name}, in groups, three servers on the same budgets"), format!("{own:.0} /s"));
         report.hold("  against one server", own / f64::midpoint(grouped, again), "", 0.9..);
         report.note("  each charge at another server than its hold", format!("{elsewhere:.0} /s"));
+        report.hold("  against at its own", elsewhere / own, "", 0.3..);
     }
     db.close().await;
     let single = f64::midpoint(single, after);
     report.note(format!("{name}, one transaction each"), format!("{single:.0} /s"));
-    report.note(format!("{name}, ratio; {bar} where the bar was set"), format!("{:.0}", grouped / single));
-    let there = 1.0 / (1.0 / single + REFERENCE.saturating_sub(fsync).as_secs_f64());
-    report.hold(format!("{name}, in groups"), grouped, " /s", (bar * there).round()..);
+    report.note(format!("{name}, in groups"), format!("{grouped:.0} /s"));
+    if is_slow_enough(fsync) {
+        report.hold(format!("{name}, in groups against one transaction each"), grouped / single, " times", bar..);
+    } else {
+        report
+            .note(format!("{name}, in groups against one transaction each"), format!("{:.0} times", grouped / single));
+    }
 }
 
 /// The ledger, for one server more.

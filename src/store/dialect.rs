@@ -285,8 +285,11 @@ pub const CHARGES_OF_HOLDS: Statement = Statement {
     postgres: "SELECT hold_issued, charges.hold, hold_run, seq, ended_hold::INT::BIGINT, postings
         FROM (SELECT (r ->> 0)::BIGINT AS issued, (r ->> 1)::BIGINT AS hold, (r ->> 2)::BIGINT AS run
               FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r)) AS asked
-            JOIN charges ON hold_issued = issued
-        WHERE hold_issued <> 0 AND charges.hold = asked.hold AND hold_run = run",
+            -- Hold by hold through the index, whatever is known of how many charges there are.
+            CROSS JOIN LATERAL (
+                SELECT * FROM charges
+                WHERE hold_issued = issued AND hold_issued <> 0 AND charges.hold = asked.hold AND hold_run = run
+                OFFSET 0) AS charges",
 };
 
 /// How [`ADD_TO_SLICES`] would leave those slices, as one JSON array of arrays: many rows are slow on `SQLite`.

@@ -156,7 +156,8 @@ async fn recognize(connection: &mut PgConnection) -> Result<(), OpenError> {
 /// and made anew when they are broken, so that an outage ends with the outage. `role` is taken by transactions that work
 /// in a tenant.
 pub(super) fn pools(options: &PgConnectOptions, role: &str) -> Db {
-    let options = options.clone().options([("tollreeve.role", role)]);
+    // Compiling a statement takes longer than any of ours runs, and is done when the planner has no statistics yet.
+    let options = options.clone().options([("tollreeve.role", role), ("jit", "off")]);
     // One whose other end is gone without a word must not keep its place; nor one that is in a transaction still, because
     // its BEGIN was given up: sqlx takes it to be free.
     let pool = |connections| {
@@ -175,7 +176,12 @@ pub(super) fn pools(options: &PgConnectOptions, role: &str) -> Db {
     let ledger = pool(4).acquire_timeout(Duration::from_secs(1));
     let pulse = pool(1).acquire_timeout(Duration::from_secs(1));
     // A server that is frozen in the middle of a transaction of the ledger must not keep the others from theirs for long.
-    let brief = options.clone().options([("lock_timeout", "2s"), ("idle_in_transaction_session_timeout", "2s")]);
+    // Its statements go by key: a plan that reads all of a table, made while that was small, would be kept as it grows.
+    let brief = options.clone().options([
+        ("lock_timeout", "2s"),
+        ("idle_in_transaction_session_timeout", "2s"),
+        ("enable_seqscan", "off"),
+    ]);
     Db::Postgres {
         pool: management.connect_lazy_with(options),
         ledger: ledger.connect_lazy_with(brief.clone()),
