@@ -7,14 +7,16 @@ use secrecy::ExposeSecret as _;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tollreeve::{
     config::Config,
+    engine::journal::{Confirmed, Journal as _, Known},
     pb::tollreeve::v1::{self as pb, ChargeStatus, DenialCode},
     runtime::Ended,
-    store::connect::Settings,
+    store::{Db, connect::Settings},
 };
 use tonic::Code;
 
 use crate::harness::{
     eventually,
+    ledger::joined,
     postgres::{self, Cluster},
     proxy::Proxy,
     server::Env,
@@ -150,7 +152,8 @@ async fn all_is_put_back(mut first: Env, mut database: impl Forgetful) {
     database.forget().await;
 
     for env in [&mut first, &mut second] {
-        assert_eq!(env.server.ended().await, Ended::TakenForDead, "what it believes is not what is on record");
+        let ended = tokio::time::timeout(Duration::from_mins(2), env.server.ended()).await;
+        assert_eq!(ended, Ok(Ended::TakenForDead), "what it believes is not what is on record");
     }
     let third = first.beside().await;
     let world = world.through(third.server.addr());
@@ -203,4 +206,26 @@ async fn nothing_is_written_until_every_live_server_has_said_what_was_forgotten(
             .expect("read");
     assert!(doubtful);
     first.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charges_are_put_back_when_every_live_server_has_said_what_it_had_set_aside() {
+    let Some(cluster) = postgres::shared().await else { return };
+    let settings = Settings::Postgres { url: cluster.database().await.into() };
+    let (db, _claim) = Db::open(&settings).await.expect("opens");
+    let servers = [joined(&db, 1).await, joined(&db, 2).await];
+    let Settings::Postgres { url } = &settings else { unreachable!("as above") };
+    let mut connection = PgConnection::connect(url.expose_secret()).await.expect("connects");
+    // Both live, and neither has said anything of the line of history that the database is on.
+    connection.execute("UPDATE replicas SET state = 1, confirmed = 0, declared = 0").await.expect("written");
+    let known = Known::default();
+    let confirm = async |server: usize| servers[server].confirm(&known).await.expect("answers");
+    for _ in 0..3 {
+        assert_eq!(confirm(0).await, Confirmed::Waiting, "the other has not said what it had set aside");
+    }
+    assert_eq!(confirm(1).await, Confirmed::Waiting, "it has now");
+    for server in [0, 1] {
+        assert_eq!(confirm(server).await, Confirmed::Over);
+    }
+    db.close().await;
 }

@@ -4,18 +4,18 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
 use tollreeve::{
-    domain::{
-        bindings::Principal,
-        id::{BudgetId, ServiceAccountId, TenantId},
-        prices::Usage,
-        time::Clock as _,
-        window::Period,
-    },
-    engine::journal::{Entry, GrantAsk, Journal as _, Outcome, Posting},
+    domain::{id::BudgetId, time::Clock as _, window::Period},
+    engine::journal::{Entry, GrantAsk, Journal as _, Posting},
     store::{Tx, ledger::Ledger},
 };
 
-use crate::harness::{both, ledger::joined, random::Random, server::Env, world::World};
+use crate::harness::{
+    both,
+    ledger::{entry_with, joined},
+    random::Random,
+    server::Env,
+    world::World,
+};
 
 both!(transactions_at_once_never_wait_in_a_circle_and_the_books_agree);
 
@@ -139,28 +139,6 @@ fn entry(known: &mut Known, random: &mut Random, now: tollreeve::domain::time::T
         known.ids.push(format!("{:016x}", random.next()));
         known.ids[known.ids.len() - 1].clone()
     };
-    Entry {
-        tenant: TenantId::from_bits(1),
-        charge_id,
-        body_hash: "0".repeat(32),
-        workspace: None,
-        project: None,
-        key: None,
-        owner: Principal::ServiceAccount(ServiceAccountId::from_bits(1)),
-        caller: Principal::ServiceAccount(ServiceAccountId::from_bits(1)),
-        end_user: String::new(),
-        provider: String::new(),
-        model: String::new(),
-        price: 0,
-        outcome: Outcome::Success,
-        late: false,
-        usage: Usage::default(),
-        cost: 0,
-        released: 0,
-        hold: None,
-        occurred: now,
-        recorded: now,
-        labels: String::new(),
-        postings: slices.into_iter().map(|slice| posting(slice, random)).collect(),
-    }
+    let postings = slices.into_iter().map(|slice| posting(slice, random)).collect();
+    Entry { charge_id, occurred: now, recorded: now, ..entry_with(postings) }
 }

@@ -3,19 +3,17 @@
 
 use std::time::Duration;
 
-use tollreeve::{
-    pb::tollreeve::v1::{self as pb, ChargeStatus, charge_result},
-    runtime::{Server, clock::SystemClock},
-};
+use tollreeve::pb::tollreeve::v1::{self as pb, ChargeStatus, charge_result};
 
 use crate::harness::{
     both,
-    client::{Client, assert_invalid},
-    eventually, once,
+    client::assert_invalid,
+    eventually,
+    kill::Scene,
+    once,
     postgres::{self, Cluster},
-    process::Process,
-    server::{Env, options},
-    world::{World, account_token, import_prices, on_hold, on_key},
+    server::Env,
+    world::{World, account_token, on_hold, on_key},
 };
 
 both!(
@@ -308,36 +306,21 @@ mod a_server_that_is_killed_when_holds_end_charges_none_of_them_twice {
 
 async fn killed_at_the_end(url: Option<String>) {
     const HOLDS: i64 = 40;
-    let folder = tempfile::Builder::new().prefix("tollreeve-it-").tempdir().expect("a folder");
-    let config = options(folder.path(), url.as_deref()).validate().expect("good settings");
-    let server = Server::start(&config, std::sync::Arc::new(SystemClock)).await.expect("starts");
-    let operator_token = server.operator_token(Duration::from_hours(1)).expect("a token");
-    let operator = Client::new(server.addr(), Some(&operator_token));
-    import_prices(&operator).await;
-    let world = World::made_by(&operator, "acme").await;
-    let sidecar_token = account_token(&operator, &world.account).await;
-    let spent = full(&world, &world.tenant, 1_000_000).await;
-    server.stop().await.expect("stops");
-    let over = |process: &Process| {
-        let operator = Client::new(process.addr, Some(&operator_token));
-        let sidecar = operator.with_token(Some(&sidecar_token));
-        World { operator, sidecar, ..world.clone() }
-    };
-    let process = Process::serve(folder.path(), url.as_deref(), &["--hold-grace-seconds", "1"]).await;
-    let living = over(&process);
+    let make = async |world: &World| full(world, &world.tenant, 1_000_000).await;
+    let (scene, spent) = Scene::set(url, make).await;
+    let (process, living) = scene.serve(&["--hold-grace-seconds", "1"]).await;
     let mut holds = Vec::new();
     for n in 0..HOLDS {
         let ttl = prost_types::Duration { seconds: 1 + n % 3, nanos: 0 };
         let asked = pb::AuthorizeRequest { hold_ttl: Some(ttl), ..living.ask_for(100) };
         holds.push(living.hold(asked).await);
     }
-    let books = crate::harness::books::Books::open(&config.database).await;
+    let books = scene.books().await;
     eventually("some have ended", async || (!books.charges().await.is_empty()).then_some(())).await;
     process.kill().await;
     let ended = i64::try_from(books.charges().await.len()).expect("few");
     assert_eq!(books.spent(&spent).await, ended * 100, "each once");
-    let process = Process::serve(folder.path(), url.as_deref(), &["--hold-grace-seconds", "1"]).await;
-    let living = over(&process);
+    let (process, living) = scene.serve(&["--hold-grace-seconds", "1"]).await;
     // All were charged late; those that had been charged at their end count for no more.
     for hold in &holds {
         living.charge(on_hold(hold, 70)).await;

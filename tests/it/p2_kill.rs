@@ -1,21 +1,12 @@
 //! Nothing lost, nothing doubled, although the server is killed again and again in the middle of its work.
 
-use std::{path::PathBuf, time::Duration};
-
-use tempfile::TempDir;
-use tollreeve::{
-    pb::tollreeve::v1::{self as pb, ChargeStatus},
-    runtime::{Server, clock::SystemClock},
-};
+use tollreeve::pb::tollreeve::v1::{self as pb, ChargeStatus};
 
 use crate::harness::{
-    books::Books,
-    client::Client,
+    kill::Scene,
     postgres,
-    process::Process,
     random::Random,
-    server::options,
-    world::{World, account_token, import_prices, on_hold, on_key},
+    world::{World, on_hold, on_key},
 };
 
 /// Set: how many times the server is killed on each database.
@@ -48,47 +39,6 @@ struct Sent {
     acknowledged: bool,
 }
 
-/// What a scene of kills needs: a folder, a database, a world in it.
-struct Scene {
-    folder: TempDir,
-    database_url: Option<String>,
-    world: World,
-    operator_token: String,
-    sidecar_token: String,
-    budgets: Vec<String>,
-}
-
-impl Scene {
-    async fn set(database_url: Option<String>) -> Self {
-        let folder = tempfile::Builder::new().prefix("tollreeve-it-").tempdir().expect("a folder");
-        let config = options(folder.path(), database_url.as_deref()).validate().expect("good settings");
-        let server = Server::start(&config, std::sync::Arc::new(SystemClock)).await.expect("starts");
-        let operator_token = server.operator_token(Duration::from_hours(1)).expect("a token");
-        let operator = Client::new(server.addr(), Some(&operator_token));
-        import_prices(&operator).await;
-        let world = World::made_by(&operator, "acme").await;
-        let sidecar_token = account_token(&operator, &world.account).await;
-        let budgets = vec![
-            world.dollars(&world.tenant, LIMIT).await,
-            world.dollars(&world.project, LIMIT * 3 / 4).await,
-            world.budget(&world.team, pb::Unit::Requests, pb::Window::Total, 1_000_000).await,
-        ];
-        server.stop().await.expect("stops");
-        Self { folder, database_url, world, operator_token, sidecar_token, budgets }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
-    }
-
-    /// The world over a server that runs now.
-    fn over(&self, process: &Process) -> World {
-        let operator = Client::new(process.addr, Some(&self.operator_token));
-        let sidecar = operator.with_token(Some(&self.sidecar_token));
-        World { operator, sidecar, ..self.world.clone() }
-    }
-}
-
 /// One caller until the server is gone: calls, holds, charges.
 async fn call_until_gone(world: World, mut random: Random) -> Vec<Sent> {
     let mut sent = Vec::new();
@@ -114,8 +64,7 @@ async fn call_until_gone(world: World, mut random: Random) -> Vec<Sent> {
 
 /// One round: calls until some charges are acknowledged, then `kill -9` in the middle of the others.
 async fn round(scene: &Scene, random: &mut Random, earlier: &mut Vec<Sent>) {
-    let process = Process::serve(&scene.folder(), scene.database_url.as_deref(), &["--hold-grace-seconds", "1"]).await;
-    let world = scene.over(&process);
+    let (process, world) = scene.serve(&["--hold-grace-seconds", "1"]).await;
     // What the last server left unanswered is sent again.
     for sent in earlier.iter_mut().filter(|sent| !sent.acknowledged) {
         let answer = world.charge(sent.asked.clone()).await;
@@ -137,20 +86,22 @@ async fn killed_again_and_again(database_url: Option<String>) {
     let in_ci = if std::env::var_os("CI").is_some() { 50 } else { 40 };
     let rounds = std::env::var(ROUNDS).ok().map_or(in_ci, |rounds| rounds.parse().expect("a number"));
     let mut random = Random::fresh("a_server_that_is_killed_loses_and_doubles_no_charge");
-    let scene = Scene::set(database_url).await;
-    let config = options(&scene.folder(), scene.database_url.as_deref()).validate().expect("good settings");
+    let make = async |world: &World| {
+        world.budget(&world.team, pb::Unit::Requests, pb::Window::Total, 1_000_000).await;
+        [world.dollars(&world.tenant, LIMIT).await, world.dollars(&world.project, LIMIT * 3 / 4).await]
+    };
+    let (scene, budgets) = Scene::set(database_url, make).await;
     let mut sent = Vec::new();
     for _ in 0..rounds {
         round(&scene, &mut random, &mut sent).await;
-        Books::open(&config.database).await.check().await;
+        scene.books().await.check().await;
     }
-    let process = Process::serve(&scene.folder(), scene.database_url.as_deref(), &[]).await;
-    let world = scene.over(&process);
+    let (process, world) = scene.serve(&[]).await;
     for sent in &sent {
         let answer = world.charge(sent.asked.clone()).await;
         assert!(!sent.acknowledged || answer.status() == ChargeStatus::Replayed, "lost: {:?}", sent.asked);
     }
-    let books = Books::open(&config.database).await;
+    let books = scene.books().await;
     books.check().await;
     let recorded = books.charges().await;
     let ids: Vec<&str> = recorded.iter().map(|charge| charge.id.as_str()).collect();
@@ -160,7 +111,7 @@ async fn killed_again_and_again(database_url: Option<String>) {
     let expected: i64 = sent.iter().map(|sent| sent.asked.cost_nanos()).sum();
     assert_eq!(recorded.iter().map(|charge| charge.cost).sum::<i64>(), expected, "lost or doubled");
     assert!(sent.len() > usize::try_from(rounds).expect("small"), "there was something to lose");
-    for budget in &scene.budgets[..2] {
+    for budget in &budgets {
         assert_eq!(books.spent(budget).await, expected, "{budget}");
         assert_eq!(world.state(budget).await.spent, expected, "what the server says, too");
     }

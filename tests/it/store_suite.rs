@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 use parking_lot::Mutex;
 use tollreeve::{
     domain::{
-        bindings::Principal,
         id::{BootId, BudgetId, Id},
-        prices::Usage,
         time::Timestamp,
         window::Period,
     },
@@ -23,7 +21,13 @@ use tollreeve::{
 };
 
 use crate::harness::{
-    both, clock::START, ledger::joined, model_journal::ModelJournal, model_tables::Tables, random::Random, server::Env,
+    both,
+    clock::START,
+    ledger::{entry_with, joined},
+    model_journal::ModelJournal,
+    model_tables::Tables,
+    random::Random,
+    server::Env,
     world::World,
 };
 
@@ -104,34 +108,6 @@ struct Suite<J> {
     budgets: Vec<BudgetId>,
     holds: Vec<Held>,
     charges: Vec<Entry>,
-}
-
-/// A charge with these postings, and little else.
-fn entry_with(postings: Vec<Posting>) -> Entry {
-    Entry {
-        tenant: Id::from_bits(1),
-        charge_id: String::new(),
-        body_hash: "0".repeat(32),
-        workspace: None,
-        project: None,
-        key: None,
-        owner: Principal::ServiceAccount(Id::from_bits(1)),
-        caller: Principal::ServiceAccount(Id::from_bits(1)),
-        end_user: String::new(),
-        provider: String::new(),
-        model: String::new(),
-        price: 0,
-        outcome: Outcome::Success,
-        late: false,
-        usage: Usage::default(),
-        cost: 0,
-        released: 0,
-        hold: None,
-        occurred: START,
-        recorded: START,
-        labels: String::new(),
-        postings,
-    }
 }
 
 fn boot(at: usize) -> BootId {

@@ -10,13 +10,16 @@ use std::{
 
 use tollreeve::{
     domain::{
+        bindings::Principal,
         id::{BootId, BudgetId, Id},
+        prices::Usage,
         window::Period,
     },
     engine::{
         accounts::{Granted, SliceState},
         journal::{
-            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Peer,
+            Batch, Beat, Books, Confirmed, Entry, Extension, Folded, GrantAsk, Journal, JournalError, Known, Outcome,
+            Peer, Posting,
         },
         places::Placed,
     },
@@ -41,6 +44,34 @@ pub async fn joined(db: &Db, boot: u128) -> Ledger {
     let ledger = Ledger::new(db.clone(), Id::from_bits(boot));
     ledger.join(&member(boot), |_| false).await.expect("joins");
     ledger
+}
+
+/// A charge with these postings, and little else.
+pub fn entry_with(postings: Vec<Posting>) -> Entry {
+    Entry {
+        tenant: Id::from_bits(1),
+        charge_id: String::new(),
+        body_hash: "0".repeat(32),
+        workspace: None,
+        project: None,
+        key: None,
+        owner: Principal::ServiceAccount(Id::from_bits(1)),
+        caller: Principal::ServiceAccount(Id::from_bits(1)),
+        end_user: String::new(),
+        provider: String::new(),
+        model: String::new(),
+        price: 0,
+        outcome: Outcome::Success,
+        late: false,
+        usage: Usage::default(),
+        cost: 0,
+        released: 0,
+        hold: None,
+        occurred: START,
+        recorded: START,
+        labels: String::new(),
+        postings,
+    }
 }
 
 /// The ledger of a database. The answer to every fifth batch of charges is lost on its way.

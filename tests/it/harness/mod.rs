@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod http2;
 pub mod ids;
+pub mod kill;
 pub mod ledger;
 pub mod model_charges;
 pub mod model_journal;
