@@ -257,6 +257,17 @@ async fn a_late_charge_at_another_server_counts_for_no_more_whichever_comes_firs
     total(700 + 600).await;
     there.charge(part(&hold, 400)).await;
     total(700 + 700).await;
+    // At once: neither misses the other.
+    for round in 1..=5 {
+        let mut holds = Vec::new();
+        for _ in 0..20 {
+            holds.push(world.hold(world.ask_for(100)).await);
+        }
+        first.clock.advance(Duration::from_secs(242));
+        let late = holds.iter().map(|hold| there.charge(part(hold, 70)));
+        tokio::join!(first.sweep(), futures_util::future::join_all(late));
+        total(1_400 + round * 2_000).await;
+    }
     first.end().await;
     second.end().await;
 }
