@@ -47,6 +47,7 @@ pub mod places;
 mod posting;
 pub mod question;
 mod settle;
+pub mod spiffe_ids;
 pub mod state;
 pub mod subject;
 pub mod timing;
