@@ -332,6 +332,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0006_audit.sql"),
         include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
         include_str!("../../migrations/sqlite/0009_walls.sql"),
-        include_str!("../../migrations/sqlite/0013_service_accounts.sql"),
+        include_str!("../../migrations/sqlite/0014_service_accounts.sql"),
     ];
 }
