@@ -89,7 +89,7 @@ fn main() {
     if is_slow_enough(fsync) {
         return;
     }
-    match slow_disk::once_more(place, REFERENCE - fsync) {
+    match slow_disk::once_more(place, REFERENCE.saturating_sub(fsync)) {
         Some(mut again) => assert!(again.status().expect("this program runs again").success()),
         None => println!("  not measured where the bars were set: there is no C compiler"),
     }
