@@ -13,13 +13,21 @@ use clap::Args;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::store::connect::Settings;
+use crate::{domain::spiffe::TrustDomain, store::connect::Settings};
 
 /// Begins the name of every environment variable that belongs to this program.
 const ENV_PREFIX: &str = "TOLLREEVE_";
 /// Variables that other commands of this program read; no settings of the server.
-const CLIENT_ENV: [&str; 5] =
-    ["TOLLREEVE_SERVER", "TOLLREEVE_TOKEN", "TOLLREEVE_TENANT", "TOLLREEVE_API_KEY", "TOLLREEVE_CONFIG"];
+const CLIENT_ENV: [&str; 8] = [
+    "TOLLREEVE_SERVER",
+    "TOLLREEVE_TOKEN",
+    "TOLLREEVE_TENANT",
+    "TOLLREEVE_API_KEY",
+    "TOLLREEVE_CONFIG",
+    "TOLLREEVE_CA_FILE",
+    "TOLLREEVE_CERT_FILE",
+    "TOLLREEVE_KEY_FILE",
+];
 
 /// The settings as they are given, in any of the three places.
 #[derive(Args, Deserialize, Clone, Debug, Default)]
@@ -31,6 +39,21 @@ pub struct Options {
     /// Listen in plain text on an address that others can reach
     #[arg(long, env = "TOLLREEVE_ALLOW_REMOTE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true")]
     pub allow_remote_plaintext: Option<bool>,
+    /// PEM file with the certificate that the server shows, and those between it and its authority. Read again when it changes
+    #[arg(long, env = "TOLLREEVE_TLS_CERT_FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM file with the private key of that certificate. Read again when it changes
+    #[arg(long, env = "TOLLREEVE_TLS_KEY_FILE")]
+    pub tls_key_file: Option<PathBuf>,
+    /// PEM file with the authorities whose certificates clients may show. Read again when it changes
+    #[arg(long, env = "TOLLREEVE_TLS_CLIENT_CA_FILE")]
+    pub tls_client_ca_file: Option<PathBuf>,
+    /// Whether a client must show a certificate, when there are authorities for them [default: required]
+    #[arg(long, env = "TOLLREEVE_TLS_CLIENT_AUTH")]
+    pub tls_client_auth: Option<ClientAuth>,
+    /// Trust domains, `prod.example`, whose SPIFFE ids in client certificates name service accounts; with commas between them
+    #[arg(long, env = "TOLLREEVE_SPIFFE_TRUST_DOMAINS", value_delimiter = ',')]
+    pub spiffe_trust_domains: Option<Vec<String>>,
     /// Folder of the embedded database and the key files [default: ./tollreeve-data]
     #[arg(long, env = "TOLLREEVE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -74,6 +97,39 @@ pub struct Options {
     pub trace_ratio: Option<f64>,
 }
 
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// It may: one without has a bearer token.
+    Optional,
+    /// It must.
+    #[default]
+    Required,
+}
+
+/// TLS on the listener.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// PEM file with the certificate and those between it and its authority.
+    pub cert_file: PathBuf,
+    /// PEM file with the private key.
+    pub key_file: PathBuf,
+    /// Certificates of clients; `None`: none are asked for.
+    pub clients: Option<ClientsConfig>,
+}
+
+/// Certificates of clients.
+#[derive(Clone, Debug)]
+pub struct ClientsConfig {
+    /// PEM file with their authorities.
+    pub ca_file: PathBuf,
+    /// Whether one must be shown.
+    pub auth: ClientAuth,
+    /// Trust domains whose SPIFFE ids name service accounts; with none, a certificate opens a connection and names nobody.
+    pub trust_domains: Vec<TrustDomain>,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +146,8 @@ pub enum LogFormat {
 pub struct Config {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// TLS; `None`: plain text.
+    pub tls: Option<TlsConfig>,
     /// Folder of what the server keeps beside a database elsewhere, and of the database that it embeds.
     pub data_dir: PathBuf,
     /// Where the database is.
@@ -159,6 +217,11 @@ impl Options {
         Ok(Self {
             listen: self.listen.or(file.listen),
             allow_remote_plaintext: self.allow_remote_plaintext.or(file.allow_remote_plaintext),
+            tls_cert_file: self.tls_cert_file.or(file.tls_cert_file),
+            tls_key_file: self.tls_key_file.or(file.tls_key_file),
+            tls_client_ca_file: self.tls_client_ca_file.or(file.tls_client_ca_file),
+            tls_client_auth: self.tls_client_auth.or(file.tls_client_auth),
+            spiffe_trust_domains: self.spiffe_trust_domains.or(file.spiffe_trust_domains),
             data_dir: self.data_dir.or(file.data_dir),
             database_url: self.database_url.or(file.database_url),
             keys_dir: self.keys_dir.or(file.keys_dir),
@@ -182,11 +245,12 @@ impl Options {
     pub fn validate(self) -> Result<Config, ConfigError> {
         let bad = |setting, why: &str| ConfigError::Value { setting, why: why.to_owned() };
         let listen = self.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 50051).into());
-        if !listen.ip().is_loopback() && self.allow_remote_plaintext != Some(true) {
+        let tls = self.tls()?;
+        if !listen.ip().is_loopback() && tls.is_none() && self.allow_remote_plaintext != Some(true) {
             return Err(bad(
                 "listen",
-                "others could reach this address, and keys would cross the network in plain text: listen on a loopback \
-                 address behind a proxy that ends TLS, or set allow_remote_plaintext",
+                "others could reach this address, and keys would cross the network in plain text: set tls_cert_file and \
+                 tls_key_file, listen on a loopback address behind a proxy that ends TLS, or set allow_remote_plaintext",
             ));
         }
         let data_dir = self.data_dir.unwrap_or_else(|| PathBuf::from("tollreeve-data"));
@@ -220,6 +284,7 @@ impl Options {
         }
         Ok(Config {
             listen,
+            tls,
             keys_dir: self.keys_dir.unwrap_or_else(|| data_dir.join("keys")),
             database: match self.database_url {
                 Some(url) => Settings::Postgres { url },
@@ -238,6 +303,46 @@ impl Options {
                 trace_ratio,
             },
         })
+    }
+}
+
+impl Options {
+    /// What is set of TLS, when it fits together.
+    fn tls(&self) -> Result<Option<TlsConfig>, ConfigError> {
+        let bad = |setting, why: &str| Err(ConfigError::Value { setting, why: why.to_owned() });
+        let (cert_file, key_file) = match (&self.tls_cert_file, &self.tls_key_file) {
+            (Some(cert), Some(key)) => (cert.clone(), key.clone()),
+            (Some(_), None) => return bad("tls_key_file", "is needed with tls_cert_file"),
+            (None, Some(_)) => return bad("tls_cert_file", "is needed with tls_key_file"),
+            (None, None) if self.tls_client_ca_file.is_some() => {
+                return bad("tls_cert_file", "is needed with tls_client_ca_file");
+            }
+            (None, None) => {
+                return if self.tls_client_auth.is_some() || self.spiffe_trust_domains.is_some() {
+                    bad("tls_client_ca_file", "is needed with tls_client_auth and spiffe_trust_domains")
+                } else {
+                    Ok(None)
+                };
+            }
+        };
+        let mut trust_domains = Vec::new();
+        for domain in self.spiffe_trust_domains.iter().flatten() {
+            match domain.parse() {
+                Ok(domain) => trust_domains.push(domain),
+                Err(why) => return bad("spiffe_trust_domains", &format!("{domain:?} {why}")),
+            }
+        }
+        let clients = match &self.tls_client_ca_file {
+            Some(ca_file) => {
+                let auth = self.tls_client_auth.unwrap_or_default();
+                Some(ClientsConfig { ca_file: ca_file.clone(), auth, trust_domains })
+            }
+            None if self.tls_client_auth.is_some() || !trust_domains.is_empty() => {
+                return bad("tls_client_ca_file", "is needed with tls_client_auth and spiffe_trust_domains");
+            }
+            None => None,
+        };
+        Ok(Some(TlsConfig { cert_file, key_file, clients }))
     }
 }
 
@@ -284,6 +389,33 @@ mod tests {
         };
         assert!(options(None).validate().is_err());
         assert!(options(Some(true)).validate().is_ok());
+    }
+
+    #[test]
+    fn what_is_set_of_tls_must_fit_together() {
+        let file = || Some(PathBuf::from("f.pem"));
+        let tls = |cert, key, ca, auth, domains: Option<&str>| Options {
+            tls_cert_file: cert,
+            tls_key_file: key,
+            tls_client_ca_file: ca,
+            tls_client_auth: auth,
+            spiffe_trust_domains: domains.map(|domain| vec![domain.to_owned()]),
+            listen: Some("0.0.0.0:1".parse().expect("an address")),
+            ..Options::default()
+        };
+        let setting = |options: Options| match options.validate() {
+            Err(ConfigError::Value { setting, .. }) => setting,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(setting(tls(file(), None, None, None, None)), "tls_key_file");
+        assert_eq!(setting(tls(None, file(), None, None, None)), "tls_cert_file");
+        assert_eq!(setting(tls(None, None, file(), None, None)), "tls_cert_file");
+        assert_eq!(setting(tls(file(), file(), None, Some(ClientAuth::Optional), None)), "tls_client_ca_file");
+        assert_eq!(setting(tls(None, None, None, None, Some("prod.example"))), "tls_client_ca_file");
+        assert_eq!(setting(tls(file(), file(), file(), None, Some("Prod.Example"))), "spiffe_trust_domains");
+        let config = tls(file(), file(), file(), None, Some("prod.example")).validate().expect("it fits, and is TLS");
+        let clients = config.tls.and_then(|tls| tls.clients).expect("clients");
+        assert_eq!((clients.auth, clients.trust_domains.len()), (ClientAuth::Required, 1));
     }
 
     #[test]

@@ -112,6 +112,19 @@
 //! To share a workspace with a team is to bind a role to the team on it: there is no second way to do that. What a workspace
 //! lays down ([`domain::policies`]) is enforced by the use case that makes what it speaks of, in the same transaction.
 //!
+//! # Who calls
+//!
+//! A bearer token says who calls, or the certificate that the connection was opened with ([`grpc::layers::authn`]). A token is
+//! checked once and remembered; a certificate is checked by the handshake, and its SPIFFE id is looked up among those of the
+//! service accounts ([`engine::spiffe_ids`]) on every call, which costs less than a token does. Whether the caller may act at
+//! all is asked of the state each time, so that no list of what was revoked is needed.
+//!
+//! A handshake runs beside the threads that serve ([`runtime::tls`]); a connection that is agreed on moves to its thread.
+//! Nothing of it touches connections in plain text but one branch a read.
+//!
+//! Invariant: nothing is heard from a client whose certificate is no longer good. It is looked at before each read: by a
+//! clock and a number, and by the whole check once a minute and when the authorities change ([`runtime::clients`]).
+//!
 //! # Last use
 //!
 //! When somebody or a key was last used is noted by a call in two bytes of a row that it reads anyway ([`engine::last_use`]),

@@ -13,12 +13,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::net::TcpListener;
+use futures_util::StreamExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tollreeve::{
     config::{Config, Options},
     domain::time::Clock,
-    runtime::{Server, accept, clock::SystemClock, keyring::Keyring, threads},
+    runtime::{
+        Server, accept,
+        clock::SystemClock,
+        keyring::Keyring,
+        threads::{self, Incoming},
+        wire::Accepted,
+    },
     store::Db,
 };
 use tonic::{
@@ -149,12 +156,16 @@ async fn empty_on_threads(size: &str) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let start = |_| {
         let empty = empty.clone();
-        let serve = async move |mut transport: tonic::transport::Server, incoming| {
+        let serve = async move |mut transport: tonic::transport::Server, incoming: Incoming| {
+            let incoming = incoming.map(|connection| match connection {
+                Accepted::Plain(stream) => TcpStream::from_std(stream),
+                Accepted::Secured(_) => Err(std::io::ErrorKind::Unsupported.into()),
+            });
             transport.add_service(empty).serve_with_incoming(incoming).await.expect("serves");
         };
         threads::start(serve).expect("a thread").0
     };
-    tokio::spawn(accept::run(listener, (0..cores).map(start).collect(), CancellationToken::new()));
+    tokio::spawn(accept::run(listener, None, (0..cores).map(start).collect(), CancellationToken::new()));
 }
 
 /// The empty service as the usual runtime serves it.

@@ -75,6 +75,8 @@ impl Scene {
             slug: slug("edge", 0),
             display_name: "Sidecars".to_owned(),
             state: Lifecycle::Active,
+            deleted: None,
+            spiffe_id: None,
             created: CREATED,
             version: 1,
         };

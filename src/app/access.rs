@@ -16,7 +16,6 @@ use crate::{
         names::{PrincipalName, RoleName, ScopeName, Slug, TenantName},
         permission::{Permission, PermissionSet},
         role::Role,
-        tenants::Lifecycle,
         users::UserState,
     },
     store,
@@ -187,7 +186,7 @@ pub(super) async fn find_principal(work: &mut Work<'_>, name: &PrincipalName) ->
         }
         PrincipalName::ServiceAccount(name) => {
             let account = service_accounts::find(work, name).await?;
-            (Principal::ServiceAccount(account.id), account.state == Lifecycle::Active)
+            (Principal::ServiceAccount(account.id), account.in_use())
         }
     })
 }

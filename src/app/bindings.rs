@@ -127,7 +127,7 @@ async fn find_member(work: &mut Work<'_>, name: &MemberName) -> Result<Member, A
     Ok(match name {
         MemberName::User(name) => Member::User(users::find(work, name).await?.id),
         MemberName::Team(name) => Member::Team(teams::find(work, name).await?.id),
-        MemberName::ServiceAccount(name) => Member::ServiceAccount(service_accounts::find(work, name).await?.id),
+        MemberName::ServiceAccount(name) => Member::ServiceAccount(service_accounts::find_open(work, name).await?.id),
     })
 }
 

@@ -54,6 +54,8 @@ pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, 
         slug: OPERATOR.parse().map_err(corrupt)?,
         display_name: "Operator".to_owned(),
         state: Lifecycle::Active,
+        deleted: None,
+        spiffe_id: None,
         created: now,
         version: 1,
     };

@@ -2,11 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{App, AppError, Changed, Listed, Work, bindings, caller::Caller, context::Audit, listing::Paging};
+use super::{
+    App, AppError, Changed, Listed, Work, bindings,
+    caller::Caller,
+    context::{Audit, undeleted},
+    listing::Paging,
+};
 use crate::{
     domain::{
-        bindings::Principal,
+        bindings::{Principal, Scope},
         change::Change,
+        lifecycle::Edit,
         names::{ServiceAccountName, Slug, TenantName},
         permission::Permission,
         service_accounts::ServiceAccount,
@@ -43,13 +49,15 @@ pub struct ListServiceAccounts {
     pub listing: Listing,
 }
 
-/// Asks for a service account to be suspended or reactivated.
+/// Asks for a service account to be changed as a whole.
 #[derive(Debug)]
-pub struct SetServiceAccountState {
+pub struct EditServiceAccount {
     /// Which.
     pub name: ServiceAccountName,
-    /// The state it is to be in.
-    pub state: Lifecycle,
+    /// The version that it must have; `None` for any.
+    pub version: Option<i64>,
+    /// What is to be done.
+    pub edit: Edit,
 }
 
 /// Asks for a bearer token.
@@ -91,6 +99,13 @@ pub(super) async fn find(work: &mut Work<'_>, name: &ServiceAccountName) -> Resu
     found.ok_or_else(|| AppError::NotFound(name.to_string()))
 }
 
+/// The service account with this name, for something to be made for it.
+pub(super) async fn find_open(work: &mut Work<'_>, name: &ServiceAccountName) -> Result<ServiceAccount, AppError> {
+    let account = find(work, name).await?;
+    undeleted(account.deleted, name)?;
+    Ok(account)
+}
+
 /// Creates a service account, which holds nothing yet.
 ///
 /// # Errors
@@ -108,6 +123,8 @@ pub async fn create(
         slug: asked.slug,
         display_name: asked.display_name,
         state: Lifecycle::Active,
+        deleted: None,
+        spiffe_id: None,
         created: work.now,
         version: 1,
     };
@@ -143,31 +160,48 @@ pub async fn list(
     Ok(listed.map(|account| NamedServiceAccount::new(&work.tenant.slug, account)))
 }
 
-/// Suspends or reactivates a service account. The last one that runs the platform stays.
-pub async fn set_state(
+/// Changes a service account as a whole. The last one that runs the platform stays.
+///
+/// A SPIFFE id is of a trust domain, which is the whole server's: only who may write service accounts everywhere says which
+/// account it names. And nobody makes a way to become what they are not.
+pub async fn edit(
     app: Arc<App>,
     caller: Caller,
-    asked: SetServiceAccountState,
+    asked: EditServiceAccount,
 ) -> Result<Changed<NamedServiceAccount>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     work.require(Permission::ServiceAccountsWrite, work.scope())?;
     let before = find(&mut work, &asked.name).await?;
-    if before.state == asked.state {
+    let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
         let record = NamedServiceAccount { name: asked.name, account: before };
         return Ok(Changed { record, revision: work.unchanged().await? });
-    }
-    let action = match asked.state {
-        Lifecycle::Suspended => {
-            bindings::keep_somebody(&mut work, Principal::ServiceAccount(before.id)).await?;
-            "serviceAccounts.suspend"
-        }
-        Lifecycle::Active => "serviceAccounts.reactivate",
     };
-    let after = ServiceAccount { state: asked.state, version: before.version + 1, ..before.clone() };
+    if before.in_use() && !after.in_use() {
+        bindings::keep_somebody(&mut work, Principal::ServiceAccount(before.id)).await?;
+    }
+    if after.spiffe_id != before.spiffe_id {
+        if let Some(id) = &after.spiffe_id {
+            work.require(Permission::ServiceAccountsWrite, Scope::Platform)?;
+            require_all_of(&mut work, &after, Timestamp::from_micros(i64::MAX)).await?;
+            if store::service_accounts::claim(&mut work.tx, &after).await? == Inserted::Exists {
+                return Err(AppError::Exists(format!("a service account with the SPIFFE id {id}")));
+            }
+        } else {
+            let _ = store::service_accounts::claim(&mut work.tx, &after).await?;
+        }
+    }
     store::service_accounts::update(&mut work.tx, &after).await?;
     work.emit(Change::ServiceAccount(after.clone()));
+    let action = format!("serviceAccounts.{}", asked.edit.verb());
     let revision = work.commit(Audit::new(action, &asked.name, Some(&before), Some(&after))).await?;
     Ok(Changed { record: NamedServiceAccount { name: asked.name, account: after }, revision })
+}
+
+/// Insists that the caller holds everything that an account holds, until then: who could make themselves a way to act as
+/// the account would have it all.
+async fn require_all_of(work: &mut Work<'_>, account: &ServiceAccount, until: Timestamp) -> Result<(), AppError> {
+    let held = store::bindings::authority(&mut work.tx, Principal::ServiceAccount(account.id), work.now).await?;
+    held.beyond(work.authority(), until).map_or(Ok(()), |missing| Err(AppError::Forbidden(missing)))
 }
 
 /// Issues a bearer token for a service account. Nobody becomes what they are not: the caller must hold everything that
@@ -177,12 +211,11 @@ pub async fn create_token(app: Arc<App>, caller: Caller, asked: CreateToken) -> 
     work.require(Permission::ServiceAccountsImpersonate, work.scope())?;
     let account = find(&mut work, &asked.name).await?;
     let principal = Principal::ServiceAccount(account.id);
-    let held = store::bindings::authority(&mut work.tx, principal, work.now).await?;
-    if let Some(missing) = held.beyond(work.authority(), work.now.after(asked.ttl)) {
-        return Err(AppError::Forbidden(missing));
-    }
-    if account.state != Lifecycle::Active {
-        return Err(AppError::State(format!("{} is suspended", asked.name)));
+    let until = work.now.after(asked.ttl);
+    require_all_of(&mut work, &account, until).await?;
+    if !account.in_use() {
+        let why = if account.deleted.is_some() { "deleted" } else { "suspended" };
+        return Err(AppError::State(format!("{} is {why}", asked.name)));
     }
     let issued = app.tokens.issue(principal, work.now, asked.ttl);
     let (token, expires) = issued.map_err(|error| AppError::State(error.to_string()))?;

@@ -1,13 +1,18 @@
 //! A connection to a server, for the commands that are clients like any other.
 
-use std::{error::Error, fmt, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tonic::{
     Code, Request, Status, TimeoutExpired,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::StatusExt as _;
 
@@ -31,6 +36,9 @@ pub struct ServerArgs {
     /// Server to ask.
     #[arg(long, env = "TOLLREEVE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL", global = true)]
     pub server: String,
+    /// How to know the server, and how to be known to it.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// As whom.
     #[command(flatten)]
     pub token: TokenArgs,
@@ -42,7 +50,41 @@ impl ServerArgs {
     /// # Errors
     /// When there is no token, or no server at the address.
     pub async fn connect(&self) -> anyhow::Result<Connection> {
-        Connection::open(&self.server, &self.token.read()?).await
+        let token = self.token.read(&self.tls)?;
+        Connection::open(&self.server, &self.tls, token.as_deref()).await
+    }
+}
+
+/// How to know a server that speaks TLS, and how to be known to it.
+#[derive(clap::Args, Clone, Default)]
+#[expect(clippy::struct_field_names, reason = "the flags are called so")]
+pub struct TlsArgs {
+    /// PEM file with the authority of the server's certificate; for `https://` addresses. Default: the system's authorities.
+    #[arg(long, env = "TOLLREEVE_CA_FILE", value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
+    /// PEM file with a certificate to show to the server: without a bearer token, who it names is who calls.
+    #[arg(long, env = "TOLLREEVE_CERT_FILE", value_name = "FILE", requires = "key_file", global = true)]
+    cert_file: Option<PathBuf>,
+    /// PEM file with the private key of that certificate.
+    #[arg(long, env = "TOLLREEVE_KEY_FILE", value_name = "FILE", requires = "cert_file", global = true)]
+    key_file: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// What to expect and what to show.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    fn config(&self) -> anyhow::Result<ClientTlsConfig> {
+        let read = |file: &PathBuf| std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
+        let config = match &self.ca_file {
+            Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        Ok(match (&self.cert_file, &self.key_file) {
+            (Some(cert), Some(key)) => config.identity(Identity::from_pem(read(cert)?, read(key)?)),
+            _ => config,
+        })
     }
 }
 
@@ -58,18 +100,20 @@ pub struct TokenArgs {
 }
 
 impl TokenArgs {
-    /// The token: from the file that was named, else the one given, else the operator's.
+    /// The token: from the file that was named, else the one given; else none when a certificate says who calls, and else the
+    /// operator's.
     ///
     /// # Errors
     /// When there is none, or the file cannot be read.
-    pub fn read(&self) -> anyhow::Result<String> {
+    pub fn read(&self, tls: &TlsArgs) -> anyhow::Result<Option<String>> {
         let file = match (&self.token_file, &self.token) {
             (Some(file), _) => file.clone(),
-            (None, Some(token)) => return Ok(token.trim().to_owned()),
+            (None, Some(token)) => return Ok(Some(token.trim().to_owned())),
+            (None, None) if tls.cert_file.is_some() => return Ok(None),
             (None, None) => PathBuf::from(OPERATOR_TOKEN_FILE),
         };
         let text = std::fs::read_to_string(&file).map_err(|error| NoToken { file, error })?;
-        Ok(text.trim().to_owned())
+        Ok(Some(text.trim().to_owned()))
     }
 }
 
@@ -86,10 +130,21 @@ pub struct NoToken {
 
 /// Nobody answers.
 #[derive(Debug, thiserror::Error)]
-#[error("no server answers at {server}; `tollreeve start-dev` starts one: {cause}")]
+#[error("no server answers at {server}; `tollreeve start-dev` starts one: {cause}{}", causes(cause))]
 pub struct NoServer {
     server: String,
     cause: tonic::transport::Error,
+}
+
+/// What lies behind an error, nearest first: a certificate that is not trusted is deep down.
+fn causes(error: &dyn Error) -> String {
+    let mut text = String::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let _ = write!(text, ": {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 /// A channel that signs every request.
@@ -98,13 +153,15 @@ pub type Authorized = InterceptedService<Channel, Caller>;
 /// Puts the caller's token and a deadline on every request.
 #[derive(Clone)]
 pub struct Caller {
-    authorization: MetadataValue<Ascii>,
+    authorization: Option<MetadataValue<Ascii>>,
 }
 
 impl Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let metadata = request.metadata_mut();
-        metadata.insert("authorization", self.authorization.clone());
+        if let Some(authorization) = &self.authorization {
+            metadata.insert("authorization", authorization.clone());
+        }
         metadata.insert("grpc-timeout", MetadataValue::from_static(DEADLINE));
         Ok(request)
     }
@@ -117,17 +174,21 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `server`, `http://HOST:PORT` or `HOST:PORT`, with a bearer token.
+    /// Connects to `server`, `https://HOST:PORT`, `http://HOST:PORT` or `HOST:PORT`, with a bearer token.
     ///
     /// # Errors
-    /// When the address or the token is malformed, or nobody answers.
-    pub async fn open(server: &str, token: &str) -> anyhow::Result<Self> {
+    /// When the address, the token or a file for TLS is malformed, or nobody answers.
+    pub async fn open(server: &str, tls: &TlsArgs, token: Option<&str>) -> anyhow::Result<Self> {
         let address = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-        let authorization = format!("Bearer {token}")
-            .parse()
-            .map_err(|_| anyhow::anyhow!("the bearer token has forbidden characters"))?;
-        let channel = Endpoint::new(address)
-            .with_context(|| format!("`{server}` is not the address of a server, such as {DEFAULT_SERVER}"))?
+        let authorization = token.map(|token| format!("Bearer {token}").parse()).transpose();
+        let authorization = authorization.map_err(|_| anyhow::anyhow!("the bearer token has forbidden characters"))?;
+        let secure = address.starts_with("https://");
+        let mut endpoint = Endpoint::from_shared(address)
+            .with_context(|| format!("`{server}` is not the address of a server, such as {DEFAULT_SERVER}"))?;
+        if secure {
+            endpoint = endpoint.tls_config(tls.config()?).context("the files for TLS cannot be used")?;
+        }
+        let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .connect()

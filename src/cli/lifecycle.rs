@@ -1,4 +1,4 @@
-//! What can be done to a tenant, a workspace or a project as a whole: the same verbs for each.
+//! What can be done to a tenant, a workspace, a project or a service account as a whole: the same verbs for each.
 
 use clap::Subcommand;
 

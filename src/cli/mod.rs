@@ -15,6 +15,7 @@ pub mod projects;
 pub mod replay;
 pub mod roles;
 pub mod serve;
+pub mod service_accounts;
 pub mod session;
 pub mod show;
 pub mod start_dev;
@@ -68,6 +69,8 @@ enum Command {
     Roles(roles::Args),
     /// Who holds which role where.
     Bindings(bindings::Args),
+    /// Service accounts: identities of programs, and their tokens and certificates.
+    ServiceAccounts(service_accounts::Args),
     /// Who may do what, and why.
     Access(access::Args),
     /// Play a trace of model calls as a fleet of sidecars would, and check the books.
@@ -163,6 +166,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Projects(args) => projects::run(args).await,
         Command::Roles(args) => roles::run(args).await,
         Command::Bindings(args) => bindings::run(args).await,
+        Command::ServiceAccounts(args) => service_accounts::run(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Replay(args) => start_dev::replay(*args).await,
     }

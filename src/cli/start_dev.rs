@@ -16,13 +16,13 @@ use tempfile::TempDir;
 
 use super::{
     ServerOptions,
-    client::Connection,
+    client::{Connection, TlsArgs},
     demo::{self, Demo},
     replay::{self, StartedServer},
     serve,
 };
 use crate::{
-    config::{Config, Options},
+    config::{Config, ConfigError, Options},
     runtime::{Server, clock::SystemClock, telemetry},
 };
 
@@ -47,10 +47,14 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let scratch = args.ephemeral.then(|| temporary(&mut args.server.options)).transpose()?;
     args.server.options.log.get_or_insert_with(|| "warn".to_owned());
     let config = args.server.read()?;
+    if config.tls.is_some() {
+        let why = "start-dev speaks plain text to this machine alone: `tollreeve serve` speaks TLS".to_owned();
+        return Err(ConfigError::Value { setting: "tls_cert_file", why }.into());
+    }
     let _telemetry = telemetry::start(&config.telemetry)?;
     let server = Server::start(&config, Arc::new(SystemClock)).await?;
     let token = server.operator_token(TOKEN_TTL)?;
-    let connection = Connection::open(&endpoint(&server), &token).await?;
+    let connection = Connection::open(&endpoint(&server), &TlsArgs::default(), Some(&token)).await?;
     let made = demo::seed(&connection).await?;
     let folder = &config.data_dir;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;

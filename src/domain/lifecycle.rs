@@ -1,8 +1,8 @@
-//! What can be done to a tenant, a workspace or a project as a whole, and what comes of it.
+//! What can be done to a tenant, a workspace, a project or a service account as a whole, and what comes of it.
 
 use super::{
-    policies::PolicyUpdate, projects::Project, tenants::Lifecycle, tenants::Tenant, time::Timestamp,
-    workspaces::Workspace,
+    policies::PolicyUpdate, projects::Project, service_accounts::ServiceAccount, spiffe::SpiffeId, tenants::Lifecycle,
+    tenants::Tenant, time::Timestamp, workspaces::Workspace,
 };
 
 /// A change of a record.
@@ -27,6 +27,8 @@ pub struct Update {
     pub display_name: Option<String>,
     /// Other policies, of a workspace.
     pub policies: Option<PolicyUpdate>,
+    /// Another SPIFFE id or none, of a service account.
+    pub spiffe_id: Option<Option<SpiffeId>>,
 }
 
 /// A record that is deleted can only be brought back.
@@ -56,6 +58,9 @@ pub trait Living: Clone + PartialEq {
     /// Lays policies down, where there are any.
     fn lay_down(&mut self, _: &PolicyUpdate) {}
 
+    /// Takes a SPIFFE id, or gives its own up, where it can have one.
+    fn take_spiffe_id(&mut self, _: Option<SpiffeId>) {}
+
     /// The record after an edit, with the next version; the same record when it is so already.
     ///
     /// # Errors
@@ -74,10 +79,17 @@ pub trait Living: Clone + PartialEq {
                 if let Some(policies) = &update.policies {
                     after.lay_down(policies);
                 }
+                if let Some(id) = &update.spiffe_id {
+                    after.take_spiffe_id(id.clone());
+                }
             }
             Edit::Suspend => *state = Lifecycle::Suspended,
             Edit::Reactivate => *state = Lifecycle::Active,
-            Edit::Delete => *deleted = deleted.or(Some(now)),
+            Edit::Delete => {
+                *deleted = deleted.or(Some(now));
+                // Free for a successor.
+                after.take_spiffe_id(None);
+            }
             Edit::Undelete => *deleted = None,
         }
         if after != *self {
@@ -88,9 +100,9 @@ pub trait Living: Clone + PartialEq {
 }
 
 macro_rules! living {
-    ($($record:ident $({ $lay_down:item })?),+) => {$(
+    ($($record:ident $({ $more:item })?),+) => {$(
         impl Living for $record {
-            $($lay_down)?
+            $($more)?
 
             fn parts(&mut self) -> (&mut String, &mut Lifecycle, &mut Option<Timestamp>, &mut i64) {
                 (&mut self.display_name, &mut self.state, &mut self.deleted, &mut self.version)
@@ -106,7 +118,12 @@ living!(
             self.policies.update(update);
         }
     },
-    Project
+    Project,
+    ServiceAccount {
+        fn take_spiffe_id(&mut self, id: Option<SpiffeId>) {
+            self.spiffe_id = id;
+        }
+    }
 );
 
 #[cfg(test)]

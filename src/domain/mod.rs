@@ -21,6 +21,7 @@ pub mod role_templates;
 pub mod roles;
 pub mod seats;
 pub mod service_accounts;
+pub mod spiffe;
 pub mod teams;
 pub mod tenants;
 pub mod time;

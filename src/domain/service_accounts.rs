@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     id::{ServiceAccountId, TenantId},
     names::Slug,
+    spiffe::SpiffeId,
     tenants::Lifecycle,
     time::Timestamp,
 };
@@ -22,8 +23,22 @@ pub struct ServiceAccount {
     pub display_name: String,
     /// Suspended: its keys and tokens are refused.
     pub state: Lifecycle,
+    /// When it was deleted; `state` is what it comes back in.
+    #[serde(default)]
+    pub deleted: Option<Timestamp>,
+    /// What a certificate says whose bearer acts as this account. No other account has the same.
+    #[serde(default)]
+    pub spiffe_id: Option<SpiffeId>,
     /// When it was created.
     pub created: Timestamp,
     /// Grows with every change; the etag.
     pub version: i64,
+}
+
+impl ServiceAccount {
+    /// Whether it is neither suspended nor deleted.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        self.state == Lifecycle::Active && self.deleted.is_none()
+    }
 }

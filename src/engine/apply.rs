@@ -23,7 +23,7 @@ use crate::domain::{
     roles::CustomRole,
     service_accounts::ServiceAccount,
     teams::Team,
-    tenants::{Lifecycle, Tenant},
+    tenants::Tenant,
     time::Timestamp,
     users::{User, UserState},
     workspaces::Workspace,
@@ -127,7 +127,8 @@ impl State {
     fn put_service_account(&mut self, account: &ServiceAccount) -> Result<()> {
         let tenant = known(self.tenants.find(account.tenant.bits()), &account.tenant)?;
         let name = service_account_name(&self.tenants.at(tenant).name, &account.slug);
-        let active = account.state == Lifecycle::Active;
+        let active = account.in_use();
+        self.spiffe_ids.put(account.id, account.spiffe_id.as_ref());
         let new = || {
             ActorRow::new(Principal::ServiceAccount(account.id), tenant, name.as_str().into(), active, SmallVec::new())
         };

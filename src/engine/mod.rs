@@ -50,6 +50,7 @@ mod posting;
 pub mod question;
 mod recent;
 mod settle;
+pub mod spiffe_ids;
 pub mod state;
 pub mod subject;
 pub mod timing;

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::{key_table::KeyTable, last_use::LastUse, periods::Accounts};
+use super::{key_table::KeyTable, last_use::LastUse, periods::Accounts, spiffe_ids::SpiffeIds};
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::{Budget, OnExpiry},
@@ -366,6 +366,8 @@ pub struct State {
     pub users: Table<ActorRow>,
     /// Programs.
     pub service_accounts: Table<ActorRow>,
+    /// Whose certificates say what.
+    pub spiffe_ids: SpiffeIds,
     /// Roles.
     pub roles: RoleTable,
     /// Bindings, for when they go.

@@ -176,14 +176,14 @@ impl IdentityService for Management {
         &self,
         request: Request<SuspendServiceAccountRequest>,
     ) -> Answer<SuspendServiceAccountResponse> {
-        self.run(request, service_accounts::set_state).await
+        self.run(request, service_accounts::edit).await
     }
 
     async fn reactivate_service_account(
         &self,
         request: Request<ReactivateServiceAccountRequest>,
     ) -> Answer<ReactivateServiceAccountResponse> {
-        self.run(request, service_accounts::set_state).await
+        self.run(request, service_accounts::edit).await
     }
 
     async fn create_service_account_token(
@@ -191,5 +191,26 @@ impl IdentityService for Management {
         request: Request<CreateServiceAccountTokenRequest>,
     ) -> Answer<CreateServiceAccountTokenResponse> {
         self.run(request, service_accounts::create_token).await
+    }
+
+    async fn update_service_account(
+        &self,
+        request: Request<UpdateServiceAccountRequest>,
+    ) -> Answer<UpdateServiceAccountResponse> {
+        self.run_intended(request, service_accounts::edit).await
+    }
+
+    async fn delete_service_account(
+        &self,
+        request: Request<DeleteServiceAccountRequest>,
+    ) -> Answer<DeleteServiceAccountResponse> {
+        self.run_intended(request, service_accounts::edit).await
+    }
+
+    async fn undelete_service_account(
+        &self,
+        request: Request<UndeleteServiceAccountRequest>,
+    ) -> Answer<UndeleteServiceAccountResponse> {
+        self.run_intended(request, service_accounts::edit).await
     }
 }

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use super::parse::{self, FieldError};
+use super::{
+    parse::{self, FieldError, invalid},
+    tenants::{STATES, standing},
+};
 use crate::{
     app::service_accounts::{
-        CreateServiceAccount, CreateToken, GetServiceAccount, IssuedToken, ListServiceAccounts, NamedServiceAccount,
-        SetServiceAccountState,
+        CreateServiceAccount, CreateToken, EditServiceAccount, GetServiceAccount, IssuedToken, ListServiceAccounts,
+        NamedServiceAccount,
     },
     domain::{
+        lifecycle::{Edit, Update},
         listing::{Field, Kind, WORDS},
-        tenants::Lifecycle,
+        names::ServiceAccountName,
     },
     pb::tollreeve::v1 as pb,
 };
@@ -19,10 +23,13 @@ use crate::{
 const FIELDS: &[Field] = &[
     Field { name: "name", kind: Kind::Order, sorts: true },
     Field { name: "display_name", kind: Kind::Text, sorts: true },
-    Field { name: "state", kind: Kind::Choice(&["ACTIVE", "SUSPENDED"]), sorts: false },
+    Field { name: "state", kind: Kind::Choice(&STATES), sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
     WORDS,
 ];
+
+/// Fields of a service account that never change, or only by other calls.
+const FIXED: &[&str] = &["name", "state", "create_time", "etag", "delete_time"];
 
 /// How long a token is valid, in seconds: when the caller does not say, and the bounds.
 const DEFAULT_TTL: i64 = 3600;
@@ -34,9 +41,11 @@ impl From<NamedServiceAccount> for pb::ServiceAccount {
         Self {
             name: named.name.to_string(),
             display_name: named.account.display_name,
-            state: pb::Lifecycle::from(named.account.state).into(),
+            state: standing(named.account.state, named.account.deleted),
             create_time: Some(parse::to_wire(named.account.created)),
             etag: parse::etag(named.account.version),
+            spiffe_id: named.account.spiffe_id.map(String::from).unwrap_or_default(),
+            delete_time: named.account.deleted.map(parse::to_wire),
         }
     }
 }
@@ -47,11 +56,37 @@ impl TryFrom<pb::CreateServiceAccountRequest> for CreateServiceAccount {
     fn try_from(request: pb::CreateServiceAccountRequest) -> Result<Self, FieldError> {
         let slug = parse::required("service_account_id", &request.service_account_id)?;
         let account = request.service_account.unwrap_or_default();
+        if !account.spiffe_id.is_empty() {
+            return Err(invalid("service_account.spiffe_id", "is given to an account that is there: by an update"));
+        }
         Ok(Self {
             parent: parse::required("parent", &request.parent)?,
             display_name: parse::display_name("service_account.display_name", account.display_name, &slug)?,
             slug,
         })
+    }
+}
+
+impl TryFrom<pb::UpdateServiceAccountRequest> for EditServiceAccount {
+    type Error = FieldError;
+
+    fn try_from(request: pb::UpdateServiceAccountRequest) -> Result<Self, FieldError> {
+        let account = parse::present("service_account", request.service_account)?;
+        let name: ServiceAccountName = parse::required("service_account.name", &account.name)?;
+        let set = [("display_name", !account.display_name.is_empty()), ("spiffe_id", !account.spiffe_id.is_empty())];
+        let [renamed, certified] = parse::masked(request.update_mask, set, FIXED)?;
+        let display_name =
+            parse::display_name("service_account.display_name", account.display_name, &name.service_account)?;
+        let spiffe_id = match account.spiffe_id.as_str() {
+            "" => None,
+            id => Some(parse::required("service_account.spiffe_id", id)?),
+        };
+        let edit = Edit::Update(Update {
+            display_name: renamed.then_some(display_name),
+            spiffe_id: certified.then_some(spiffe_id),
+            ..Update::default()
+        });
+        Ok(Self { version: parse::version(&account.etag), edit, name })
     }
 }
 
@@ -75,17 +110,29 @@ impl From<IssuedToken> for pb::CreateServiceAccountTokenResponse {
 
 asks_by_name! {
     GetServiceAccountRequest => GetServiceAccount;
-    SuspendServiceAccountRequest => SetServiceAccountState { state: Lifecycle::Suspended };
-    ReactivateServiceAccountRequest => SetServiceAccountState { state: Lifecycle::Active };
 }
 
+asks_for_edit! {
+    EditServiceAccount {
+        SuspendServiceAccountRequest => Edit::Suspend;
+        ReactivateServiceAccountRequest => Edit::Reactivate;
+    }
+    with etag {
+        DeleteServiceAccountRequest => Edit::Delete;
+        UndeleteServiceAccountRequest => Edit::Undelete;
+    }
+}
+
+intended!(UpdateServiceAccountRequest, DeleteServiceAccountRequest, UndeleteServiceAccountRequest);
+
 asks_for_listing! {
-    ListServiceAccountsRequest => ListServiceAccounts by FIELDS;
+    ListServiceAccountsRequest => ListServiceAccounts by FIELDS, show_deleted;
 }
 
 answers_one! {
     NamedServiceAccount as service_account: read GetServiceAccountResponse;
-    changed CreateServiceAccountResponse, SuspendServiceAccountResponse, ReactivateServiceAccountResponse;
+    changed CreateServiceAccountResponse, UpdateServiceAccountResponse, SuspendServiceAccountResponse,
+        ReactivateServiceAccountResponse, DeleteServiceAccountResponse, UndeleteServiceAccountResponse;
 }
 
 answers_page!(NamedServiceAccount as service_accounts: ListServiceAccountsResponse);

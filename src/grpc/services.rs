@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 use super::{
-    layers::authn::Authenticated,
+    layers::authn::{Authenticated, Peer},
     parse::{FieldError, invalid},
     status,
 };
@@ -123,11 +123,12 @@ fn caller_of<M>(app: &App, request: &Request<M>) -> Result<Caller, Status> {
         let text = request.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         text.chars().take(MAX_HEADER).collect::<String>()
     };
+    let peer = request.extensions().get::<Peer>();
     Ok(Caller {
         principal: who,
         tenant,
         name: name.to_string(),
-        source: request.remote_addr().map(|addr| addr.to_string()).unwrap_or_default(),
+        source: peer.and_then(|peer| peer.address).map(|address| address.to_string()).unwrap_or_default(),
         user_agent: header("user-agent"),
         request_id: header("x-request-id"),
         intent: Intent::default(),

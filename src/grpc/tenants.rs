@@ -87,7 +87,7 @@ impl TryFrom<pb::UpdateTenantRequest> for EditTenant {
         let set = [("display_name", !tenant.display_name.is_empty())];
         let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
         let display_name = parse::display_name("tenant.display_name", tenant.display_name, &name.tenant)?;
-        let edit = Edit::Update(Update { display_name: renamed.then_some(display_name), policies: None });
+        let edit = Edit::Update(Update { display_name: renamed.then_some(display_name), ..Update::default() });
         Ok(Self { version: parse::version(&tenant.etag), edit, name })
     }
 }

@@ -95,7 +95,8 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
             keys_on_removal: removal.then_some(policies.keys_on_removal),
         };
         let display_name = parse::display_name("workspace.display_name", workspace.display_name, &name.workspace)?;
-        let update = Update { display_name: renamed.then_some(display_name), policies: Some(laid_down) };
+        let update =
+            Update { display_name: renamed.then_some(display_name), policies: Some(laid_down), ..Update::default() };
         let edit = Edit::Update(update);
         Ok(Self { version: parse::version(&workspace.etag), edit, name })
     }

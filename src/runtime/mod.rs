@@ -1,6 +1,7 @@
 //! Wiring: from settings to a server that runs, and to its end.
 
 pub mod accept;
+pub mod clients;
 pub mod clock;
 pub mod keyring;
 pub mod metrics;
@@ -9,6 +10,7 @@ pub mod server;
 pub mod sweeper;
 pub mod telemetry;
 pub mod threads;
+pub mod tls;
 pub mod uses;
 pub mod wire;
 

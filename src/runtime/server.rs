@@ -14,8 +14,9 @@ use super::{
     metrics::LedgerMetrics,
     process, sweeper,
     threads::{self, Connections, Incoming},
+    tls::{Tls, TlsError},
     uses,
-    wire::{self, Wire},
+    wire::{self, Accepted},
 };
 use crate::{
     app::{
@@ -46,6 +47,9 @@ use crate::{
 
 /// Largest message, in bytes: a batch of 1000 charges or prices fits.
 const LARGEST_MESSAGE: usize = 2 * 1024 * 1024;
+/// How old a connection gets whose client has a certificate: then it is asked to come again, and shows the one that it has by
+/// then. Certificates live an hour, and an open connection would not outlive its own.
+const CERTIFIED_AGE: Duration = Duration::from_mins(10);
 /// How long a stop waits for calls and charges under way.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -70,6 +74,9 @@ pub enum StartError {
     /// The address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// A file for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -106,6 +113,10 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
+        // First what costs nothing and is most often wrong.
+        let tls = config.tls.as_ref().map(|tls| Tls::open(tls, Arc::clone(&clock), stop.clone())).transpose()?;
+        let (tls, watch) = tls.unzip();
         let (db, claim) = open(config).await?;
         let claim = Arc::new(Mutex::new(Some(claim)));
         let keyring = Keyring::open(&db, &config.keys_dir).await?;
@@ -115,8 +126,8 @@ impl Server {
         let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
         let (app, mut tasks) = join(config, db, keyring, clock, &claim).await?;
         let (health, routes) = routes(&app).await?;
-        let stop = CancellationToken::new();
         let edge = Edge {
+            connection_age: tls.as_ref().filter(|tls| tls.knows_clients()).map(|_| CERTIFIED_AGE),
             shed: ShedLayer::new(config.limits),
             trace: TraceLayer::new(config.telemetry.otlp_endpoint.is_some().then_some(config.telemetry.trace_ratio)),
             authn: AuthnLayer::new(Arc::clone(&app.gate), Arc::clone(&app.tokens), Arc::clone(&app.clock)),
@@ -124,8 +135,11 @@ impl Server {
         let (senders, threads) = (0..config.threads)
             .map(|_| serve_thread(routes.clone(), edge.clone(), stop.clone()))
             .collect::<Result<(Vec<_>, Vec<_>), _>>()?;
-        endless(&mut tasks, "accepting", accept::run(listener, senders, stop.clone()));
-        tracing::info!(%addr, keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
+        endless(&mut tasks, "accepting", accept::run(listener, tls.clone(), senders, stop.clone()));
+        if let Some(watch) = watch {
+            endless(&mut tasks, "reading certificates again", watch);
+        }
+        tracing::info!(%addr, tls = tls.is_some(), keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
         Ok(Self { addr, app, operator, health, stop, threads, tasks, claim })
     }
 
@@ -318,6 +332,7 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
 /// What every call passes, on every thread.
 #[derive(Clone)]
 struct Edge {
+    connection_age: Option<Duration>,
     shed: ShedLayer,
     trace: TraceLayer,
     authn: AuthnLayer<Ledger>,
@@ -329,8 +344,11 @@ fn serve_thread(
     edge: Edge,
     stop: CancellationToken,
 ) -> Result<(Connections, std::thread::JoinHandle<()>), StartError> {
-    let serve = async move |transport: tonic::transport::Server, incoming: Incoming| {
-        let incoming = incoming.map(|stream| stream.map(Wire));
+    let serve = async move |mut transport: tonic::transport::Server, incoming: Incoming| {
+        let incoming = incoming.map(Accepted::settle);
+        if let Some(age) = edge.connection_age {
+            transport = transport.max_connection_age(age);
+        }
         let mut layered =
             transport.layer(wire::pieces()).layer(edge.shed).layer(edge.trace).layer(DeadlineLayer).layer(edge.authn);
         let server = layered.add_routes(routes);

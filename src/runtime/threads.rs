@@ -5,15 +5,16 @@
 
 use std::{io, thread::JoinHandle, time::Duration};
 
-use futures_util::{StreamExt as _, stream::Map};
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Server;
 
+use super::wire::Accepted;
+
 /// Where a thread is handed connections.
-pub type Connections = mpsc::UnboundedSender<std::net::TcpStream>;
-/// The connections that a thread was handed, on its runtime.
-pub type Incoming = Map<UnboundedReceiverStream<std::net::TcpStream>, fn(std::net::TcpStream) -> io::Result<TcpStream>>;
+pub type Connections = mpsc::UnboundedSender<Accepted>;
+/// The connections that a thread was handed; they still have to settle on its runtime.
+pub type Incoming = UnboundedReceiverStream<Accepted>;
 
 /// Starts a thread that runs `serve`, which is given the transport and the connections that the thread is sent.
 ///
@@ -26,8 +27,7 @@ where
     let (sender, connections) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        let incoming: Incoming = UnboundedReceiverStream::new(connections).map(TcpStream::from_std);
-        runtime.block_on(serve(transport(), incoming));
+        runtime.block_on(serve(transport(), UnboundedReceiverStream::new(connections)));
     };
     let thread = std::thread::Builder::new().name("serve".to_owned()).spawn(run)?;
     Ok((sender, thread))

@@ -19,8 +19,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 use tower::util::MapResponseLayer;
+
+use super::{clients::Shown, tls::Secured};
+use crate::grpc::layers::authn::Peer;
 
 /// Longest piece, in bytes: what h2 still copies for a connection without vectored writes
 /// (`CHAIN_THRESHOLD_WITHOUT_VECTORED_IO` of its `framed_write`, less one).
@@ -28,36 +31,87 @@ const PIECE: usize = 1023;
 /// Longest answer that goes in pieces, in bytes: past that a call of its own is the smaller cost.
 const SMALL: usize = 4 * PIECE;
 
+/// A connection on its way to the thread that serves it.
+pub enum Accepted {
+    /// In plain text.
+    Plain(std::net::TcpStream),
+    /// After a TLS handshake.
+    Secured(Box<Secured>),
+}
+
+impl Accepted {
+    /// Puts the connection on the runtime that this runs on.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn settle(self) -> io::Result<Wire> {
+        match self {
+            Self::Plain(stream) => TcpStream::from_std(stream).map(Wire::Plain),
+            Self::Secured(secured) => secured.settle().map(|secured| Wire::Secured(Box::new(secured))),
+        }
+    }
+}
+
 /// A connection that tells h2 to gather what it writes.
-#[derive(Debug)]
-pub struct Wire(pub TcpStream);
+pub enum Wire {
+    /// In plain text.
+    Plain(TcpStream),
+    /// With TLS.
+    Secured(Box<Secured>),
+}
 
 impl Connected for Wire {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.0.connect_info()
+    fn connect_info(&self) -> Peer {
+        let (socket, client) = match self {
+            Self::Plain(stream) => (Some(stream), None),
+            Self::Secured(secured) => (secured.stream.get_ref().0.get(), secured.client.as_ref()),
+        };
+        Peer {
+            address: socket.and_then(|stream| stream.peer_addr().ok()),
+            spiffe: client.and_then(Shown::spiffe).cloned(),
+        }
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Secured(secured) => {
+                // Before anything is heard from a client whose certificate is no longer good.
+                if let Some(Err(error)) = secured.client.as_mut().map(Shown::look_again) {
+                    tracing::info!(%error, "a connection has ended with its client's certificate");
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)));
+                }
+                Pin::new(&mut secured.stream).poll_read(cx, buf)
+            }
+        }
     }
 }
 
 /// Vectored writes are left out: that is the point.
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Secured(secured) => Pin::new(&mut secured.stream).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Secured(secured) => Pin::new(&mut secured.stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Secured(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
+        }
     }
 }
 

@@ -239,7 +239,7 @@ pub async fn is_active(tx: &mut Tx, principal: Principal) -> Result<bool> {
             tx,
             (String,),
             "SELECT service_accounts.id FROM service_accounts JOIN tenants ON tenants.id = service_accounts.tenant_id
-             WHERE service_accounts.id = $1 AND service_accounts.state = 'active'
+             WHERE service_accounts.id = $1 AND service_accounts.state = 'active' AND service_accounts.deleted IS NULL
                AND tenants.state = 'active' AND tenants.deleted IS NULL",
             id.to_string()
         )?,
@@ -277,7 +277,7 @@ pub async fn operators(tx: &mut Tx, system: TenantId) -> Result<Vec<Principal>> 
         (String,),
         "SELECT bindings.member FROM bindings JOIN service_accounts ON service_accounts.id = bindings.member
          WHERE bindings.tenant_id = $1 AND bindings.scope_tenant IS NULL AND bindings.role = 'operator' AND bindings.expires IS NULL
-           AND service_accounts.state = 'active' LIMIT 2",
+           AND service_accounts.state = 'active' AND service_accounts.deleted IS NULL LIMIT 2",
         system.to_string()
     )?;
     let user = |(id,): (String,)| Ok(Principal::User(parse(&id, "operator")?));

@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 7] = [
+    const MIGRATIONS: [&str; 8] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -332,5 +332,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0006_audit.sql"),
         include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
         include_str!("../../migrations/sqlite/0009_walls.sql"),
+        include_str!("../../migrations/sqlite/0015_service_accounts.sql"),
     ];
 }

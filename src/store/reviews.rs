@@ -76,7 +76,7 @@ macro_rules! page {
                 SELECT 'service_account', service_accounts.id, display_name, '', '', '', state = 'active', created, used,
                     CAST(NULL AS BIGINT), COALESCE(used, created)
                 FROM service_accounts LEFT JOIN last_used ON last_used.id = service_accounts.id
-                WHERE service_accounts.tenant_id = $1
+                WHERE service_accounts.tenant_id = $1 AND deleted IS NULL
                 UNION ALL
                 SELECT 'key', api_keys.id, display_name, owner, '', workspace_id, state = 'active', created, used, expires,
                     COALESCE(used, created)

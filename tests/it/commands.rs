@@ -146,6 +146,39 @@ async fn a_tenant_a_workspace_and_a_project_live_and_end_by_commands() {
 }
 
 #[tokio::test]
+async fn a_service_account_is_made_signs_in_and_ends_by_commands() {
+    let desk = Desk::new().await;
+    let made = desk.run("service-accounts create robot --display-name Robot --output json").await.json();
+    assert_eq!(made["serviceAccount"]["name"], "tenants/acme/serviceAccounts/robot");
+    desk.run("bindings create --role reader --member serviceAccounts/robot").await.well();
+    let token = desk.run("service-accounts token robot --ttl-seconds 60").await.well().trim().to_owned();
+    let sees = async || desk.run_as(&token, "tenants get acme").await;
+    sees().await.well();
+
+    let named = "service-accounts update robot --spiffe-id spiffe://prod.example/robot";
+    let dry = desk.run(&format!("{named} --validate-only")).await.well();
+    assert!(dry.starts_with("would be changed; nothing was changed\n"), "{dry}");
+    let named = desk.run(&format!("{named} --output json")).await.json()["serviceAccount"].clone();
+    assert_eq!((&named["spiffeId"], &named["displayName"]), (&"spiffe://prod.example/robot".into(), &"Robot".into()));
+    let listed = desk.run("service-accounts list --filter robot").await.well();
+    assert!(listed.contains("SPIFFE ID") && listed.contains("spiffe://prod.example/robot"), "{listed}");
+    desk.run("service-accounts update robot --display-name R --etag v1").await.badly(75, &["ETAG_MISMATCH"]);
+    desk.run("service-accounts update robot").await.badly(64, &["--display-name"]);
+
+    desk.run("service-accounts suspend robot").await.well();
+    sees().await.badly(77, &["TOKEN_INVALID"]);
+    desk.run("service-accounts reactivate robot").await.well();
+    sees().await.well();
+    desk.run("service-accounts delete robot").await.well();
+    sees().await.badly(77, &["TOKEN_INVALID"]);
+    desk.run("service-accounts token robot").await.badly(73, &["STATE_CONFLICT", "is deleted"]);
+    assert_eq!(desk.run("service-accounts list --filter robot").await.well(), "nothing\n");
+    let back = desk.run("service-accounts undelete robot --output json").await.json()["serviceAccount"].clone();
+    assert_eq!((&back["state"], &back["spiffeId"]), (&"LIFECYCLE_ACTIVE".into(), &"".into()));
+    desk.process.kill().await;
+}
+
+#[tokio::test]
 async fn a_list_is_a_table_for_people_and_the_message_for_programs() {
     let desk = Desk::new().await;
     desk.run("workspaces create lab --environment red-team --display-name Größe").await.well();

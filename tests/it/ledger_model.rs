@@ -138,6 +138,8 @@ fn people() -> Vec<Change> {
         slug: "edge".parse().expect("a slug"),
         display_name: String::new(),
         state: Lifecycle::Active,
+        deleted: None,
+        spiffe_id: None,
         created,
         version,
     };

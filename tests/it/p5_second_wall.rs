@@ -112,6 +112,17 @@ async fn settled(env: &Env, slug: &str) -> World {
             call(&env.operator, &path, body).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
         }
     }
+    let account = pb::ServiceAccount {
+        name: world.account.clone(),
+        spiffe_id: format!("spiffe://prod.example/{slug}"),
+        ..pb::ServiceAccount::default()
+    };
+    let request = pb::UpdateServiceAccountRequest {
+        service_account: Some(account),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["spiffe_id".into()] }),
+        ..pb::UpdateServiceAccountRequest::default()
+    };
+    env.operator.identity().update_service_account(request).await.expect("named by its certificates");
     // Under an id for the request, by somebody of the tenant.
     let tenant = pb::Tenant { name: world.tenant.clone(), display_name: "Renamed".into(), ..pb::Tenant::default() };
     let request = pb::UpdateTenantRequest {

@@ -25,7 +25,7 @@ use self::{
     view::{Progress, View},
 };
 use super::{
-    client::{Connection, TokenArgs, failed, fresh_id},
+    client::{Connection, TlsArgs, TokenArgs, failed, fresh_id},
     demo::{self, Fleet},
     prices,
     show::Paint,
@@ -62,6 +62,8 @@ pub struct Args {
     /// Server to play against. Default: one of its own, which ends with the replay.
     #[arg(long, env = "TOLLREEVE_SERVER", value_name = "URL")]
     server: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     token: TokenArgs,
     /// `max`, or how many times as fast as it was recorded.
@@ -105,19 +107,20 @@ pub async fn run(args: Args, start: impl AsyncFnOnce() -> anyhow::Result<Started
     calls.truncate(args.calls.unwrap_or(usize::MAX));
     let prices = args.prices.as_deref().map(prices::read).transpose()?;
     let (server, token) = if let Some(server) = args.server {
-        (server, args.token.read()?)
+        let token = args.token.read(&args.tls)?;
+        (server, token)
     } else {
         let StartedServer { endpoint, operator_token } = start().await?;
-        (endpoint, operator_token)
+        (endpoint, Some(operator_token))
     };
 
-    let connection = Connection::open(&server, &token).await?;
+    let connection = Connection::open(&server, &args.tls, token.as_deref()).await?;
     demo::seed(&connection).await?;
     prices::import(&connection, &prices.unwrap_or_default()).await?;
     let Fleet { keys, sidecar_tokens } =
         demo::create_fleet(&connection, args.keys.into(), args.connections.into()).await?;
     let names: Vec<String> = keys.iter().map(|key| key.name.clone()).collect();
-    let sidecars = open_sidecars(&server, &sidecar_tokens).await?;
+    let sidecars = open_sidecars(&server, &args.tls, &sidecar_tokens).await?;
     let before = budgets(&connection).await?;
 
     eprintln!(
@@ -167,10 +170,10 @@ fn read_trace(path: &Path) -> anyhow::Result<Vec<TracedCall>> {
 }
 
 /// A connection for each sidecar, with its tally.
-async fn open_sidecars(server: &str, tokens: &[String]) -> anyhow::Result<Vec<Slot>> {
+async fn open_sidecars(server: &str, tls: &TlsArgs, tokens: &[String]) -> anyhow::Result<Vec<Slot>> {
     let mut sidecars = Vec::with_capacity(tokens.len());
     for token in tokens {
-        let gate = Connection::open(server, token).await?.gate();
+        let gate = Connection::open(server, tls, Some(token)).await?.gate();
         sidecars.push(Slot { gate, tally: Arc::new(Mutex::new(Tally::default())) });
     }
     Ok(sidecars)

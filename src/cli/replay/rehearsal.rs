@@ -164,8 +164,8 @@ async fn start(stand_in: StandIn) -> (String, DropGuard) {
 /// Plays the sample's first calls with one good key and one that is always refused.
 async fn rehearse(stand_in: StandIn, calls: usize, stopped: bool) -> Report {
     let (address, _guard) = start(stand_in).await;
-    let connection = Connection::open(&address, "t").await.expect("a connection");
-    let sidecars = open_sidecars(&address, &["t".into(), "t".into()]).await.expect("two sidecars");
+    let connection = Connection::open(&address, &TlsArgs::default(), Some("t")).await.expect("a connection");
+    let sidecars = open_sidecars(&address, &TlsArgs::default(), &["t".into(), "t".into()]).await.expect("two sidecars");
     let key = |secret: &str, project| FleetKey { name: String::new(), secret: secret.into(), team: "team", project };
     let sample = trace::parse(include_bytes!("../../../deploy/sample/trace.csv")).expect("a trace");
     let stop = CancellationToken::new();

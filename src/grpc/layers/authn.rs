@@ -1,6 +1,12 @@
-//! Finds out who calls: the bearer token's owner, if they may act at all.
+//! Finds out who calls, and whether they may act at all: the bearer token's owner, or without a token the service account
+//! that the connection's certificate names.
+//!
+//! With both, the token says who acts, and the certificate who carries it: a service passes its users' tokens on. But the
+//! token of a program is for that program alone. So over a connection whose certificate names a service account, the token
+//! of another one is refused: whoever stole it needs the key of its owner as well.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,10 +18,19 @@ use tower::{Layer, Service};
 
 use super::{Answered, answered, is_public};
 use crate::{
-    domain::{bindings::Principal, time::Clock},
+    domain::{bindings::Principal, spiffe::SpiffeId, time::Clock},
     engine::{Gate, tokens::TokenKeys},
     grpc::status,
 };
+
+/// Who is at the other end of a connection, as the handlers find it among a request's extensions.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The network address.
+    pub address: Option<SocketAddr>,
+    /// What its certificate says that it is.
+    pub spiffe: Option<Arc<SpiffeId>>,
+}
 
 /// An authenticated caller, as the handlers find it among a request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -29,20 +44,29 @@ pub struct AuthnLayer<J> {
 }
 
 impl<J> AuthnLayer<J> {
-    /// Authenticates by tokens of `tokens` whose owners are active in the state of `gate`.
+    /// Authenticates by tokens of `tokens`, and by certificates, of those who are active in the state of `gate`.
     #[must_use]
     pub const fn new(gate: Arc<Gate<J>>, tokens: Arc<TokenKeys>, clock: Arc<dyn Clock>) -> Self {
         Self { gate, tokens, clock }
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Option<Authenticated> {
-        let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = value.split_once(' ')?;
+    fn authenticate(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Option<Authenticated> {
+        let now = self.clock.now();
+        let spiffe = peer.and_then(|peer| peer.spiffe.as_deref());
+        let Some(value) = headers.get(AUTHORIZATION) else {
+            let account = self.gate.named_by(spiffe?)?;
+            return self.gate.acts(account, now).then_some(Authenticated(account));
+        };
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let now = self.clock.now();
         let principal = self.tokens.verify(token.trim(), now)?;
+        if let (Some(spiffe), Principal::ServiceAccount(_)) = (spiffe, principal)
+            && self.gate.named_by(spiffe).is_some_and(|account| account != principal)
+        {
+            return None;
+        }
         self.gate.acts(principal, now).then_some(Authenticated(principal))
     }
 }
@@ -87,7 +111,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if !is_public(request.uri().path()) {
-            match self.layer.authenticate(request.headers()) {
+            match self.layer.authenticate(request.headers(), request.extensions().get()) {
                 Some(caller) => {
                     request.extensions_mut().insert(caller);
                 }

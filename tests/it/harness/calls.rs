@@ -302,6 +302,7 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         update!(UpdateTenantRequest { tenant: Tenant place.tenant }),
         update!(UpdateWorkspaceRequest { workspace: Workspace place.workspace }),
         update!(UpdateProjectRequest { project: Project place.project }),
+        update!(UpdateServiceAccountRequest { service_account: ServiceAccount place.account }),
     ];
     calls.extend(changes_of_roles(place));
     calls.extend(named! {
@@ -312,6 +313,8 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ReactivateUserRequest place.user;
         "IdentityService" SuspendServiceAccountRequest place.account;
         "IdentityService" ReactivateServiceAccountRequest place.account;
+        "IdentityService" DeleteServiceAccountRequest place.account;
+        "IdentityService" UndeleteServiceAccountRequest place.account;
         "IdentityService" SuspendWorkspaceRequest place.workspace;
         "IdentityService" ReactivateWorkspaceRequest place.workspace;
         "IdentityService" SuspendTenantRequest place.tenant;

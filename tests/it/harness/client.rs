@@ -9,9 +9,11 @@ use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::StatusExt as _;
+
+use super::authority::Pair;
 
 /// Adds the bearer token, when there is one.
 #[derive(Clone)]
@@ -40,6 +42,17 @@ impl Client {
     /// A caller with a connection of their own, made when it is first needed and again when it breaks.
     pub fn new(addr: std::net::SocketAddr, token: Option<&str>) -> Self {
         let channel = Endpoint::from_shared(format!("http://{addr}")).expect("an address").connect_lazy();
+        Self { channel, bearer: Bearer(None) }.with_token(token)
+    }
+
+    /// A caller with a TLS connection of their own, who trusts an authority and may have a certificate.
+    pub fn secured(addr: std::net::SocketAddr, authority: &str, own: Option<&Pair>, token: Option<&str>) -> Self {
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+        if let Some(own) = own {
+            tls = tls.identity(Identity::from_pem(&own.certificate, &own.key));
+        }
+        let endpoint = Endpoint::from_shared(format!("https://{addr}")).expect("an address");
+        let channel = endpoint.tls_config(tls).expect("good settings").connect_lazy();
         Self { channel, bearer: Bearer(None) }.with_token(token)
     }
 

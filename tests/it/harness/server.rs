@@ -80,11 +80,20 @@ impl Env {
 
     /// Another server, on a new database of the same kind.
     pub async fn another(&self) -> Self {
+        self.another_with(|_, _| ()).await
+    }
+
+    /// Another server, on a new database of the same kind, with some other settings; they are told its folder.
+    pub async fn another_with(&self, change: impl FnOnce(&Path, &mut Options)) -> Self {
         let url = match &self.config.database {
             Settings::Postgres { .. } => Some(postgres::shared().await.expect("it runs").database().await),
             Settings::Sqlite { .. } => None,
         };
-        Self::start(url.as_deref()).await
+        let folder = tempfile::Builder::new().prefix("tollreeve-it-").tempdir().expect("a folder");
+        let mut options = options(folder.path(), url.as_deref());
+        change(folder.path(), &mut options);
+        let config = options.validate().expect("good settings");
+        Self::start_with(folder, config).await
     }
 
     /// Stops the server in order and starts it again on the same database.

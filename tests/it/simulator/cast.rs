@@ -75,6 +75,8 @@ pub fn everything(budgets: &[Budget]) -> Vec<Change> {
             slug: "edge".parse().expect("a slug"),
             display_name: String::new(),
             state: Lifecycle::Active,
+            deleted: None,
+            spiffe_id: None,
             created,
             version,
         }),
