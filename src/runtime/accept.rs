@@ -89,9 +89,8 @@ impl Handshakes {
         }
         self.order.push_back(self.tasks.spawn(async move {
             let peer = stream.peer_addr()?;
-            let agreed = async { stream.set_nodelay(true).map(|()| stream) };
-            let agreed = match agreed.await {
-                Ok(stream) => tls.handshake(stream).await,
+            let agreed = match stream.set_nodelay(true) {
+                Ok(()) => tls.handshake(stream).await,
                 Err(error) => Err(error),
             };
             agreed.map_err(|error| io::Error::new(error.kind(), format!("{peer}: {error}")))
