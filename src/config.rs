@@ -3,6 +3,8 @@
 //! A setting is looked for among the flags, then in the environment, then in the file, then it has its default. An
 //! unknown setting, wherever it stands, ends the start: a typing error must not become a default.
 
+pub mod mail;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -77,6 +79,16 @@ pub struct Options {
     /// starts there takes the place of the last one at once
     #[arg(long, env = "TOLLREEVE_IDENTITY")]
     pub identity: Option<String>,
+    /// Server that takes mails: <smtps://user:password@host> or <smtp://user:password@host:587?tls=required>, which is STARTTLS.
+    /// Without one no mail is sent, and links are shown to whoever may invite
+    #[arg(long, env = "TOLLREEVE_SMTP_URL", hide_env_values = true)]
+    pub smtp_url: Option<SecretString>,
+    /// Whom mails are from, `Acme <no-reply@example.com>`
+    #[arg(long, env = "TOLLREEVE_MAIL_FROM")]
+    pub mail_from: Option<String>,
+    /// What links in mails begin with: where the front end is, <https://ai.example.com>
+    #[arg(long, env = "TOLLREEVE_PUBLIC_URL")]
+    pub public_url: Option<String>,
     /// Most Authorize and Charge calls under way at once [default: 20000]
     #[arg(long, env = "TOLLREEVE_MAX_GATE_CALLS")]
     pub max_gate_calls: Option<usize>,
@@ -162,6 +174,8 @@ pub struct Config {
     pub max_stale: Duration,
     /// Names the place that the server runs in; empty for none.
     pub identity: String,
+    /// How mails leave.
+    pub mail: mail::MailConfig,
     /// Most calls under way at once.
     pub limits: crate::grpc::layers::shed::Limits,
     /// What and how to log.
@@ -229,6 +243,9 @@ impl Options {
             hold_grace_seconds: self.hold_grace_seconds.or(file.hold_grace_seconds),
             max_stale_seconds: self.max_stale_seconds.or(file.max_stale_seconds),
             identity: self.identity.or(file.identity),
+            smtp_url: self.smtp_url.or(file.smtp_url),
+            mail_from: self.mail_from.or(file.mail_from),
+            public_url: self.public_url.or(file.public_url),
             max_gate_calls: self.max_gate_calls.or(file.max_gate_calls),
             max_management_calls: self.max_management_calls.or(file.max_management_calls),
             log: self.log.or(file.log),
@@ -245,7 +262,7 @@ impl Options {
     pub fn validate(self) -> Result<Config, ConfigError> {
         let bad = |setting, why: &str| ConfigError::Value { setting, why: why.to_owned() };
         let listen = self.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 50051).into());
-        let tls = self.tls()?;
+        let (tls, mail) = (self.tls()?, mail::MailConfig::of(&self)?);
         if !listen.ip().is_loopback() && tls.is_none() && self.allow_remote_plaintext != Some(true) {
             return Err(bad(
                 "listen",
@@ -295,6 +312,7 @@ impl Options {
             hold_grace: Duration::from_secs(grace),
             max_stale: Duration::from_secs(stale),
             identity,
+            mail,
             limits,
             telemetry: TelemetryConfig {
                 log: self.log.unwrap_or_else(|| "info".to_owned()),

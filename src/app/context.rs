@@ -4,7 +4,7 @@ use std::{fmt::Display, sync::Arc};
 
 use serde::Serialize;
 
-use super::{caller::Caller, error::AppError, feed::Feed};
+use super::{caller::Caller, error::AppError, feed::Feed, mail::Post};
 use crate::{
     domain::{
         bindings::{Authority, Scope},
@@ -33,6 +33,8 @@ pub struct App {
     pub feed: Feed,
     /// Signs and checks bearer tokens.
     pub tokens: Arc<TokenKeys>,
+    /// How mails leave.
+    pub post: Post,
     /// Hashes the secrets of API keys.
     pub pepper: Pepper,
     /// Tells the time.

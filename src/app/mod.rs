@@ -13,6 +13,7 @@ pub mod error;
 pub mod feed;
 pub mod keys;
 pub mod listing;
+pub mod mail;
 pub mod prices;
 pub mod projects;
 pub mod reviews;

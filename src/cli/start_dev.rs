@@ -46,7 +46,8 @@ pub struct Args {
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let scratch = args.ephemeral.then(|| temporary(&mut args.server.options)).transpose()?;
     args.server.options.log.get_or_insert_with(|| "warn".to_owned());
-    let config = args.server.read()?;
+    let mut config = args.server.read()?;
+    config.mail.to_terminal = config.mail.smtp.is_none();
     if config.tls.is_some() {
         let why = "start-dev speaks plain text to this machine alone: `tollreeve serve` speaks TLS".to_owned();
         return Err(ConfigError::Value { setting: "tls_cert_file", why }.into());

@@ -1,6 +1,7 @@
 //! Pure values and rules: no I/O, no clock, no randomness, nothing asynchronous.
 
 pub mod bindings;
+pub mod branding;
 pub mod budgets;
 pub mod change;
 pub mod id;
@@ -8,6 +9,7 @@ pub mod key_secret;
 pub mod keys;
 pub mod lifecycle;
 pub mod listing;
+pub mod mail;
 pub mod money;
 pub mod names;
 pub mod permission;

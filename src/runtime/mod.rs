@@ -4,6 +4,7 @@ pub mod accept;
 pub mod clients;
 pub mod clock;
 pub mod keyring;
+pub mod mailer;
 pub mod metrics;
 pub mod process;
 pub mod server;

@@ -3,7 +3,12 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use tokio::{net::TcpListener, runtime::Handle, sync::Mutex, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Mutex, oneshot},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -11,6 +16,7 @@ use tonic_health::server::HealthReporter;
 use super::{
     accept,
     keyring::{Keyring, KeyringError},
+    mailer::{self, Way},
     metrics::LedgerMetrics,
     process, sweeper,
     threads::{self, Connections, Incoming},
@@ -23,6 +29,7 @@ use crate::{
         App, AppError, bootstrap,
         context::random,
         feed::{FeedError, Follower},
+        mail::Post,
     },
     config::Config,
     domain::{bindings::Principal, id::Id, service_accounts::ServiceAccount, time::Clock},
@@ -80,6 +87,9 @@ pub enum StartError {
     /// A thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The mail server.
+    #[error("mails cannot be sent: {0}")]
+    Mail(#[from] lettre::transport::smtp::Error),
     /// Reflection.
     #[error("the service descriptors cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -105,6 +115,8 @@ pub struct Server {
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: JoinSet<Ended>,
     claim: Arc<Mutex<Option<Claim>>>,
+    /// Ends with the task that sends mails.
+    mailer: Option<oneshot::Receiver<()>>,
 }
 
 impl Server {
@@ -117,6 +129,7 @@ impl Server {
         // First what costs nothing and is most often wrong.
         let tls = config.tls.as_ref().map(|tls| Tls::open(tls, Arc::clone(&clock), stop.clone())).transpose()?;
         let (tls, watch) = tls.unzip();
+        let way = Way::of(&config.mail)?;
         let (db, claim) = open(config).await?;
         let claim = Arc::new(Mutex::new(Some(claim)));
         let keyring = Keyring::open(&db, &config.keys_dir).await?;
@@ -139,8 +152,13 @@ impl Server {
         if let Some(watch) = watch {
             endless(&mut tasks, "reading certificates again", watch);
         }
+        let mailer = way.map(|way| {
+            let (ended, end) = oneshot::channel();
+            endless(&mut tasks, "sending mails", mailer::run(Arc::clone(&app), way, stop.clone(), ended));
+            end
+        });
         tracing::info!(%addr, tls = tls.is_some(), keys = app.gate.key_count(), revision = app.gate.revision(), "ready");
-        Ok(Self { addr, app, operator, health, stop, threads, tasks, claim })
+        Ok(Self { addr, app, operator, health, stop, threads, tasks, claim, mailer })
     }
 
     /// The address that it listens on.
@@ -188,6 +206,11 @@ impl Server {
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         if tokio::time::timeout(DRAIN, joined).await.is_err() {
             tracing::warn!("calls were cut off: they did not end in time");
+        }
+        if let Some(mailer) = self.mailer
+            && tokio::time::timeout(DRAIN, mailer).await.is_err()
+        {
+            tracing::warn!("mails that were being sent may be sent again");
         }
         let idle = async {
             while !self.app.gate.is_idle() {
@@ -261,7 +284,12 @@ async fn join(
         let _: () = keep.await;
         Ended::TakenForDead
     });
-    let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
+    let post = Post {
+        sends: config.mail.smtp.is_some() || config.mail.to_terminal,
+        shows_links: config.mail.smtp.is_none(),
+        public_url: config.mail.public_url.clone(),
+    };
+    let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, post, pepper: keyring.pepper, clock });
     let noted = uses::run(Arc::clone(&app));
     endless(&mut tasks, "writing down uses", noted);
     let bell = Arc::clone(&app);

@@ -27,6 +27,7 @@ pub mod keys;
 pub mod last_used;
 pub mod ledger;
 pub mod listing;
+pub mod mail;
 pub mod names;
 pub mod prices;
 pub mod projects;

@@ -83,6 +83,7 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
     let id = tombstone.id.to_string();
     // Each refers only to those after it.
     for statement in [
+        "DELETE FROM mail WHERE tenant_id = $1",
         "DELETE FROM last_used WHERE tenant_id = $1",
         "DELETE FROM bindings WHERE tenant_id = $1",
         "DELETE FROM seats WHERE tenant_id = $1",

@@ -17,6 +17,7 @@ mod ledger_order;
 mod list_plans;
 mod listing;
 mod lists;
+mod mail;
 mod matrix;
 mod mtls;
 mod oracle;

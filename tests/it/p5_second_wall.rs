@@ -8,9 +8,9 @@ use tollreeve::{
         context::Work,
         reviews,
     },
-    domain::{bindings::Principal, id::TenantId},
+    domain::{bindings::Principal, id::TenantId, time::Clock as _},
     pb::tollreeve::v1 as pb,
-    store::{StoreError, Tx, connect::Settings},
+    store::{self, StoreError, Tx, connect::Settings, mail::Posted},
 };
 
 use crate::harness::{
@@ -133,7 +133,24 @@ async fn settled(env: &Env, slug: &str) -> World {
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     owner.identity().update_tenant(request).await.expect("renamed");
     reviews::write_down_uses(env.server.app()).await.expect("written");
+    a_mail(env, &world).await;
     world
+}
+
+/// Puts a mail of the tenant's into the outbox, of a server that sends none.
+async fn a_mail(env: &Env, world: &World) {
+    let (app, tenant, now) = (env.server.app(), id(env, world).await, env.clock.now());
+    let mail = Posted {
+        id: app.new_id(now).expect("an id"),
+        tenant,
+        about: &world.owner,
+        recipient: "somebody@example.com",
+        sealed: "sealed",
+        created: now,
+    };
+    let mut tx = app.db.begin().await.expect("begins");
+    store::mail::insert(&mut tx, &mail).await.expect("put");
+    tx.commit().await.expect("made");
 }
 
 /// The owner of a tenant, as use cases get them.

@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod random;
 pub mod raw;
 pub mod server;
+pub mod smtp;
 pub mod wire;
 pub mod world;
 

@@ -1,0 +1,140 @@
+//! Sends what is in the outbox: the only place that speaks SMTP.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use lettre::{
+    Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    message::{Mailbox, MultiPart},
+    transport::smtp,
+};
+use secrecy::ExposeSecret as _;
+use tokio::{sync::oneshot, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{
+        App, AppError,
+        mail::{self, Outcome, Outgoing},
+    },
+    config::mail::{MailConfig, SmtpConfig},
+    domain::{id::MailId, mail::Letter},
+};
+
+/// How often the outbox is looked at.
+const EVERY: Duration = Duration::from_millis(500);
+/// How often what was done long ago is removed: so many looks.
+const PRUNE_EVERY: u32 = 7200;
+/// Longest that a mail server may take for each thing that it is told.
+const ANSWER: Duration = Duration::from_secs(20);
+/// Longest that a mail may take in all. Twice that, for as many as are taken at once, is less than they are taken for.
+const SENDING: Duration = Duration::from_mins(1);
+/// Mails that are on their way at once.
+const AT_ONCE: usize = 8;
+/// Answers to a sign-in: what is wrong is a setting and not the mail, and may be put right.
+const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
+
+/// How mails leave.
+pub enum Way {
+    /// By SMTP.
+    Smtp(AsyncSmtpTransport<Tokio1Executor>, Mailbox),
+    /// To where the server was started.
+    Terminal,
+}
+
+impl Way {
+    /// How mails leave by these settings; `None`: not at all.
+    ///
+    /// # Errors
+    /// Why the mail server cannot be asked.
+    pub fn of(config: &MailConfig) -> Result<Option<Self>, smtp::Error> {
+        Ok(match &config.smtp {
+            Some(SmtpConfig { url, from }) => {
+                let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())?;
+                Some(Self::Smtp(transport.timeout(Some(ANSWER)).build(), from.clone()))
+            }
+            None if config.to_terminal => Some(Self::Terminal),
+            None => None,
+        })
+    }
+
+    async fn send(&self, mail: &Outgoing) -> Outcome {
+        let Some(letter) = &mail.letter else {
+            return Outcome::Never("it was encrypted under another key".to_owned());
+        };
+        let to = &mail.taken.recipient;
+        match self {
+            Self::Terminal => {
+                println!("\nMail to {to}: {}\n\n{}", letter.subject, letter.text);
+                Outcome::Sent
+            }
+            Self::Smtp(transport, from) => match message(from, to, letter, mail.taken.id) {
+                Ok(message) => match tokio::time::timeout(SENDING, transport.send(message)).await {
+                    Ok(Ok(_)) => Outcome::Sent,
+                    Ok(Err(error)) => refusal(&error),
+                    Err(_) => Outcome::Later("it took too long".to_owned()),
+                },
+                Err(why) => Outcome::Never(why),
+            },
+        }
+    }
+}
+
+/// The message. One that is sent again has the same id, by which whoever gets it twice can tell.
+fn message(from: &Mailbox, to: &str, letter: &Letter, id: MailId) -> Result<Message, String> {
+    let address: Address = to.parse().map_err(|error| format!("the address cannot be: {error}"))?;
+    let parts = MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone());
+    Message::builder()
+        .from(from.clone())
+        .to(Mailbox::new(None, address))
+        .subject(letter.subject.as_str())
+        .message_id(Some(format!("<{id}@{}>", from.email.domain())))
+        .multipart(parts)
+        .map_err(|error| error.to_string())
+}
+
+fn refusal(error: &smtp::Error) -> Outcome {
+    let code = error.status().map(u16::from);
+    let why = error.to_string();
+    if error.is_permanent() && code.is_none_or(|code| !SIGN_IN.contains(&code)) {
+        Outcome::Never(why)
+    } else {
+        Outcome::Later(why)
+    }
+}
+
+/// Sends until `stop`; then what was begun is ended and the rest put back. `_ended` is dropped with it: whoever waits for the
+/// end sees that.
+pub async fn run(app: Arc<App>, way: Way, stop: CancellationToken, _ended: oneshot::Sender<()>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for look in 0u32.. {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = look_through(&app, &way, &stop, look.is_multiple_of(PRUNE_EVERY)).await {
+            tracing::warn!(%error, "mails wait to be sent");
+        }
+    }
+}
+
+async fn look_through(app: &App, way: &Way, stop: &CancellationToken, prune: bool) -> Result<(), AppError> {
+    if prune {
+        mail::prune(app).await?;
+    }
+    while !stop.is_cancelled() {
+        let taken = mail::take(app).await?;
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let sent = async |mail: Outgoing| {
+            let outcome = if stop.is_cancelled() { Outcome::Untried } else { way.send(&mail).await };
+            if let Err(error) = mail::settle(app, &mail.taken, outcome).await {
+                tracing::warn!(%error, mail = %mail.taken.id, "what came of a mail is not written down: it may be sent again");
+            }
+        };
+        stream::iter(taken).for_each_concurrent(AT_ONCE, sent).await;
+    }
+    Ok(())
+}
