@@ -21,6 +21,17 @@ pub struct Caller {
     pub intent: Intent,
 }
 
+/// Somebody of whom nothing is known but where they call from.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// Network address that the request came from.
+    pub source: String,
+    /// User agent of the request.
+    pub user_agent: String,
+    /// The request's id, for the audit log.
+    pub request_id: String,
+}
+
 /// How a request is to be taken.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {

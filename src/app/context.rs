@@ -106,7 +106,7 @@ impl App {
         asked: &impl ToString,
     ) -> Result<Work<'a>, AppError> {
         let tx = self.db.read().await?;
-        self.enter(caller, tx, tenant, asked, false).await
+        self.enter(caller, tx, tenant, asked, false).await?.within(asked)
     }
 
     /// Begins to change something in a tenant, and locks its audit log.
@@ -135,7 +135,7 @@ impl App {
         asked: &impl ToString,
     ) -> Result<Work<'a>, AppError> {
         let tx = self.db.begin().await?;
-        let mut work = self.enter(caller, tx, tenant, asked, true).await?;
+        let mut work = self.enter(caller, tx, tenant, asked, true).await?.within(asked)?;
         work.replayed = replayed(&mut work.tx, caller).await?;
         Ok(work)
     }
@@ -192,7 +192,7 @@ impl App {
 
     /// Enters a tenant: from here on the transaction sees what is the tenant's and the caller's own tenant's, and nothing
     /// else. The two are one but for the operators of the platform.
-    async fn enter<'a>(
+    pub(super) async fn enter<'a>(
         &'a self,
         caller: &'a Caller,
         mut tx: Tx,
@@ -211,9 +211,6 @@ impl App {
         }
         let now = self.clock.now();
         let authority = authority(&mut tx, caller, now).await?;
-        if !authority.touches(tenant.id) {
-            return Err(unknown());
-        }
         Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), replayed: None, tx, tenant, now })
     }
 }
@@ -263,6 +260,11 @@ fn require(authority: &Authority, permission: Permission, scope: Scope) -> Resul
 }
 
 impl<'a> Work<'a> {
+    /// Insists that the caller holds anything in the tenant: to anybody else it is not there.
+    fn within(self, asked: &impl ToString) -> Result<Self, AppError> {
+        if self.authority.touches(self.tenant.id) { Ok(self) } else { Err(AppError::NotFound(asked.to_string())) }
+    }
+
     /// All that use cases share.
     #[must_use]
     pub const fn app(&self) -> &'a App {
@@ -443,6 +445,10 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Verbs that take nothing away from anybody.
+const GIVES: [&str; 9] =
+    ["create", "undelete", "reactivate", "enable", "createToken", "grant", "batchCreate", "resend", "accept"];
+
 /// What goes on record for a change.
 pub struct Audit {
     action: String,
@@ -475,7 +481,7 @@ impl Audit {
     fn restricts(&self) -> bool {
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
         let limits = ["budgets", "prices"].contains(&noun);
-        limits || !["create", "undelete", "reactivate", "enable", "createToken", "grant"].contains(&verb)
+        limits || !GIVES.contains(&verb)
     }
 
     /// With the caller's reason.

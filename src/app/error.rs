@@ -47,6 +47,12 @@ pub enum AppError {
         /// How many role templates give it.
         templates: usize,
     },
+    /// A link of an invitation that is good for nothing; why is nobody's business.
+    #[error("this invitation cannot be accepted: ask for another one")]
+    Invitation,
+    /// One of many could not be done, so that none was: its place, counted from 0, and why.
+    #[error("invitations[{0}]: {1}")]
+    Item(usize, Box<Self>),
     /// The etag is not the current one.
     #[error("the resource has changed since it was read")]
     Etag,

@@ -11,6 +11,8 @@ pub mod context;
 pub mod credits;
 pub mod error;
 pub mod feed;
+pub mod invitations;
+pub mod joining;
 pub mod keys;
 pub mod listing;
 pub mod mail;

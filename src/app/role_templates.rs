@@ -149,7 +149,7 @@ async fn named(work: &mut Work<'_>, template: RoleTemplate) -> Result<NamedTempl
     Ok(NamedTemplate::new(&work.tenant.slug, &names, template))
 }
 
-async fn find(work: &mut Work<'_>, name: &RoleTemplateName) -> Result<RoleTemplate, AppError> {
+pub(super) async fn find(work: &mut Work<'_>, name: &RoleTemplateName) -> Result<RoleTemplate, AppError> {
     work.own(&name.tenant, name)?;
     let found = store::role_templates::by_slug(&mut work.tx, work.tenant.id, name.template.as_str()).await?;
     found.ok_or_else(|| AppError::NotFound(name.to_string()))

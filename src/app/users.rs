@@ -98,10 +98,11 @@ impl NamedUser {
 pub(super) async fn find(work: &mut Work<'_>, name: &UserName) -> Result<User, AppError> {
     work.own(&name.tenant, name)?;
     let found = store::users::by_id(&mut work.tx, name.user).await?;
-    found.filter(|user| user.tenant == work.tenant.id).ok_or_else(|| AppError::NotFound(name.to_string()))
+    let here = |user: &User| user.tenant == work.tenant.id && user.state != UserState::Forgotten;
+    found.filter(here).ok_or_else(|| AppError::NotFound(name.to_string()))
 }
 
-async fn named(work: &mut Work<'_>, user: User) -> Result<NamedUser, AppError> {
+pub(super) async fn named(work: &mut Work<'_>, user: User) -> Result<NamedUser, AppError> {
     let names = store::names::names(&mut work.tx, user.teams.iter().map(ToString::to_string).collect()).await?;
     let uses = store::last_used::of(&mut work.tx, [user.id.to_string()].into_iter()).await?;
     Ok(NamedUser::new(&work.tenant.slug, &names, &uses, user))
@@ -222,8 +223,9 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetUserState) -> Re
         return Ok(Changed { record, revision: work.unchanged().await? });
     }
     let action = match (before.state, asked.state) {
-        (UserState::Invited, UserState::Active) => {
-            return Err(AppError::State(format!("{} is invited, not suspended: only they can accept", asked.name)));
+        (UserState::Invited, _) => {
+            let why = "is invited: only they can accept, and the invitation can be cancelled";
+            return Err(AppError::State(format!("{} {why}", asked.name)));
         }
         (_, UserState::Suspended) => {
             bindings::keep_somebody(&mut work, Principal::User(before.id)).await?;

@@ -63,6 +63,8 @@ kinds! {
     KeyKind KeyId "key";
     /// A budget.
     BudgetKind BudgetId "bud";
+    /// An invitation.
+    InvitationKind InvitationId "inv";
     /// A mail on its way.
     MailKind MailId "mail";
     /// One run of a server process; a slice belongs to one.

@@ -3,6 +3,7 @@
 use super::{
     bindings::Binding,
     budgets::Budget,
+    invitations::Invitation,
     keys::Key,
     projects::Project,
     service_accounts::ServiceAccount,
@@ -134,6 +135,7 @@ sorted! {
     Team by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
     ServiceAccount by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
     User by "email" |it| fold_email(&it.email), "display_name" |it| it.display_name.clone();
+    Invitation by "email" |it| fold_email(&it.email);
     Key by "display_name" |it| it.display_name.clone();
     Budget by "display_name" |it| it.display_name.clone();
     Binding by;

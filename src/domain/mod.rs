@@ -5,6 +5,7 @@ pub mod branding;
 pub mod budgets;
 pub mod change;
 pub mod id;
+pub mod invitations;
 pub mod key_secret;
 pub mod keys;
 pub mod lifecycle;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{BindingId, BudgetId, KeyId, UserId},
+    id::{BindingId, BudgetId, InvitationId, KeyId, UserId},
     role::Role,
 };
 
@@ -115,6 +115,8 @@ resource_names! {
     TeamName "tenants/acme/teams/core" { tenant: Slug = "tenants", team: Slug = "teams" }
     /// Names a user.
     UserName "tenants/acme/users/user_..." { tenant: Slug = "tenants", user: UserId = "users" }
+    /// Names an invitation.
+    InvitationName "tenants/acme/invitations/inv_..." { tenant: Slug = "tenants", invitation: InvitationId = "invitations" }
     /// Names a service account.
     ServiceAccountName "tenants/acme/serviceAccounts/edge" {
         tenant: Slug = "tenants", service_account: Slug = "serviceAccounts"

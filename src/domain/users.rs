@@ -20,6 +20,8 @@ pub enum UserState {
     Active,
     /// May not act; their keys and tokens are refused.
     Suspended,
+    /// Was invited and did not come: nobody finds them. Only the id is left, for whatever refers to it.
+    Forgotten,
 }
 
 /// A person in a tenant.

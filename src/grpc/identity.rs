@@ -4,7 +4,7 @@ use tonic::Request;
 
 use super::services::{Answer, Management};
 use crate::{
-    app::{projects, service_accounts, teams, tenants, users, workspaces},
+    app::{invitations, joining, projects, service_accounts, teams, tenants, users, workspaces},
     pb::tollreeve::v1::{identity_service_server::IdentityService, *},
 };
 
@@ -149,6 +149,37 @@ impl IdentityService for Management {
 
     async fn reactivate_user(&self, request: Request<ReactivateUserRequest>) -> Answer<ReactivateUserResponse> {
         self.run(request, users::set_state).await
+    }
+
+    async fn create_invitation(&self, request: Request<CreateInvitationRequest>) -> Answer<CreateInvitationResponse> {
+        self.run_intended(request, invitations::create).await
+    }
+
+    async fn batch_create_invitations(
+        &self,
+        request: Request<BatchCreateInvitationsRequest>,
+    ) -> Answer<BatchCreateInvitationsResponse> {
+        self.run_intended(request, invitations::batch_create).await
+    }
+
+    async fn get_invitation(&self, request: Request<GetInvitationRequest>) -> Answer<GetInvitationResponse> {
+        self.run(request, invitations::get).await
+    }
+
+    async fn list_invitations(&self, request: Request<ListInvitationsRequest>) -> Answer<ListInvitationsResponse> {
+        self.run(request, invitations::list).await
+    }
+
+    async fn resend_invitation(&self, request: Request<ResendInvitationRequest>) -> Answer<ResendInvitationResponse> {
+        self.run_intended(request, invitations::resend).await
+    }
+
+    async fn cancel_invitation(&self, request: Request<CancelInvitationRequest>) -> Answer<CancelInvitationResponse> {
+        self.run_intended(request, invitations::cancel).await
+    }
+
+    async fn accept_invitation(&self, request: Request<AcceptInvitationRequest>) -> Answer<AcceptInvitationResponse> {
+        self.run_for_anybody(request, joining::accept).await
     }
 
     async fn create_service_account(

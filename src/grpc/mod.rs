@@ -24,6 +24,7 @@ mod credits;
 mod gate_answers;
 mod gate_questions;
 mod identity;
+mod invitations;
 mod keys;
 mod policies;
 mod prices;

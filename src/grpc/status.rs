@@ -117,6 +117,12 @@ pub fn of_app(error: &AppError) -> Status {
         ),
         AppError::Invalid { field, why } => invalid(field, why),
         AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
+        AppError::Invitation => plain(Code::NotFound, ErrorReason::InvitationInvalid, text()),
+        // The details are those of what went wrong.
+        AppError::Item(_, cause) => {
+            let status = of_app(cause);
+            Status::with_details(status.code(), text(), status.details().to_vec().into())
+        }
         AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),
         AppError::Store(error) => of_store(error),
         AppError::NotYetInForce { revision, behind } => telling(

@@ -30,6 +30,8 @@ impl From<UserState> for pb::UserState {
             UserState::Invited => Self::Invited,
             UserState::Active => Self::Active,
             UserState::Suspended => Self::Suspended,
+            // Nobody finds them.
+            UserState::Forgotten => Self::Unspecified,
         }
     }
 }
@@ -49,13 +51,13 @@ impl From<NamedUser> for pb::User {
     }
 }
 
-/// What a new user is given: a role, or what a template says.
-fn gift(role: &str, template: &str) -> Result<Gift, FieldError> {
-    match (role, template) {
+/// What a new user is given: a role, or what a template says; each with the field that it is in.
+pub(super) fn gift(role: (&str, &str), template: (&str, &str)) -> Result<Gift, FieldError> {
+    match (role.1, template.1) {
         ("", "") => Ok(Gift::Role(RoleName::BuiltIn(Role::Member))),
-        (_, "") => parse::required("role", role).map(Gift::Role),
-        ("", _) => parse::required("template", template).map(Gift::Template),
-        _ => Err(invalid("template", "gives a role: leave `role` empty")),
+        (name, "") => parse::required(role.0, name).map(Gift::Role),
+        ("", name) => parse::required(template.0, name).map(Gift::Template),
+        _ => Err(invalid(template.0, "gives a role: leave `role` empty")),
     }
 }
 
@@ -79,7 +81,7 @@ impl TryFrom<pb::CreateUserRequest> for CreateUser {
             parent: parse::required("parent", &request.parent)?,
             display_name: parse::display_name("user.display_name", user.display_name, &local_part)?,
             teams: user.teams.iter().enumerate().map(team).collect::<Result<_, _>>()?,
-            gift: gift(&request.role, &request.template)?,
+            gift: gift(("role", &request.role), ("template", &request.template))?,
             email: user.email,
         })
     }

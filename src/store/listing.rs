@@ -237,7 +237,9 @@ mod tests {
     use super::*;
     use crate::{
         domain::listing::{self, CREATION, Field},
-        store::{audit, bindings, budgets, keys, projects, service_accounts, teams, tenants, users, workspaces},
+        store::{
+            audit, bindings, budgets, invitations, keys, projects, service_accounts, teams, tenants, users, workspaces,
+        },
     };
 
     const STATE: Field = Field { name: "state", kind: listing::Kind::Choice(&["ACTIVE"]), sorts: false };
@@ -246,7 +248,7 @@ mod tests {
     /// A noun, its rows, whose they are, the names that they sort by, a field that they are filtered by.
     type Case = (&'static Noun, &'static str, &'static str, &'static [&'static str], Option<&'static Field>);
 
-    const CASES: [Case; 10] = [
+    const CASES: [Case; 11] = [
         (&tenants::NOUN, "SELECT * FROM tenants WHERE NOT purged", "", &["name", "display_name"], Some(&STATE)),
         (
             &workspaces::NOUN,
@@ -257,7 +259,13 @@ mod tests {
         ),
         (&projects::NOUN, "SELECT * FROM projects WHERE TRUE", "workspace_id", &["name", "display_name"], Some(&STATE)),
         (&teams::NOUN, "SELECT * FROM teams WHERE TRUE", "tenant_id", &["name", "display_name"], None),
-        (&users::NOUN, "SELECT * FROM users WHERE TRUE", "tenant_id", &["email", "display_name"], Some(&STATE)),
+        (
+            &users::NOUN,
+            "SELECT * FROM users WHERE state <> 'forgotten'",
+            "tenant_id",
+            &["email", "display_name"],
+            Some(&STATE),
+        ),
         (
             &service_accounts::NOUN,
             "SELECT * FROM service_accounts WHERE TRUE",
@@ -266,6 +274,7 @@ mod tests {
             Some(&STATE),
         ),
         (&keys::NOUN, "SELECT * FROM api_keys WHERE TRUE", "workspace_id", &["display_name"], Some(&STATE)),
+        (&invitations::NOUN, "SELECT * FROM invitations WHERE state = 'pending'", "tenant_id", &["email"], None),
         (&bindings::NOUN, "SELECT * FROM bindings WHERE TRUE", "tenant_id", &[], None),
         (&budgets::NOUN, "SELECT * FROM budgets WHERE NOT deleted", "tenant_id", &["display_name"], None),
         (&audit::NOUN, "SELECT * FROM audit_events WHERE TRUE", "tenant_id", &[], Some(&ACTOR)),
@@ -315,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn a_search_is_a_range_of_the_words() {
         let mut connection = database().await;
-        for case in CASES.iter().filter(|case| !["bindings", "audit events"].contains(&case.0.name)) {
+        for case in CASES.iter().filter(|case| !["bindings", "invitations", "audit events"].contains(&case.0.name)) {
             let page = Page { after: String::new(), limit: 51 };
             let terms = vec![Term::Mentions("rare".into())];
             let listing = Listing { page, terms, order: CREATION, show_deleted: false, asked: String::new() };
@@ -324,7 +333,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 8] = [
+    const MIGRATIONS: [&str; 9] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -333,5 +342,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
         include_str!("../../migrations/sqlite/0009_walls.sql"),
         include_str!("../../migrations/sqlite/0015_service_accounts.sql"),
+        include_str!("../../migrations/sqlite/0017_invitations.sql"),
     ];
 }

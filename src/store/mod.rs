@@ -22,6 +22,7 @@ pub mod connect;
 pub mod credits;
 pub mod dialect;
 pub mod feed;
+pub mod invitations;
 pub mod keyring;
 pub mod keys;
 pub mod last_used;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Result, StoreError, Tx, bindings, parse};
+use super::{Result, StoreError, Tx, bindings, invitations, parse};
 use crate::domain::{
     bindings::Principal,
     id::{TenantId, WorkspaceId},
@@ -40,7 +40,8 @@ pub async fn set(tx: &mut Tx, tenant: TenantId, scope: &str, seats: &Seats) -> R
     Ok(())
 }
 
-/// Who holds a role on a tenant and in its workspaces: themselves or by a team, whether they may act or not.
+/// Who holds a role on a tenant and in its workspaces: themselves or by a team, whether they may act or not; and
+/// for whom a seat is kept, because they are invited.
 pub async fn holders(tx: &mut Tx, tenant: TenantId, role: RoleRef, now: Timestamp) -> Result<Holders> {
     let rows = fetch_all!(
         tx,
@@ -60,6 +61,14 @@ pub async fn holders(tx: &mut Tx, tenant: TenantId, role: RoleRef, now: Timestam
         let place = match workspace {
             None => &mut holders.everywhere,
             Some(id) => holders.within.entry(parse::<WorkspaceId>(&id, "workspace of a binding")?).or_default(),
+        };
+        place.insert(principal);
+    }
+    // Who is invited finds the seat that was promised.
+    for (workspace, principal) in invitations::awaited(tx, tenant, role, now).await? {
+        let place = match workspace {
+            None => &mut holders.everywhere,
+            Some(id) => holders.within.entry(parse::<WorkspaceId>(&id, "workspace of an invitation")?).or_default(),
         };
         place.insert(principal);
     }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::domain::{
     id::{TenantId, TenantKind},
+    names::Slug,
     tenants::Tenant,
     time::Timestamp,
 };
@@ -83,6 +84,7 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
     let id = tombstone.id.to_string();
     // Each refers only to those after it.
     for statement in [
+        "DELETE FROM invitations WHERE tenant_id = $1",
         "DELETE FROM mail WHERE tenant_id = $1",
         "DELETE FROM last_used WHERE tenant_id = $1",
         "DELETE FROM bindings WHERE tenant_id = $1",
@@ -112,6 +114,13 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
 pub async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>> {
     let row = fetch_optional!(tx, Row, select!("WHERE slug = $1 AND NOT purged"), slug)?;
     row.map(tenant).transpose()
+}
+
+/// The slug of the tenant with this id.
+pub async fn slug_of(tx: &mut Tx, id: TenantId) -> Result<Option<Slug>> {
+    let sql = "SELECT slug FROM tenants WHERE id = $1 AND NOT purged";
+    let row = fetch_optional!(tx, (String,), sql, id.to_string())?;
+    row.map(|(slug,)| parse(&slug, "tenant slug")).transpose()
 }
 
 /// A page of the tenants; of one of them when `only` says which.

@@ -28,13 +28,14 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// Each list, its orders beside that of creation, and filters that choose few and many.
-const LISTS: [(&str, &[&str], &[&str]); 10] = [
+const LISTS: [(&str, &[&str], &[&str]); 11] = [
     ("ListTenants", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListWorkspaces", &["name desc", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListProjects", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListTeams", &["name desc", "display_name"], &["create_time > 2020-01-01T00:00:00Z"]),
     ("ListUsers", &["email", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListServiceAccounts", &["name", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
+    ("ListInvitations", &["email desc"], &["email = 7@example.com", "create_time > 2020-01-01T00:00:00Z"]),
     ("ListKeys", &["display_name"], &["state = REVOKED", "state = ACTIVE"]),
     ("ListBindings", &["create_time desc"], &["create_time > 2020-01-01T00:00:00Z"]),
     ("ListBudgets", &["display_name desc"], &["unit = TOKENS"]),
@@ -146,6 +147,9 @@ async fn populate(url: &str) {
                  SELECT {}, {ten}, n || '@example.com', n || '@example.com', {name}, {state}, '[]', n, 1", id("user")),
         format!("service_accounts (id, tenant_id, slug, display_name, state, created, version)
                  SELECT {}, {ten}, 's' || n, {name}, {state}, n, 1", id("sa")),
+        format!("invitations (id, tenant_id, user_id, email, email_folded, role, template_id, template, teams, inviter, inviter_tenant, state, created, expires, version)
+                 SELECT {0}, {ten}, {1}, n || '@example.com', n || '@example.com', 'member', '', '', '[]', {user}, {ten},
+                     CASE n % 2 WHEN 0 THEN 'accepted' ELSE 'pending' END, n, n, 1", id("inv"), id("user")),
         format!("api_keys (id, tenant_id, workspace_id, owner, public_id, hash, display_name, state, allowlist, created, version)
                  SELECT {}, {ten}, {ws}, {user}, lpad(n::TEXT, 12, '0'), md5(n::TEXT) || md5(n::TEXT), {name}, {key_state}, '', n, 1", id("key")),
         format!("bindings (id, tenant_id, role, member, scope_tenant, created)

@@ -12,6 +12,8 @@ mod forgotten;
 mod gate;
 mod gate_allowlists;
 mod identity;
+mod invitations;
+mod inviting;
 mod ledger_model;
 mod ledger_order;
 mod list_plans;

@@ -45,6 +45,7 @@ fn seen(status: &Status, sent: &Place) -> (Code, String, String) {
         (&sent.budget, "BUDGET"),
         (&sent.role, "ROLE"),
         (&sent.template, "TEMPLATE"),
+        (&sent.invitation, "INVITATION"),
         (&sent.event, "EVENT"),
         (&sent.doomed, "DOOMED"),
         (&sent.tenant, "TENANT"),
@@ -105,10 +106,11 @@ async fn a_foreign_id_under_ones_own_name_is_an_unknown_one(env: &mut Env) {
         binding: unknown(&borrowed.binding),
         key: unknown(&borrowed.key),
         budget: unknown(&borrowed.budget),
+        invitation: unknown(&borrowed.invitation),
         ..borrowed.clone()
     };
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
-    let by_id = ["User", "Binding", "Key", "Budget"];
+    let by_id = ["User", "Binding", "Key", "Budget", "Invitation"];
     for ((path, theirs), (_, nobodys)) in calls(&borrowed).into_iter().zip(calls(&nobody)) {
         let rpc = path.rsplit('/').next().unwrap_or_default();
         if rpc.starts_with("Create") || !by_id.iter().any(|kind| rpc.ends_with(kind)) {
@@ -253,6 +255,7 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         budget: String::new(),
         role: "tenants/acme/roles/reviewer".into(),
         template: "tenants/acme/roleTemplates/engineer".into(),
+        invitation: String::new(),
         event: String::new(),
         doomed: "tenants/acme".into(),
     };

@@ -26,7 +26,10 @@ fn answered<E>(status: Status) -> Answered<E> {
     ready(Ok(status.into_http()))
 }
 
-/// Whether a path is of a service that anybody may ask: health and reflection.
+/// The RPCs that anybody may call: whoever has the link of an invitation has no token yet.
+const PUBLIC: [&str; 1] = ["/tollreeve.v1.IdentityService/AcceptInvitation"];
+
+/// Whether anybody may ask at a path: health, reflection, and what is for those who have no token yet.
 fn is_public(path: &str) -> bool {
-    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
+    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.") || PUBLIC.contains(&path)
 }

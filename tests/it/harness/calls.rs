@@ -5,7 +5,7 @@ use tollreeve::pb::tollreeve::v1 as pb;
 
 use super::{
     raw::rpcs,
-    world::{World, bind, create_role, create_template, on_hold, on_key, unique},
+    world::{World, bind, create_role, create_template, invite, on_hold, on_key, token_of, unique},
 };
 
 /// The names of one thing of each kind in a tenant.
@@ -22,6 +22,7 @@ pub struct Place {
     pub budget: String,
     pub role: String,
     pub template: String,
+    pub invitation: String,
     pub event: String,
     /// Another tenant, deleted.
     pub doomed: String,
@@ -43,6 +44,7 @@ impl Place {
             budget: world.dollars(&world.workspace, 1_000_000).await,
             role: create_role(&world.operator, tenant, &unique("role"), &["models:invoke", "keys:read"]).await,
             template: create_template(&world.operator, tenant, &unique("template"), "roles/analyst").await,
+            invitation: invite(&world.operator, tenant).await.name,
             event: format!("{tenant}/auditEvents/1"),
             doomed: doomed(world).await,
         }
@@ -63,6 +65,7 @@ impl Place {
             budget: moved(&self.budget),
             role: moved(&self.role),
             template: moved(&self.template),
+            invitation: moved(&self.invitation),
             event: moved(&self.event),
             doomed: moved(&self.doomed),
         }
@@ -88,7 +91,7 @@ fn to<M: prost::Message>(service: &str, name: &str, request: &M) -> (String, Vec
 /// A good call of every RPC with a name or a parent, in an order in which each finds what it needs. Those that create
 /// something take a new id each time.
 pub fn calls(place: &Place) -> Vec<(String, Vec<u8>)> {
-    [creations(place), reads(place), lists(place), changes(place)].concat()
+    [creations(place), invitations(place), reads(place), lists(place), changes(place)].concat()
 }
 
 /// A good call of every RPC, in an order in which each finds what it needs.
@@ -103,12 +106,15 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
     };
     let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
     let prices = pb::ImportPricesRequest { prices: vec![price] };
+    let token = token_of(&invite(&world.operator, &world.tenant).await);
+    let accept = pb::AcceptInvitationRequest { token, display_name: String::new() };
     let mut all = calls(&place);
     all.extend([
         ("/tollreeve.v1.GateService/Authorize".into(), world.ask().encode_to_vec()),
         ("/tollreeve.v1.GateService/Charge".into(), on_hold(&hold, 1).encode_to_vec()),
         ("/tollreeve.v1.GateService/ChargeBatch".into(), charges.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/CreateTenant".into(), tenant.encode_to_vec()),
+        ("/tollreeve.v1.IdentityService/AcceptInvitation".into(), accept.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new()),
         ("/tollreeve.v1.AccessService/ListPermissions".into(), Vec::new()),
         ("/tollreeve.v1.BudgetService/ImportPrices".into(), prices.encode_to_vec()),
@@ -209,6 +215,19 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     ]
 }
 
+fn invitations(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let invitation = || pb::Invitation {
+        email: format!("{}@example.com", unique("guest")),
+        teams: vec![place.team.clone()],
+        workspace: place.workspace.clone(),
+        ..pb::Invitation::default()
+    };
+    let (parent, invitations) = (place.tenant.clone(), vec![invitation()]);
+    let many = pb::BatchCreateInvitationsRequest { parent: parent.clone(), invitations, ..Default::default() };
+    let one = pb::CreateInvitationRequest { parent, invitation: Some(invitation()), ..Default::default() };
+    vec![to("IdentityService", "CreateInvitation", &one), to("IdentityService", "BatchCreateInvitations", &many)]
+}
+
 /// Calls that carry nothing but a name.
 macro_rules! named {
     ($($service:literal $request:ident $name:expr;)+) => {
@@ -242,6 +261,7 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" GetProjectRequest place.project;
         "IdentityService" GetTeamRequest place.team;
         "IdentityService" GetUserRequest place.user;
+        "IdentityService" GetInvitationRequest place.invitation;
         "IdentityService" GetServiceAccountRequest place.account;
         "KeyService" GetKeyRequest place.key;
         "BudgetService" GetBudgetRequest place.budget;
@@ -269,6 +289,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ListProjectsRequest place.workspace;
         "IdentityService" ListTeamsRequest place.tenant;
         "IdentityService" ListUsersRequest place.tenant;
+        "IdentityService" ListInvitationsRequest place.tenant;
         "IdentityService" ListServiceAccountsRequest place.tenant;
         "AccessService" ListBindingsRequest place.tenant;
         "AccessService" ListRolesRequest place.tenant;
@@ -309,6 +330,8 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "KeyService" DisableKeyRequest place.key;
         "KeyService" EnableKeyRequest place.key;
         "KeyService" RevokeKeyRequest place.key;
+        "IdentityService" ResendInvitationRequest place.invitation;
+        "IdentityService" CancelInvitationRequest place.invitation;
         "IdentityService" SuspendUserRequest place.user;
         "IdentityService" ReactivateUserRequest place.user;
         "IdentityService" SuspendServiceAccountRequest place.account;

@@ -66,6 +66,11 @@ impl Rpc {
         const READS: [&str; 7] = ["Get", "List", "Summarize", "Authorize", "Check", "BatchCheck", "Review"];
         !READS.iter().any(|read| self.name.starts_with(read))
     }
+
+    /// Whether anybody may call it, without a token.
+    pub fn is_public(&self) -> bool {
+        self.name == "AcceptInvitation"
+    }
 }
 
 /// Every RPC of the server's own services, as the descriptors have them.

@@ -247,6 +247,25 @@ pub async fn create_user(operator: &Client, tenant: &str, email: &str, role: &st
     answer.user.expect("a user").name
 }
 
+/// Somebody new is invited, as a member.
+pub async fn invite(operator: &Client, tenant: &str) -> pb::Invitation {
+    let email = format!("{}@example.com", unique("invited"));
+    let invitation = pb::Invitation { email, ..pb::Invitation::default() };
+    let request = pb::CreateInvitationRequest {
+        parent: tenant.into(),
+        invitation: Some(invitation),
+        ..pb::CreateInvitationRequest::default()
+    };
+    let answer = operator.identity().create_invitation(request).await.expect("an invitation").into_inner();
+    answer.invitation.expect("an invitation")
+}
+
+/// The secret in the link that a server shows which sends no mails.
+pub fn token_of(invitation: &pb::Invitation) -> String {
+    let (_, token) = invitation.activation_link.split_once("#token=").expect("a link");
+    token.to_owned()
+}
+
 /// A service account, with a role on the whole tenant.
 pub async fn create_account(operator: &Client, tenant: &str, id: &str, role: Option<&str>) -> String {
     let request = pb::CreateServiceAccountRequest {
