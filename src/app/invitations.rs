@@ -18,7 +18,6 @@ use super::{
 use crate::{
     domain::{
         bindings::{Member, Principal},
-        branding::Branding,
         change::Change,
         invitations::{self, FromTemplate, Invitation, InvitationState, LIFETIME, SECRET_BYTES},
         key_secret::KeyHash,
@@ -313,10 +312,10 @@ fn new_secret(app: &App) -> Result<(String, KeyHash), AppError> {
 async fn send(work: &mut Work<'_>, invitation: &Invitation, secret: &str) -> Result<String, AppError> {
     let link = work.app().post.link(PAGE, secret);
     let until: String = invitation.expires.to_string().replace('T', " ").chars().take(16).collect();
-    let branding = Branding::default();
+    let branding = &work.tenant.branding;
     let name = if branding.display_name.is_empty() { &work.tenant.display_name } else { &branding.display_name };
     let letter = Draft {
-        branding: &branding,
+        branding,
         tenant: &work.tenant.display_name,
         subject: &format!("You are invited to {name}"),
         before: &[&format!("Somebody at {name} has invited you to join them.")],

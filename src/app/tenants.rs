@@ -6,6 +6,7 @@ use super::{App, AppError, Changed, Listed, caller::Caller, context::Audit, list
 use crate::{
     domain::{
         bindings::Scope,
+        branding::Branding,
         change::Change,
         lifecycle::Edit,
         names::{Slug, SlugError, TenantName},
@@ -72,6 +73,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateTenant) -> Resul
         id: app.new_id(now)?,
         slug: asked.slug,
         display_name: asked.display_name,
+        branding: Branding::default(),
         state: Lifecycle::Active,
         deleted: None,
         created: now,
@@ -147,7 +149,13 @@ pub async fn purge(app: Arc<App>, caller: Caller, asked: PurgeTenant) -> Result<
     let slug: Slug = format!("purged-{}", before.id.to_string().trim_start_matches("ten_"))
         .parse()
         .map_err(|error: SlugError| AppError::State(error.to_string()))?;
-    let after = Tenant { display_name: slug.to_string(), slug, version: before.version + 1, ..before.clone() };
+    let after = Tenant {
+        display_name: slug.to_string(),
+        slug,
+        branding: Branding::default(),
+        version: before.version + 1,
+        ..before.clone()
+    };
     store::tenants::purge(&mut work.tx, &after).await?;
     work.emit(Change::Tenant(after));
     Ok(TenantPurged(work.commit(Audit::new("tenants.purge", &asked.name, Some(&before), None)).await?))

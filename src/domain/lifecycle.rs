@@ -1,8 +1,8 @@
 //! What can be done to a tenant, a workspace, a project or a service account as a whole, and what comes of it.
 
 use super::{
-    policies::PolicyUpdate, projects::Project, service_accounts::ServiceAccount, spiffe::SpiffeId, tenants::Lifecycle,
-    tenants::Tenant, time::Timestamp, workspaces::Workspace,
+    branding::BrandingUpdate, policies::PolicyUpdate, projects::Project, service_accounts::ServiceAccount,
+    spiffe::SpiffeId, tenants::Lifecycle, tenants::Tenant, time::Timestamp, workspaces::Workspace,
 };
 
 /// A change of a record.
@@ -27,6 +27,8 @@ pub struct Update {
     pub display_name: Option<String>,
     /// Other policies, of a workspace.
     pub policies: Option<PolicyUpdate>,
+    /// Other branding, of a tenant.
+    pub branding: Option<BrandingUpdate>,
     /// Another SPIFFE id or none, of a service account.
     pub spiffe_id: Option<Option<SpiffeId>>,
 }
@@ -58,6 +60,9 @@ pub trait Living: Clone + PartialEq {
     /// Lays policies down, where there are any.
     fn lay_down(&mut self, _: &PolicyUpdate) {}
 
+    /// Takes on another look, where it has one.
+    fn rebrand(&mut self, _: &BrandingUpdate) {}
+
     /// Takes a SPIFFE id, or gives its own up, where it can have one.
     fn take_spiffe_id(&mut self, _: Option<SpiffeId>) {}
 
@@ -78,6 +83,9 @@ pub trait Living: Clone + PartialEq {
                 }
                 if let Some(policies) = &update.policies {
                     after.lay_down(policies);
+                }
+                if let Some(branding) = &update.branding {
+                    after.rebrand(branding);
                 }
                 if let Some(id) = &update.spiffe_id {
                     after.take_spiffe_id(id.clone());
@@ -112,7 +120,11 @@ macro_rules! living {
 }
 
 living!(
-    Tenant,
+    Tenant {
+        fn rebrand(&mut self, update: &BrandingUpdate) {
+            self.branding.update(update);
+        }
+    },
     Workspace {
         fn lay_down(&mut self, update: &PolicyUpdate) {
             self.policies.update(update);
@@ -129,7 +141,7 @@ living!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::TenantId;
+    use crate::domain::{branding::Branding, id::TenantId};
 
     #[test]
     fn what_was_suspended_comes_back_suspended_and_what_is_so_already_stays_as_it_is() {
@@ -138,6 +150,7 @@ mod tests {
             id: TenantId::from_bits(1),
             slug: "acme".parse().expect("a slug"),
             display_name: "Acme".into(),
+            branding: Branding::default(),
             state: Lifecycle::Active,
             deleted: None,
             created: now,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{id::TenantId, names::Slug, time::Timestamp};
+use super::{branding::Branding, id::TenantId, names::Slug, time::Timestamp};
 
 /// Whether a record is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Tenant {
     pub slug: Slug,
     /// Name for people.
     pub display_name: String,
+    /// What its mails and front ends look like.
+    #[serde(default)]
+    pub branding: Branding,
     /// Suspended: every key and caller of the tenant is refused.
     pub state: Lifecycle,
     /// When it was deleted; `state` is what it comes back in.

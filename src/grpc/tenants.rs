@@ -1,12 +1,13 @@
 //! What messages of tenants mean.
 
 use super::{
-    parse::{self, FieldError},
+    parse::{self, FieldError, invalid},
     services::Intended,
 };
 use crate::{
     app::tenants::{CreateTenant, EditTenant, GetTenant, ListTenants, PurgeTenant, TenantPurged},
     domain::{
+        branding::{Branding, BrandingUpdate, is_color, is_https_url},
         lifecycle::{Edit, Update},
         listing::{Field, Kind, WORDS},
         names::TenantName,
@@ -53,8 +54,33 @@ impl From<Tenant> for pb::Tenant {
             create_time: Some(parse::to_wire(tenant.created)),
             etag: parse::etag(tenant.version),
             delete_time: tenant.deleted.map(parse::to_wire),
+            branding: Some(tenant.branding.into()),
         }
     }
+}
+
+impl From<Branding> for pb::Branding {
+    fn from(branding: Branding) -> Self {
+        let Branding { display_name, logo_url, primary_color, support_contact } = branding;
+        Self { display_name, logo_url, primary_color, support_contact }
+    }
+}
+
+fn branding(branding: pb::Branding) -> Result<Branding, FieldError> {
+    let pb::Branding { display_name, logo_url, primary_color, support_contact } = branding;
+    let logo_url = parse::bounded("tenant.branding.logo_url", logo_url, 1024)?;
+    if !logo_url.is_empty() && !is_https_url(&logo_url) {
+        return Err(invalid("tenant.branding.logo_url", "must be a URL that begins with https://"));
+    }
+    if !primary_color.is_empty() && !is_color(&primary_color) {
+        return Err(invalid("tenant.branding.primary_color", "must be like #1f4fd8"));
+    }
+    Ok(Branding {
+        display_name: parse::bounded("tenant.branding.display_name", display_name, 128)?,
+        support_contact: parse::bounded("tenant.branding.support_contact", support_contact, 256)?,
+        logo_url,
+        primary_color,
+    })
 }
 
 impl TryFrom<pb::CreateTenantRequest> for CreateTenant {
@@ -63,6 +89,9 @@ impl TryFrom<pb::CreateTenantRequest> for CreateTenant {
     fn try_from(request: pb::CreateTenantRequest) -> Result<Self, FieldError> {
         let slug = parse::required("tenant_id", &request.tenant_id)?;
         let tenant = request.tenant.unwrap_or_default();
+        if tenant.branding.is_some_and(|branding| branding != pb::Branding::default()) {
+            return Err(invalid("tenant.branding", "is given to a tenant that is there: by an update"));
+        }
         let display_name = parse::display_name("tenant.display_name", tenant.display_name, &slug)?;
         Ok(Self { slug, display_name })
     }
@@ -84,10 +113,27 @@ impl TryFrom<pb::UpdateTenantRequest> for EditTenant {
     fn try_from(request: pb::UpdateTenantRequest) -> Result<Self, FieldError> {
         let tenant = parse::present("tenant", request.tenant)?;
         let name: TenantName = parse::required("tenant.name", &tenant.name)?;
-        let set = [("display_name", !tenant.display_name.is_empty())];
-        let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
+        let branding = branding(tenant.branding.unwrap_or_default())?;
+        let set = [
+            ("display_name", !tenant.display_name.is_empty()),
+            ("branding.display_name", !branding.display_name.is_empty()),
+            ("branding.logo_url", !branding.logo_url.is_empty()),
+            ("branding.primary_color", !branding.primary_color.is_empty()),
+            ("branding.support_contact", !branding.support_contact.is_empty()),
+        ];
+        let [renamed, known_as, logo, color, support] = parse::masked(request.update_mask, set, FIXED)?;
+        let branding = BrandingUpdate {
+            display_name: known_as.then_some(branding.display_name),
+            logo_url: logo.then_some(branding.logo_url),
+            primary_color: color.then_some(branding.primary_color),
+            support_contact: support.then_some(branding.support_contact),
+        };
         let display_name = parse::display_name("tenant.display_name", tenant.display_name, &name.tenant)?;
-        let edit = Edit::Update(Update { display_name: renamed.then_some(display_name), ..Update::default() });
+        let edit = Edit::Update(Update {
+            display_name: renamed.then_some(display_name),
+            branding: Some(branding),
+            ..Update::default()
+        });
         Ok(Self { version: parse::version(&tenant.etag), edit, name })
     }
 }

@@ -1,13 +1,14 @@
 //! Rows of tenants. One that is purged is a tombstone, which nobody finds.
 
 use super::{
-    Inserted, Result, Tx,
+    Inserted, Result, StoreError, Tx,
     listing::{List, Listing, Noun, Position},
     parse,
     search::{self, Words},
     text_of, value_of,
 };
 use crate::domain::{
+    branding::Branding,
     id::{TenantId, TenantKind},
     names::Slug,
     tenants::Tenant,
@@ -18,22 +19,38 @@ pub(super) const NOUN: Noun = Noun::staying::<TenantKind>("tenants");
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, slug, display_name, state, deleted, created, version FROM tenants ", $rest)
+        concat!("SELECT id, slug, display_name, branding, state, deleted, created, version FROM tenants ", $rest)
     };
 }
 
-type Row = (String, String, String, String, Option<i64>, i64, i64);
+type Row = (String, String, String, String, String, Option<i64>, i64, i64);
 
-fn tenant((id, slug, display_name, state, deleted, created, version): Row) -> Result<Tenant> {
+fn tenant((id, slug, display_name, branding, state, deleted, created, version): Row) -> Result<Tenant> {
     Ok(Tenant {
         id: parse(&id, "tenant id")?,
         slug: parse(&slug, "tenant slug")?,
         display_name,
+        branding: branding_of(&branding)?,
         state: value_of(state, "tenant state")?,
         deleted: deleted.map(Timestamp::from_micros),
         created: Timestamp::from_micros(created),
         version,
     })
+}
+
+/// Nothing for what a new tenant has.
+fn branding_of(text: &str) -> Result<Branding> {
+    if text.is_empty() {
+        return Ok(Branding::default());
+    }
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt("branding of a tenant".into()))
+}
+
+fn branding_text(branding: &Branding) -> Result<String> {
+    if *branding == Branding::default() {
+        return Ok(String::new());
+    }
+    serde_json::to_string(branding).map_err(|_| StoreError::Corrupt("branding of a tenant".into()))
 }
 
 /// Adds a tenant, unless its slug is taken.
@@ -68,12 +85,13 @@ async fn put_words(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
 pub async fn update(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     execute!(
         tx,
-        "UPDATE tenants SET display_name = $2, state = $3, deleted = $4, version = $5 WHERE id = $1",
+        "UPDATE tenants SET display_name = $2, state = $3, deleted = $4, version = $5, branding = $6 WHERE id = $1",
         tenant.id.to_string(),
         &tenant.display_name,
         text_of(&tenant.state),
         tenant.deleted.map(Timestamp::micros),
         tenant.version,
+        branding_text(&tenant.branding)?,
     )?;
     put_words(tx, tenant).await
 }

@@ -23,6 +23,7 @@ both!(
     a_seat_is_kept_for_who_is_invited,
     the_link_comes_by_mail_and_an_earlier_one_is_dead,
     no_secret_of_an_invitation_is_in_the_database,
+    a_tenant_is_shown_as_it_wants_to_be_and_its_mails_are,
 );
 
 once!(
@@ -225,4 +226,57 @@ async fn no_secret_of_an_invitation_is_in_the_database(env: &mut Env) {
     let hashes: Vec<(i64,)> = books.rows("SELECT version FROM invitations WHERE hash IS NOT NULL").await;
     assert_eq!(hashes, [], "nothing is left of it");
     books.close().await;
+}
+
+async fn a_tenant_is_shown_as_it_wants_to_be_and_its_mails_are(env: &mut Env) {
+    let smtp = Smtp::start().await;
+    let env = sending(env, &smtp).await;
+    let world = World::new(&env).await;
+    let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
+    let update = async |branding: pb::Branding, paths: &[&str]| {
+        let tenant = pb::Tenant { name: world.tenant.clone(), branding: Some(branding), ..pb::Tenant::default() };
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        let update_mask = Some(prost_types::FieldMask { paths });
+        let request = pb::UpdateTenantRequest { tenant: Some(tenant), update_mask, ..Default::default() };
+        owner.identity().update_tenant(request).await.map(|answer| answer.into_inner().tenant.expect("a tenant"))
+    };
+    let branding = pb::Branding {
+        display_name: "Acme <AI> & Co".into(),
+        logo_url: "https://cdn.example.com/logo.png".into(),
+        primary_color: "#00aA55".into(),
+        support_contact: "help@acme.example.com".into(),
+    };
+    let after = update(branding.clone(), &["branding"]).await.expect("changed");
+    assert_eq!((after.branding.as_ref(), after.etag.as_str()), (Some(&branding), "v2"));
+    let same = update(branding.clone(), &["branding.logo_url", "branding.display_name"]).await.expect("the same");
+    assert_eq!(same.etag, "v2");
+    for (field, wrong) in [
+        ("logo_url", pb::Branding { logo_url: "http://cdn.example.com/x".into(), ..branding.clone() }),
+        ("logo_url", pb::Branding { logo_url: "javascript:alert(1)".into(), ..branding.clone() }),
+        ("primary_color", pb::Branding { primary_color: "red".into(), ..branding.clone() }),
+        ("display_name", pb::Branding { display_name: "a\nb".into(), ..branding.clone() }),
+        ("support_contact", pb::Branding { support_contact: "x".repeat(257), ..branding.clone() }),
+    ] {
+        assert_invalid(update(wrong, &["branding"]).await, &format!("tenant.branding.{field}"));
+    }
+    assert_invalid(update(branding.clone(), &["branding.font"]).await, "update_mask");
+    create(&owner, &world.tenant, to("mia@example.com")).await.expect("invited");
+    let mail = smtp.to("mia@example.com").await.data.replace("=\r\n", "").replace("=3D", "=");
+    for said in [
+        "help@acme.example.com",
+        "Acme <AI> & Co",
+        "Acme &lt;AI&gt; &amp; Co",
+        "#00aA55",
+        "src=\"https://cdn.example.com/logo.png\"",
+    ] {
+        assert!(mail.contains(said), "{said}: {mail}");
+    }
+    // Nothing more said, and a field taken back.
+    let after = update(pb::Branding::default(), &["branding.logo_url"]).await.expect("changed");
+    assert_eq!(after.branding, Some(pb::Branding { logo_url: String::new(), ..branding.clone() }));
+    let env = env.restart().await;
+    let request = pb::GetTenantRequest { name: world.tenant.clone() };
+    let read = env.operator.identity().get_tenant(request).await.expect("the tenant").into_inner().tenant;
+    assert_eq!(read, Some(after));
+    env.end().await;
 }

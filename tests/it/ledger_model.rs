@@ -98,6 +98,7 @@ fn tenant() -> Tenant {
         id: Id::from_bits(1),
         slug: "acme".parse().expect("a slug"),
         display_name: "Acme".into(),
+        branding: tollreeve::domain::branding::Branding::default(),
         state: Lifecycle::Active,
         deleted: None,
         created: START,

@@ -6,6 +6,7 @@ use super::{Claim, OpenError, Settings};
 use crate::{
     domain::{
         bindings::Principal,
+        branding::Branding,
         budgets::{Budget, BudgetScope, OnExpiry},
         id::{BudgetId, KeyId, TenantId, UserId, WorkspaceId},
         key_secret::{KeyHash, PublicId},
@@ -56,6 +57,7 @@ fn tenant() -> Tenant {
         id: TenantId::new(NOW, [1; 10]),
         slug: slug("acme"),
         display_name: "Acme".into(),
+        branding: Branding::default(),
         state: Lifecycle::Active,
         deleted: None,
         created: NOW,

@@ -64,6 +64,7 @@ pub fn everything(budgets: &[Budget]) -> Vec<Change> {
             id: tenant,
             slug: "acme".parse().expect("a slug"),
             display_name: "Acme".into(),
+            branding: tollreeve::domain::branding::Branding::default(),
             state: Lifecycle::Active,
             deleted: None,
             created,
