@@ -220,6 +220,7 @@ impl Customer {
             id,
             slug: slug("customer", n),
             display_name: named(),
+            branding: tollreeve::domain::branding::Branding::default(),
             state,
             deleted: None,
             created,
