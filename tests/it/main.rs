@@ -22,6 +22,7 @@ mod mtls;
 mod oracle;
 mod outage;
 mod p1_exact;
+mod p2_edges;
 mod p2_expiry;
 mod p2_kill;
 mod p2_ledger;
