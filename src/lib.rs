@@ -119,6 +119,11 @@
 //! service accounts ([`engine::spiffe_ids`]) on every call, which costs less than a token does. Whether the caller may act at
 //! all is asked of the state each time, so that no list of what was revoked is needed.
 //!
+//! A token may rest on something that can end before it does ([`domain::tokens::Basis`]): a session, or the public key of a
+//! service account that it was given for. Who ends one says so in the same transaction ([`app::tokens`]); the state keeps
+//! what has ended until the last token on it has ended too ([`engine::ended_bases`]), and a call whose token rests on nothing
+//! looks nothing up.
+//!
 //! A handshake runs beside the threads that serve ([`runtime::tls`]); a connection that is agreed on moves to its thread.
 //! Nothing of it touches connections in plain text but one branch a read.
 //!

@@ -1,12 +1,14 @@
 //! Who calls, and from where.
 
-use crate::domain::{bindings::Principal, id::TenantId};
+use crate::domain::{bindings::Principal, id::TenantId, tokens::Basis};
 
 /// An authenticated caller of one request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Who it is.
     pub principal: Principal,
+    /// What their token rests on.
+    pub basis: Option<Basis>,
     /// The tenant they belong to.
     pub tenant: TenantId,
     /// Their resource name, for the audit log.

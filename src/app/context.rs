@@ -227,7 +227,11 @@ pub fn random<const N: usize>() -> Result<[u8; N], AppError> {
 }
 
 async fn authority(tx: &mut Tx, caller: &Caller, now: Timestamp) -> Result<Authority, AppError> {
-    if store::bindings::is_active(tx, caller.principal).await? {
+    let ended = match caller.basis {
+        Some(basis) => store::ended_bases::has(tx, basis).await?,
+        None => false,
+    };
+    if !ended && store::bindings::is_active(tx, caller.principal).await? {
         Ok(store::bindings::authority(tx, caller.principal, now).await?)
     } else {
         Ok(Authority::default())

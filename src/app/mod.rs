@@ -23,6 +23,7 @@ pub mod service_accounts;
 pub mod summaries;
 pub mod teams;
 pub mod tenants;
+pub mod tokens;
 pub mod users;
 pub mod workspaces;
 

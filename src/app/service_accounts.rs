@@ -217,7 +217,7 @@ pub async fn create_token(app: Arc<App>, caller: Caller, asked: CreateToken) -> 
         let why = if account.deleted.is_some() { "deleted" } else { "suspended" };
         return Err(AppError::State(format!("{} is {why}", asked.name)));
     }
-    let issued = app.tokens.issue(principal, work.now, asked.ttl);
+    let issued = app.tokens.issue(principal, None, work.now, asked.ttl);
     let (token, expires) = issued.map_err(|error| AppError::State(error.to_string()))?;
     let audit = Audit::new("serviceAccounts.createToken", &asked.name, None, Some(&TokenRecord { expires }));
     work.commit(audit).await?;

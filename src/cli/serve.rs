@@ -79,7 +79,7 @@ pub async fn operator_token(config: &Config, ttl: Duration) -> anyhow::Result<Ex
     let keyring = Keyring::open(&db, &config.keys_dir).await?;
     let now = SystemClock.now();
     let operator = bootstrap::operator(&mut db.read().await?).await?;
-    let (token, _) = keyring.tokens.issue(Principal::ServiceAccount(operator.id), now, ttl)?;
+    let (token, _) = keyring.tokens.issue(Principal::ServiceAccount(operator.id), None, now, ttl)?;
     db.close().await;
     println!("{token}");
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,8 @@ use super::{
     service_accounts::ServiceAccount,
     teams::Team,
     tenants::Tenant,
+    time::Timestamp,
+    tokens::Basis,
     users::User,
     workspaces::Workspace,
 };
@@ -49,6 +51,13 @@ pub enum Change {
     BudgetDeleted(BudgetId),
     /// Prices are new or different.
     Prices(Vec<Price>),
+    /// What tokens rest on has ended, and they with it.
+    BasisEnded {
+        /// What.
+        basis: Basis,
+        /// When the last token that may rest on it has ended: from then on nobody needs to know.
+        until: Timestamp,
+    },
 }
 
 /// A change at its place in the feed.

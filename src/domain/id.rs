@@ -63,6 +63,10 @@ kinds! {
     KeyKind KeyId "key";
     /// A budget.
     BudgetKind BudgetId "bud";
+    /// A session of a user.
+    SessionKind SessionId "ses";
+    /// A public key of a service account.
+    PublicKeyKind PublicKeyId "pk";
     /// One run of a server process; a slice belongs to one.
     BootKind BootId "boot";
 }

@@ -25,6 +25,7 @@ pub mod spiffe;
 pub mod teams;
 pub mod tenants;
 pub mod time;
+pub mod tokens;
 pub mod trace;
 pub mod users;
 pub mod varint;

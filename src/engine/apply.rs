@@ -63,6 +63,7 @@ impl State {
             Change::Budget(budget) => self.put_budget(budget)?,
             Change::BudgetDeleted(id) => self.drop_budget(id),
             Change::Prices(prices) => prices.into_iter().for_each(|price| self.put_price(price)),
+            Change::BasisEnded { basis, until } => self.ended.put(basis, until),
         }
         Ok(())
     }

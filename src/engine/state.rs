@@ -9,7 +9,9 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::{key_table::KeyTable, last_use::LastUse, periods::Accounts, spiffe_ids::SpiffeIds};
+use super::{
+    ended_bases::EndedBases, key_table::KeyTable, last_use::LastUse, periods::Accounts, spiffe_ids::SpiffeIds,
+};
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::{Budget, OnExpiry},
@@ -366,6 +368,8 @@ pub struct State {
     pub users: Table<ActorRow>,
     /// Programs.
     pub service_accounts: Table<ActorRow>,
+    /// What tokens rested on that has ended.
+    pub ended: EndedBases,
     /// Whose certificates say what.
     pub spiffe_ids: SpiffeIds,
     /// Roles.

@@ -1,7 +1,8 @@
 //! Bearer tokens of callers: JWTs signed with Ed25519 (RFC 7519, RFC 8037), made and checked here.
 //!
 //! A signature check costs more than a whole decision, so a good token is remembered until it ends. Whether its bearer
-//! may still act is asked of the state on every call: suspending somebody needs no list of tokens.
+//! may still act is asked of the state on every call, and so is whether what the token rests on has ended: suspending
+//! somebody needs no list of tokens.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{bindings::Principal, time::Timestamp};
+use crate::domain::{bindings::Principal, time::Timestamp, tokens::Basis};
 
 const ISSUER: &str = "tollreeve";
 const AUDIENCE: &str = "tollreeve";
@@ -29,6 +30,25 @@ struct Claims {
     iat: i64,
     nbf: i64,
     exp: i64,
+    /// What it rests on, where that can end before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+}
+
+/// Whose a good token is, and what it rests on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// Whose.
+    pub principal: Principal,
+    /// What it rests on; the bearer may act only while that has not ended.
+    pub basis: Option<Basis>,
+}
+
+impl From<Principal> for Verified {
+    /// Somebody who acts by nothing that could end before they do.
+    fn from(principal: Principal) -> Self {
+        Self { principal, basis: None }
+    }
 }
 
 /// Signs and checks bearer tokens.
@@ -36,7 +56,7 @@ pub struct TokenKeys {
     signing: EncodingKey,
     verifying: DecodingKey,
     validation: Validation,
-    remembered: Mutex<HashMap<Box<str>, (Principal, i64)>>,
+    remembered: Mutex<HashMap<Box<str>, (Verified, i64)>>,
 }
 
 /// A key file is not an Ed25519 key.
@@ -64,17 +84,18 @@ impl TokenKeys {
             remembered: Mutex::default(),
         };
         let nobody = Principal::User(crate::domain::id::UserId::from_bits(0));
-        let (probe, _) = keys.issue(nobody, Timestamp::default(), Duration::from_mins(1))?;
+        let (probe, _) = keys.issue(nobody, None, Timestamp::default(), Duration::from_mins(1))?;
         keys.check(&probe).map(|_| keys)
     }
 
-    /// Makes a token for somebody; gives it and when it ends.
+    /// Makes a token for somebody, which may rest on something; gives it and when it ends.
     ///
     /// # Errors
     /// When signing fails.
     pub fn issue(
         &self,
         principal: Principal,
+        basis: Option<Basis>,
         now: Timestamp,
         ttl: Duration,
     ) -> Result<(String, Timestamp), TokenKeyError> {
@@ -84,24 +105,26 @@ impl TokenKeys {
         };
         let seconds = now.micros().div_euclid(1_000_000);
         let exp = seconds.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
-        let claims = Claims { iss: ISSUER.into(), aud: AUDIENCE.into(), sub, iat: seconds, nbf: seconds, exp };
+        let sid = basis.map(|basis| basis.to_string());
+        let claims = Claims { iss: ISSUER.into(), aud: AUDIENCE.into(), sub, iat: seconds, nbf: seconds, exp, sid };
         let header = Header { typ: Some(TYPE.into()), ..Header::new(Algorithm::EdDSA) };
         let token = jsonwebtoken::encode(&header, &claims, &self.signing)?;
         Ok((token, Timestamp::from_micros(exp.saturating_mul(1_000_000))))
     }
 
-    /// Whose token it is, if it is good at `now`.
+    /// Whose token it is and what it rests on, if it is good at `now`. Whether that has ended is still to be asked.
     #[must_use]
-    pub fn verify(&self, token: &str, now: Timestamp) -> Option<Principal> {
+    pub fn verify(&self, token: &str, now: Timestamp) -> Option<Verified> {
         let seconds = now.micros().div_euclid(1_000_000);
-        if let Some((principal, exp)) = self.remembered.lock().get(token) {
-            return (seconds < *exp).then_some(*principal);
+        if let Some((verified, exp)) = self.remembered.lock().get(token) {
+            return (seconds < *exp).then_some(*verified);
         }
         if token.len() > MAX_TOKEN {
             return None;
         }
         let claims = self.check(token).ok()?;
-        let principal = parse_subject(&claims.sub)?;
+        let basis = claims.sid.as_deref().map(str::parse).transpose().ok()?;
+        let verified = Verified { principal: parse_subject(&claims.sub)?, basis };
         if !(claims.nbf..claims.exp).contains(&seconds) {
             return None;
         }
@@ -112,8 +135,8 @@ impl TokenKeys {
                 remembered.clear();
             }
         }
-        remembered.insert(token.into(), (principal, claims.exp));
-        Some(principal)
+        remembered.insert(token.into(), (verified, claims.exp));
+        Some(verified)
     }
 
     fn check(&self, token: &str) -> Result<Claims, TokenKeyError> {
@@ -153,9 +176,9 @@ mod tests {
     fn a_token_is_good_until_it_ends_and_only_under_its_own_key() {
         let keys = keys();
         let edge = Principal::ServiceAccount(ServiceAccountId::from_bits(5));
-        let (token, ends) = keys.issue(edge, NOW, Duration::from_mins(1)).expect("signs");
+        let (token, ends) = keys.issue(edge, None, NOW, Duration::from_mins(1)).expect("signs");
         for _ in 0..2 {
-            assert_eq!(keys.verify(&token, NOW), Some(edge), "the second time from memory");
+            assert_eq!(keys.verify(&token, NOW), Some(edge.into()), "the second time from memory");
             assert_eq!(keys.verify(&token, ends), None);
         }
         assert_eq!(super::tests::keys().verify(&token, NOW), None);
@@ -163,10 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn a_token_says_what_it_rests_on() {
+        let keys = keys();
+        let edge = Principal::ServiceAccount(ServiceAccountId::from_bits(5));
+        let basis = Some(Basis::PublicKey(crate::domain::id::PublicKeyId::from_bits(9)));
+        let (token, _) = keys.issue(edge, basis, NOW, Duration::from_mins(1)).expect("signs");
+        for _ in 0..2 {
+            assert_eq!(
+                keys.verify(&token, NOW),
+                Some(Verified { principal: edge, basis }),
+                "the second time from memory"
+            );
+        }
+    }
+
+    #[test]
     fn a_token_without_a_signature_or_of_another_type_is_refused() {
         let keys = keys();
         let edge = Principal::ServiceAccount(ServiceAccountId::from_bits(5));
-        let (token, _) = keys.issue(edge, NOW, Duration::from_mins(1)).expect("signs");
+        let (token, _) = keys.issue(edge, None, NOW, Duration::from_mins(1)).expect("signs");
         let body = token.split('.').nth(1).expect("three parts");
         // {"alg":"none","typ":"at+jwt"}
         assert_eq!(keys.verify(&format!("eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{body}."), NOW), None);

@@ -118,14 +118,15 @@ fn intent<M: Intended + Message>(message: &M) -> Result<Intent, FieldError> {
 /// The caller that the authentication layer found, and where the call came from.
 fn caller_of<M>(app: &App, request: &Request<M>) -> Result<Caller, Status> {
     let who = request.extensions().get::<Authenticated>().ok_or_else(status::unauthenticated)?.0;
-    let (tenant, name) = app.gate.active(who).ok_or_else(status::unauthenticated)?;
+    let (tenant, name) = app.gate.active(who.principal).ok_or_else(status::unauthenticated)?;
     let header = |name: &str| {
         let text = request.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         text.chars().take(MAX_HEADER).collect::<String>()
     };
     let peer = request.extensions().get::<Peer>();
     Ok(Caller {
-        principal: who,
+        principal: who.principal,
+        basis: who.basis,
         tenant,
         name: name.to_string(),
         source: peer.and_then(|peer| peer.address).map(|address| address.to_string()).unwrap_or_default(),

@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use super::{
-    accept,
+    accept, forgetting,
     keyring::{Keyring, KeyringError},
     metrics::LedgerMetrics,
     process, sweeper,
@@ -161,7 +161,7 @@ impl Server {
     /// When signing fails.
     pub fn operator_token(&self, ttl: Duration) -> Result<String, AppError> {
         let principal = Principal::ServiceAccount(self.operator.id);
-        let issued = self.app.tokens.issue(principal, self.app.clock.now(), ttl);
+        let issued = self.app.tokens.issue(principal, None, self.app.clock.now(), ttl);
         issued.map(|(token, _)| token).map_err(|error| AppError::State(error.to_string()))
     }
 
@@ -264,6 +264,7 @@ async fn join(
     let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
     let noted = uses::run(Arc::clone(&app));
     endless(&mut tasks, "writing down uses", noted);
+    endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
     let bell = Arc::clone(&app);
     endless(&mut tasks, "listening", async move {
         let heard = || {

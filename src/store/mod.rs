@@ -21,6 +21,7 @@ pub mod charges;
 pub mod connect;
 pub mod credits;
 pub mod dialect;
+pub mod ended_bases;
 pub mod feed;
 pub mod keyring;
 pub mod keys;

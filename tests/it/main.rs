@@ -7,6 +7,7 @@ mod harness;
 
 mod access;
 mod bad_input;
+mod bases;
 mod commands;
 mod forgotten;
 mod gate;

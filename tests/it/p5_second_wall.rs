@@ -8,9 +8,14 @@ use tollreeve::{
         context::Work,
         reviews,
     },
-    domain::{bindings::Principal, id::TenantId},
+    domain::{
+        bindings::Principal,
+        id::{Id, TenantId},
+        time::Clock as _,
+        tokens::Basis,
+    },
     pb::tollreeve::v1 as pb,
-    store::{StoreError, Tx, connect::Settings},
+    store::{self, StoreError, Tx, connect::Settings},
 };
 
 use crate::harness::{
@@ -102,7 +107,7 @@ fn assert_walled(answer: Result<u64, sqlx::Error>, what: &str) {
 }
 
 /// Fills a tenant: a row in every table that has rows of tenants.
-async fn settled(env: &Env, slug: &str) -> World {
+async fn settled(env: &Env, slug: &str, bits: u128) -> World {
     let world = World::named(env, slug).await;
     world.dollars(&world.tenant, 1_000_000).await;
     let hold = world.hold(world.ask()).await;
@@ -133,6 +138,9 @@ async fn settled(env: &Env, slug: &str) -> World {
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     owner.identity().update_tenant(request).await.expect("renamed");
     reviews::write_down_uses(env.server.app()).await.expect("written");
+    let (basis, mut tx) = (Basis::Session(Id::from_bits(bits)), env.server.app().db.begin().await.expect("begins"));
+    store::ended_bases::end(&mut tx, id(env, &world).await, basis, env.clock.now()).await.expect("ended");
+    tx.commit().await.expect("commits");
     world
 }
 
@@ -141,6 +149,7 @@ fn caller(world: &World, tenant: TenantId) -> Caller {
     let id = world.owner.rsplit('/').next().unwrap_or_default();
     Caller {
         principal: Principal::User(id.parse().expect("a user")),
+        basis: None,
         tenant,
         name: world.owner.clone(),
         source: String::new(),
@@ -163,7 +172,7 @@ async fn enter<'a>(env: &'a Env, caller: &'a Caller, world: &World) -> Work<'a> 
 
 async fn nothing_is_reached(env: &mut Env) {
     World::new(env).await;
-    let (own, foreign) = (settled(env, "initech").await, settled(env, "globex").await);
+    let (own, foreign) = (settled(env, "initech", 1).await, settled(env, "globex", 2).await);
     let (here, there) = (id(env, &own).await, id(env, &foreign).await);
     let caller = caller(&own, here);
     let mut tx = env.server.app().db.read().await.expect("begins");
