@@ -1,5 +1,7 @@
 //! Why a use case could not do what it was asked. Nothing was changed, unless the variant says so.
 
+use std::time::Duration;
+
 use crate::{domain::permission::Permission, engine::error::GateError, store::StoreError};
 
 /// An error of a use case.
@@ -47,6 +49,12 @@ pub enum AppError {
         /// How many role templates give it.
         templates: usize,
     },
+    /// It is not shown who calls: a password or token is wrong, or they may not sign in. One answer for all of it.
+    #[error("the address, the password or the token is not right")]
+    NotSignedIn,
+    /// Too many tries have failed: how long to wait.
+    #[error("too many tries have failed: wait for {} s", .0.as_secs_f64().ceil())]
+    Throttled(Duration),
     /// The etag is not the current one.
     #[error("the resource has changed since it was read")]
     Etag,

@@ -8,7 +8,7 @@ use super::{
     context::Audit,
     listing::Paging,
     role_templates::{self, Applied},
-    roles, teams,
+    roles, sessions, teams,
 };
 use crate::{
     domain::{
@@ -227,6 +227,7 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetUserState) -> Re
         }
         (_, UserState::Suspended) => {
             bindings::keep_somebody(&mut work, Principal::User(before.id)).await?;
+            sessions::end_all(&mut work, before.id).await?;
             "users.suspend"
         }
         _ => "users.reactivate",

@@ -7,6 +7,7 @@ pub mod charge;
 pub mod client;
 pub mod demo;
 pub mod lifecycle;
+pub mod login;
 pub mod message;
 pub mod names;
 pub mod policies;
@@ -17,6 +18,7 @@ pub mod roles;
 pub mod serve;
 pub mod service_accounts;
 pub mod session;
+pub mod sessions;
 pub mod show;
 pub mod start_dev;
 pub mod tenants;
@@ -71,6 +73,14 @@ enum Command {
     Bindings(bindings::Args),
     /// Service accounts: identities of programs, and their tokens and certificates.
     ServiceAccounts(service_accounts::Args),
+    /// Sign in; the other commands then act as whoever has.
+    Login(login::LoginArgs),
+    /// Sign out.
+    Logout(login::LogoutArgs),
+    /// Where users are signed in.
+    Sessions(sessions::Args),
+    /// Passwords of users.
+    Password(sessions::PasswordArgs),
     /// Who may do what, and why.
     Access(access::Args),
     /// Play a trace of model calls as a fleet of sidecars would, and check the books.
@@ -167,6 +177,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Roles(args) => roles::run(args).await,
         Command::Bindings(args) => bindings::run(args).await,
         Command::ServiceAccounts(args) => service_accounts::run(args).await,
+        Command::Login(args) => login::login(args).await,
+        Command::Logout(args) => login::logout(args).await,
+        Command::Sessions(args) => sessions::run(args).await,
+        Command::Password(args) => sessions::run_password(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Replay(args) => start_dev::replay(*args).await,
     }

@@ -161,6 +161,16 @@ impl Session {
         Ok(Self { connection, names, output: args.output, paint: Paint::stdout() })
     }
 
+    /// Connects as nobody, for calls that need no token.
+    ///
+    /// # Errors
+    /// When there is no server.
+    pub async fn open_for_anybody(args: SessionArgs) -> anyhow::Result<Self> {
+        let connection = Connection::open(&args.server.server, &args.server.tls, None).await?;
+        let names = Names::within(args.tenant.as_deref());
+        Ok(Self { connection, names, output: args.output, paint: Paint::stdout() })
+    }
+
     /// The answer to a call, or why there is none and what to do about it: who lacks a permission is told who could give it.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{BindingId, BudgetId, KeyId, UserId},
+    id::{BindingId, BudgetId, KeyId, SessionId, UserId},
     role::Role,
 };
 
@@ -110,6 +110,10 @@ resource_names! {
     /// Names a project.
     ProjectName "tenants/acme/workspaces/prod/projects/search" {
         tenant: Slug = "tenants", workspace: Slug = "workspaces", project: Slug = "projects"
+    }
+    /// Names a session of a user's.
+    SessionName "tenants/acme/users/user_.../sessions/ses_..." {
+        tenant: Slug = "tenants", user: UserId = "users", session: SessionId = "sessions"
     }
     /// Names a team.
     TeamName "tenants/acme/teams/core" { tenant: Slug = "tenants", team: Slug = "teams" }

@@ -33,6 +33,7 @@ mod role_templates;
 mod roles;
 mod seats;
 mod service_accounts;
+mod sessions;
 mod summaries;
 mod teams;
 mod tenants;

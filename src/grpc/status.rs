@@ -117,6 +117,12 @@ pub fn of_app(error: &AppError) -> Status {
         ),
         AppError::Invalid { field, why } => invalid(field, why),
         AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
+        AppError::NotSignedIn => plain(Code::Unauthenticated, ErrorReason::CredentialsInvalid, text()),
+        AppError::Throttled(wait) => {
+            let mut details = details(ErrorReason::Throttled);
+            details.set_retry_info(Some(*wait));
+            Status::with_error_details(Code::ResourceExhausted, text(), details)
+        }
         AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),
         AppError::Store(error) => of_store(error),
         AppError::NotYetInForce { revision, behind } => telling(

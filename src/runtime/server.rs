@@ -23,6 +23,8 @@ use crate::{
         App, AppError, bootstrap,
         context::random,
         feed::{FeedError, Follower},
+        hasher::Hasher,
+        sign_ins::SignIns,
     },
     config::Config,
     domain::{bindings::Principal, id::Id, service_accounts::ServiceAccount, time::Clock},
@@ -35,7 +37,7 @@ use crate::{
     pb::tollreeve::v1::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         budget_service_server::BudgetServiceServer, identity_service_server::IdentityServiceServer,
-        key_service_server::KeyServiceServer,
+        key_service_server::KeyServiceServer, session_service_server::SessionServiceServer,
     },
     store::{
         self, Db, StoreError,
@@ -261,7 +263,16 @@ async fn join(
         let _: () = keep.await;
         Ended::TakenForDead
     });
-    let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, pepper: keyring.pepper, clock });
+    let app = Arc::new(App {
+        db,
+        gate,
+        feed,
+        tokens: keyring.tokens,
+        pepper: keyring.pepper,
+        hasher: Hasher::default(),
+        sign_ins: SignIns::default(),
+        clock,
+    });
     let noted = uses::run(Arc::clone(&app));
     endless(&mut tasks, "writing down uses", noted);
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
@@ -296,7 +307,7 @@ fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Out
 }
 
 /// The services whose health is told, the server as a whole first.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     "tollreeve.v1.GateService",
     "tollreeve.v1.IdentityService",
@@ -304,6 +315,7 @@ const SERVICES: [&str; 7] = [
     "tollreeve.v1.KeyService",
     "tollreeve.v1.BudgetService",
     "tollreeve.v1.AuditService",
+    "tollreeve.v1.SessionService",
 ];
 
 async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
@@ -320,6 +332,7 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
         .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(SessionServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

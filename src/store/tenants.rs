@@ -92,6 +92,8 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM api_keys WHERE tenant_id = $1",
         "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
         "DELETE FROM teams WHERE tenant_id = $1",
+        "DELETE FROM sessions WHERE tenant_id = $1",
+        "DELETE FROM passwords WHERE tenant_id = $1",
         "DELETE FROM users WHERE tenant_id = $1",
         "DELETE FROM ended_bases WHERE tenant_id = $1",
         "DELETE FROM spiffe_ids WHERE tenant_id = $1",
@@ -111,6 +113,12 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
 /// The tenant with this slug.
 pub async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>> {
     let row = fetch_optional!(tx, Row, select!("WHERE slug = $1 AND NOT purged"), slug)?;
+    row.map(tenant).transpose()
+}
+
+/// The tenant with this id.
+pub async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
+    let row = fetch_optional!(tx, Row, select!("WHERE id = $1 AND NOT purged"), id.to_string())?;
     row.map(tenant).transpose()
 }
 

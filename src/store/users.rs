@@ -95,6 +95,19 @@ pub async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
     row.map(user).transpose()
 }
 
+/// The tenant's user with this address, in any case.
+pub async fn by_email(tx: &mut Tx, tenant: TenantId, email: &str) -> Result<Option<User>> {
+    let row = fetch_optional!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users
+         WHERE tenant_id = $1 AND email_folded = $2",
+        tenant.to_string(),
+        fold_email(email)
+    )?;
+    row.map(user).transpose()
+}
+
 /// A page of the users of a tenant.
 pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<User>> {
     let within = Some(("tenant_id", tenant.to_string()));

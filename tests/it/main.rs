@@ -39,6 +39,7 @@ mod reviews;
 mod role_templates;
 mod roles;
 mod seats;
+mod sessions;
 mod sharing;
 mod simulator;
 mod start;

@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, postgres::PgRow};
 use tollreeve::{
     app::{
-        caller::{Caller, Intent},
+        caller::{Caller, Origin},
         context::Work,
         reviews,
     },
@@ -147,16 +147,8 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
 /// The owner of a tenant, as use cases get them.
 fn caller(world: &World, tenant: TenantId) -> Caller {
     let id = world.owner.rsplit('/').next().unwrap_or_default();
-    Caller {
-        principal: Principal::User(id.parse().expect("a user")),
-        basis: None,
-        tenant,
-        name: world.owner.clone(),
-        source: String::new(),
-        user_agent: String::new(),
-        request_id: String::new(),
-        intent: Intent::default(),
-    }
+    let principal = Principal::User(id.parse().expect("a user"));
+    Origin::default().proven(principal, None, tenant, world.owner.clone())
 }
 
 async fn id(env: &Env, world: &World) -> TenantId {

@@ -247,6 +247,7 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         project: "tenants/acme/workspaces/prod/projects/search".into(),
         team: "tenants/acme/teams/core".into(),
         user: "tenants/acme/serviceAccounts/edge".into(),
+        session: String::new(),
         account: "tenants/acme/serviceAccounts/edge".into(),
         binding: String::new(),
         key: String::new(),
