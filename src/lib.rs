@@ -130,6 +130,18 @@
 //! Invariant: nothing is heard from a client whose certificate is no longer good. It is looked at before each read: by a
 //! clock and a number, and by the whole check once a minute and when the authorities change ([`runtime::clients`]).
 //!
+//! # Signing in
+//!
+//! People sign in by a password ([`app::sessions`]), hashed with Argon2id beside everything else and a few at a time
+//! ([`app::hasher`]). Whoever is not who they say is answered alike, after the same work: a password is hashed for nobody, too. Failures
+//! slow down whoever tries, by account and by network, in each server's memory ([`domain::throttle`]).
+//!
+//! A session is a row that says which refresh token is its newest; the tokens themselves are authenticated texts
+//! ([`domain::sealed`]) that no database holds. Invariant: of a session one refresh token is good, or the one that it was exchanged
+//! for while its reply may have been lost ([`domain::sessions`]); one that is older was copied, and ends the session. To carry
+//! a session on changes no record that decisions see, so it takes no place in the feed and in the audit log; its beginning and
+//! its end do.
+//!
 //! # Last use
 //!
 //! When somebody or a key was last used is noted by a call in two bytes of a row that it reads anyway ([`engine::last_use`]),

@@ -367,7 +367,8 @@ fn hint(status: &Status, reason: Option<&str>) -> Option<&'static str> {
     }
     Some(match reason.unwrap_or_default() {
         "TOKEN_INVALID" => {
-            "give a valid token in TOLLREEVE_TOKEN or with --token-file; `tollreeve operator-token` makes one of the operator"
+            "give a valid token in TOLLREEVE_TOKEN or with --token-file; `tollreeve operator-token` makes one of the operator, \
+             people sign in by `tollreeve login`"
         }
         "PERMISSION_MISSING" => "use the token of a caller that holds the permission",
         "RESOURCE_NOT_FOUND" => "check the name; what a caller may not see is answered in the same way",

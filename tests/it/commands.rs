@@ -179,6 +179,51 @@ async fn a_service_account_is_made_signs_in_and_ends_by_commands() {
 }
 
 #[tokio::test]
+async fn somebody_signs_in_acts_and_signs_out_by_commands() {
+    let desk = Desk::new().await;
+    let (user, login) = (&desk.world.user, desk.folder.path().join("home/login.json"));
+    let token = desk.run(&format!("password create-reset {user}")).await.well();
+    let secret = desk.folder.path().join("password");
+    std::fs::write(&secret, "correct horse battery\n").expect("written");
+    let mine = async |words: &str| {
+        let mut command = desk.command("", words);
+        command.env_remove("TOLLREEVE_TOKEN").env("TOLLREEVE_LOGIN_FILE", &login).current_dir(desk.folder.path());
+        Said::from(run(command).await)
+    };
+    let set = format!("password reset {} --new-password-file password", token.trim());
+    mine(&set).await.well();
+    mine(&set).await.badly(77, &["CREDENTIALS_INVALID"]);
+    mine("workspaces get prod").await.badly(77, &["no bearer token", "tollreeve login"]);
+    mine("login --email dev@example.com").await.badly(64, &["no terminal"]);
+    let sign_in = "login --email dev@example.com --password-file password";
+    mine(&sign_in.replace("dev@", "nobody@")).await.badly(77, &["CREDENTIALS_INVALID"]);
+    let said = mine(sign_in).await.well();
+    assert!(said.starts_with(&format!("signed in: {user}/sessions/ses_")), "{said}");
+    mine("workspaces get prod").await.well();
+    mine("workspaces suspend prod").await.badly(77, &["workspaces:write"]);
+    // An access token that is about to end is exchanged, once, however many commands find it so.
+    let mut kept: Value = serde_json::from_slice(&std::fs::read(&login).expect("kept")).expect("JSON");
+    let before = kept["refresh_token"].clone();
+    kept["access_expires"] = 0.into();
+    std::fs::write(&login, kept.to_string()).expect("written");
+    let said = futures_util::future::join_all((0..4).map(|_| mine("workspaces get prod"))).await;
+    said.into_iter().for_each(|said| drop(said.well()));
+    let kept: Value = serde_json::from_slice(&std::fs::read(&login).expect("kept")).expect("JSON");
+    assert_ne!(kept["refresh_token"], before);
+    let list = mine(&format!("sessions list {user} --output json")).await.json();
+    assert_eq!(list["sessions"].as_array().map(Vec::len), Some(1));
+    mine("logout").await.well();
+    assert!(!login.exists());
+    assert_eq!(desk.run(&format!("sessions list {user}")).await.well(), "nothing\n");
+    assert!(mine("logout").await.well().starts_with("nobody is signed in"));
+    // A session that somebody else has ended.
+    mine(sign_in).await.well();
+    desk.run(&format!("sessions revoke-all {user}")).await.well();
+    mine("workspaces get prod").await.badly(77, &["TOKEN_INVALID", "tollreeve login"]);
+    desk.process.kill().await;
+}
+
+#[tokio::test]
 async fn a_list_is_a_table_for_people_and_the_message_for_programs() {
     let desk = Desk::new().await;
     desk.run("workspaces create lab --environment red-team --display-name Größe").await.well();
