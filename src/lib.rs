@@ -142,6 +142,10 @@
 //! a session on changes no record that decisions see, so it takes no place in the feed and in the audit log; its beginning and
 //! its end do.
 //!
+//! An identity provider may say who somebody is, too ([`app::id_tokens`]): the server's settings list the issuers that it asks for
+//! keys ([`app::issuers`]), so that nobody makes it ask anywhere else, and an owner names one of them. Invariant: one user is one
+//! subject to a provider, from their first sign-in by it; an address that goes to somebody else later leads to nobody.
+//!
 //! # Last use
 //!
 //! When somebody or a key was last used is noted by a call in two bytes of a row that it reads anyway ([`engine::last_use`]),

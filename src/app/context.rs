@@ -3,7 +3,7 @@
 use std::{fmt::Display, sync::Arc};
 
 pub use super::record::Audit;
-use super::{caller::Caller, error::AppError, feed::Feed, hasher::Hasher, sign_ins::SignIns};
+use super::{caller::Caller, error::AppError, feed::Feed, hasher::Hasher, issuers::Issuers, sign_ins::SignIns};
 use crate::{
     domain::{
         bindings::{Authority, Scope},
@@ -38,6 +38,8 @@ pub struct App {
     pub hasher: Hasher,
     /// Who may try to sign in.
     pub sign_ins: SignIns,
+    /// Who else may say who somebody is.
+    pub issuers: Issuers,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }

@@ -9,12 +9,13 @@ use super::{
     App, AppError, Work,
     caller::{Caller, Origin},
     context::{Audit, random},
-    tokens, users,
+    id_tokens, tokens, users,
 };
 use crate::{
     domain::{
         bindings::Principal,
         id::UserId,
+        identity_providers::IdentityProvider,
         names::{SessionName, Slug, TenantName, UserName},
         permission::Permission,
         sealed::Seal,
@@ -154,7 +155,7 @@ pub async fn sign_in(app: Arc<App>, from: Origin, asked: SignIn) -> Result<Sessi
     let is_right = app.hasher.is_right(asked.password, hash).await?;
     if let (Some(user), Some(password), true) = (&candidate.user, &candidate.password, is_right) {
         let caller = from.user(user, &tenant);
-        match begin(&app, &caller, &tenant, address, Some(password)).await {
+        match begin(&app, &caller, &tenant, address, Proof::Password(password)).await {
             Err(AppError::NotSignedIn) => {}
             outcome => {
                 app.sign_ins.succeed(&account, address);
@@ -200,23 +201,49 @@ async fn record_failure(
     Ok(())
 }
 
-/// Begins a session of the caller's. `proven`: what they have shown that they know; it must be so still.
-async fn begin(
+/// By what somebody has shown who they are. It must be so still when the session begins.
+#[derive(Clone, Copy)]
+pub(super) enum Proof<'a> {
+    /// They know this password.
+    Password(&'a Password),
+    /// The provider says so, to whom they are this subject.
+    IdToken(&'a IdentityProvider, &'a str),
+}
+
+/// What goes on record for a session that begins.
+#[derive(Serialize)]
+struct Begun<'a> {
+    #[serde(flatten)]
+    session: &'a Session,
+    /// `password`, or the identity provider.
+    by: &'a str,
+}
+
+/// Begins a session of the caller's.
+pub(super) async fn begin(
     app: &App,
     caller: &Caller,
     tenant: &Slug,
     from: IpAddr,
-    proven: Option<&Password>,
+    proof: Proof<'_>,
 ) -> Result<SessionTokens, AppError> {
     let mut work = app.own(caller, tenant).await?;
     let Principal::User(user) = caller.principal else { return Err(AppError::NotSignedIn) };
-    if proven.is_some() && store::passwords::get(&mut work.tx, user).await?.as_ref() != proven {
+    let (holds, by) = match proof {
+        Proof::Password(known) => {
+            (store::passwords::get(&mut work.tx, user).await?.as_ref() == Some(known), "password")
+        }
+        Proof::IdToken(provider, subject) => {
+            (id_tokens::link(&mut work, provider, subject, user).await?, provider.slug.as_str())
+        }
+    };
+    if !holds {
         return Err(AppError::NotSignedIn);
     }
     let session = open(&mut work, user, from).await?;
     let name = NamedSession::new(tenant, session.clone()).name;
     let now = work.now;
-    work.commit(Audit::new("sessions.signIn", &name, None, Some(&session))).await?;
+    work.commit(Audit::new("sessions.signIn", &name, None, Some(&Begun { session: &session, by }))).await?;
     issue(app, tenant, session, now)
 }
 

@@ -4,6 +4,7 @@ pub mod bindings;
 pub mod budgets;
 pub mod change;
 pub mod id;
+pub mod identity_providers;
 pub mod key_secret;
 pub mod keys;
 pub mod lifecycle;

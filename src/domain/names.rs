@@ -111,6 +111,10 @@ resource_names! {
     ProjectName "tenants/acme/workspaces/prod/projects/search" {
         tenant: Slug = "tenants", workspace: Slug = "workspaces", project: Slug = "projects"
     }
+    /// Names an identity provider.
+    IdentityProviderName "tenants/acme/identityProviders/okta" {
+        tenant: Slug = "tenants", identity_provider: Slug = "identityProviders"
+    }
     /// Names a session of a user's.
     SessionName "tenants/acme/users/user_.../sessions/ses_..." {
         tenant: Slug = "tenants", user: UserId = "users", session: SessionId = "sessions"

@@ -38,6 +38,7 @@ mod extension;
 pub mod grants;
 pub mod hold_token;
 pub mod holds;
+pub mod id_tokens;
 pub mod journal;
 pub mod keeper;
 mod key_index;

@@ -24,6 +24,7 @@ mod credits;
 mod gate_answers;
 mod gate_questions;
 mod identity;
+mod identity_providers;
 mod keys;
 mod policies;
 mod prices;

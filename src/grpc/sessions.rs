@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     app::{
+        id_tokens, identity_providers,
         passwords::{self, ChangePassword, CreatePasswordReset, IssuedReset, PasswordSet, ResetPassword},
         sessions::{
             self, ListSessions, NamedSession, Refresh, RevokeAllSessions, RevokeSession, SessionTokens, SessionsEnded,
@@ -25,6 +26,41 @@ const MAX_SECRET: usize = 1024;
 impl SessionService for Management {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Answer<SignInResponse> {
         self.run_public(request, sessions::sign_in).await
+    }
+
+    async fn sign_in_with_id_token(
+        &self,
+        request: Request<SignInWithIdTokenRequest>,
+    ) -> Answer<SignInWithIdTokenResponse> {
+        self.run_public(request, id_tokens::sign_in).await
+    }
+
+    async fn create_identity_provider(
+        &self,
+        request: Request<CreateIdentityProviderRequest>,
+    ) -> Answer<CreateIdentityProviderResponse> {
+        self.run(request, identity_providers::create).await
+    }
+
+    async fn get_identity_provider(
+        &self,
+        request: Request<GetIdentityProviderRequest>,
+    ) -> Answer<GetIdentityProviderResponse> {
+        self.run(request, identity_providers::get).await
+    }
+
+    async fn list_identity_providers(
+        &self,
+        request: Request<ListIdentityProvidersRequest>,
+    ) -> Answer<ListIdentityProvidersResponse> {
+        self.run(request, identity_providers::list).await
+    }
+
+    async fn delete_identity_provider(
+        &self,
+        request: Request<DeleteIdentityProviderRequest>,
+    ) -> Answer<DeleteIdentityProviderResponse> {
+        self.run(request, identity_providers::delete).await
     }
 
     async fn refresh_session(&self, request: Request<RefreshSessionRequest>) -> Answer<RefreshSessionResponse> {
@@ -63,11 +99,11 @@ impl SessionService for Management {
 }
 
 /// A password or token, as it was sent.
-fn secret(field: &str, text: String) -> Result<SecretString, FieldError> {
+pub(super) fn secret(field: &str, text: String, most: usize) -> Result<SecretString, FieldError> {
     match text.len() {
         0 => Err(invalid(field, "is required")),
-        1..=MAX_SECRET => Ok(text.into()),
-        _ => Err(invalid(field, format!("must be at most {MAX_SECRET} bytes"))),
+        length if length <= most => Ok(text.into()),
+        _ => Err(invalid(field, format!("must be at most {most} bytes"))),
     }
 }
 
@@ -80,7 +116,8 @@ impl TryFrom<SignInRequest> for SignIn {
         if email.is_empty() {
             return Err(invalid("email", "is required"));
         }
-        let (tenant, password) = (parse::required("tenant", &request.tenant)?, secret("password", request.password)?);
+        let (tenant, password) =
+            (parse::required("tenant", &request.tenant)?, secret("password", request.password, MAX_SECRET)?);
         Ok(Self { tenant, email, password })
     }
 }
@@ -89,7 +126,7 @@ impl TryFrom<RefreshSessionRequest> for Refresh {
     type Error = FieldError;
 
     fn try_from(request: RefreshSessionRequest) -> Result<Self, FieldError> {
-        Ok(Self { token: secret("refresh_token", request.refresh_token)? })
+        Ok(Self { token: secret("refresh_token", request.refresh_token, MAX_SECRET)? })
     }
 }
 
@@ -117,8 +154,8 @@ impl TryFrom<ChangePasswordRequest> for ChangePassword {
     type Error = FieldError;
 
     fn try_from(request: ChangePasswordRequest) -> Result<Self, FieldError> {
-        let new = secret("new_password", request.new_password)?;
-        Ok(Self { password: secret("password", request.password)?, new })
+        let new = secret("new_password", request.new_password, MAX_SECRET)?;
+        Ok(Self { password: secret("password", request.password, MAX_SECRET)?, new })
     }
 }
 
@@ -134,8 +171,8 @@ impl TryFrom<ResetPasswordRequest> for ResetPassword {
     type Error = FieldError;
 
     fn try_from(request: ResetPasswordRequest) -> Result<Self, FieldError> {
-        let new = secret("new_password", request.new_password)?;
-        Ok(Self { token: secret("reset_token", request.reset_token)?, new })
+        let new = secret("new_password", request.new_password, MAX_SECRET)?;
+        Ok(Self { token: secret("reset_token", request.reset_token, MAX_SECRET)?, new })
     }
 }
 
@@ -175,7 +212,7 @@ macro_rules! answers_tokens {
     )+};
 }
 
-answers_tokens!(SignInResponse, RefreshSessionResponse, ChangePasswordResponse);
+answers_tokens!(SignInResponse, SignInWithIdTokenResponse, RefreshSessionResponse, ChangePasswordResponse);
 
 impl From<Vec<NamedSession>> for ListSessionsResponse {
     fn from(sessions: Vec<NamedSession>) -> Self {

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod clients;
 pub mod clock;
+pub mod fetch;
 pub mod forgetting;
 pub mod keyring;
 pub mod metrics;

@@ -9,7 +9,9 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use super::{
-    accept, forgetting,
+    accept,
+    fetch::Fetcher,
+    forgetting,
     keyring::{Keyring, KeyringError},
     metrics::LedgerMetrics,
     process, sweeper,
@@ -24,6 +26,7 @@ use crate::{
         context::random,
         feed::{FeedError, Follower},
         hasher::Hasher,
+        issuers::Issuers,
         sign_ins::SignIns,
     },
     config::Config,
@@ -271,6 +274,7 @@ async fn join(
         pepper: keyring.pepper,
         hasher: Hasher::default(),
         sign_ins: SignIns::default(),
+        issuers: Issuers::new(config.oidc_issuers.clone(), Box::new(Fetcher::default())),
         clock,
     });
     let noted = uses::run(Arc::clone(&app));

@@ -23,6 +23,7 @@ pub mod credits;
 pub mod dialect;
 pub mod ended_bases;
 pub mod feed;
+pub mod identity_providers;
 pub mod keyring;
 pub mod keys;
 pub mod last_used;

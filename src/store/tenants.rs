@@ -92,6 +92,8 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM api_keys WHERE tenant_id = $1",
         "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
         "DELETE FROM teams WHERE tenant_id = $1",
+        "DELETE FROM external_identities WHERE tenant_id = $1",
+        "DELETE FROM identity_providers WHERE tenant_id = $1",
         "DELETE FROM sessions WHERE tenant_id = $1",
         "DELETE FROM passwords WHERE tenant_id = $1",
         "DELETE FROM users WHERE tenant_id = $1",

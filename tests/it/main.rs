@@ -20,6 +20,7 @@ mod listing;
 mod lists;
 mod matrix;
 mod mtls;
+mod oidc;
 mod oracle;
 mod outage;
 mod p1_exact;

@@ -83,7 +83,8 @@ fn assert_tells(path: &str, before: &str, after: &str) {
     let perhaps_new = ["GrantCredit", "ImportPrices"].contains(&rpc);
     // What is deleted softly is still there.
     let gone = rpc.starts_with("Purge")
-        || ["DeleteBinding", "DeleteBudget", "DeleteRole", "DeleteRoleTemplate"].contains(&rpc);
+        || ["DeleteBinding", "DeleteBudget", "DeleteRole", "DeleteRoleTemplate", "DeleteIdentityProvider"]
+            .contains(&rpc);
     assert_eq!(is.is_none(), gone, "{path} is on record with {after:?} after it");
     assert!(was.is_none() == new || perhaps_new, "{path} is on record with {before:?} before it");
     assert!(was != is, "{path} is on record with the same before and after");

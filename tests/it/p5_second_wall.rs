@@ -15,7 +15,7 @@ use tollreeve::{
         tokens::Basis,
     },
     pb::tollreeve::v1 as pb,
-    store::{self, StoreError, Tx, connect::Settings},
+    store::{self, Inserted, StoreError, Tx, connect::Settings},
 };
 
 use crate::harness::{
@@ -128,6 +128,7 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
         ..pb::UpdateServiceAccountRequest::default()
     };
     env.operator.identity().update_service_account(request).await.expect("named by its certificates");
+    know_the_owner(env, &world).await;
     // Under an id for the request, by somebody of the tenant.
     let tenant = pb::Tenant { name: world.tenant.clone(), display_name: "Renamed".into(), ..pb::Tenant::default() };
     let request = pb::UpdateTenantRequest {
@@ -142,6 +143,17 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
     store::ended_bases::end(&mut tx, id(env, &world).await, basis, env.clock.now()).await.expect("ended");
     tx.commit().await.expect("commits");
     world
+}
+
+/// As if the owner had signed in by an identity provider of the tenant.
+async fn know_the_owner(env: &Env, world: &World) {
+    let tenant = id(env, world).await;
+    let mut tx = env.server.app().db.begin().await.expect("begins");
+    let providers = store::identity_providers::all(&mut tx, tenant).await.expect("providers");
+    let Principal::User(owner) = caller(world, tenant).principal else { panic!("a user") };
+    let linked = store::identity_providers::link(&mut tx, &providers[0], "1", owner, env.clock.now()).await;
+    assert_eq!(linked.expect("known"), Inserted::New);
+    tx.commit().await.expect("commits");
 }
 
 /// The owner of a tenant, as use cases get them.

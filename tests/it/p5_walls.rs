@@ -248,6 +248,7 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         team: "tenants/acme/teams/core".into(),
         user: "tenants/acme/serviceAccounts/edge".into(),
         session: String::new(),
+        identity_provider: "tenants/acme/identityProviders/okta".into(),
         account: "tenants/acme/serviceAccounts/edge".into(),
         binding: String::new(),
         key: String::new(),

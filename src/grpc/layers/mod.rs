@@ -27,8 +27,9 @@ fn answered<E>(status: Status) -> Answered<E> {
 }
 
 /// Calls that need no token: who makes them has none yet, and shows something else.
-const PUBLIC: [&str; 3] = [
+const PUBLIC: [&str; 4] = [
     "/tollreeve.v1.SessionService/SignIn",
+    "/tollreeve.v1.SessionService/SignInWithIdToken",
     "/tollreeve.v1.SessionService/RefreshSession",
     "/tollreeve.v1.SessionService/ResetPassword",
 ];

@@ -17,6 +17,7 @@ pub struct Place {
     pub team: String,
     pub user: String,
     pub session: String,
+    pub identity_provider: String,
     pub account: String,
     pub binding: String,
     pub key: String,
@@ -39,6 +40,7 @@ impl Place {
             team: world.team.clone(),
             user: world.user.clone(),
             session: sign_in_twice(world).await,
+            identity_provider: create_provider(world).await,
             account: world.account.clone(),
             binding: bind(&world.operator, tenant, "roles/reader", &world.user, scope).await,
             key: world.key.name.clone(),
@@ -60,6 +62,7 @@ impl Place {
             team: moved(&self.team),
             user: moved(&self.user),
             session: moved(&self.session),
+            identity_provider: moved(&self.identity_provider),
             account: moved(&self.account),
             binding: moved(&self.binding),
             key: moved(&self.key),
@@ -85,6 +88,21 @@ async fn sign_in_twice(world: &World) -> String {
     anybody.sign_in(request.clone()).await.expect("signed in");
     let tokens = anybody.sign_in(request).await.expect("signed in").into_inner().tokens.expect("tokens");
     tokens.session.expect("a session").name
+}
+
+async fn create_provider(world: &World) -> String {
+    let provider = pb::IdentityProvider {
+        issuer: "http://127.0.0.1:1/issuer".into(),
+        audience: "front-end".into(),
+        ..pb::IdentityProvider::default()
+    };
+    let request = pb::CreateIdentityProviderRequest {
+        parent: world.tenant.clone(),
+        identity_provider_id: unique("idp"),
+        identity_provider: Some(provider),
+    };
+    let answer = world.operator.sessions().create_identity_provider(request).await.expect("a provider").into_inner();
+    answer.identity_provider.expect("a provider").name
 }
 
 /// A tenant that is deleted, under a name that begins with the world's.
@@ -186,6 +204,11 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     };
     let role = pb::Role { permissions: vec!["models:invoke".into()], ..pb::Role::default() };
     let template = template();
+    let identity_provider = pb::IdentityProvider {
+        issuer: "http://127.0.0.1:1/issuer".into(),
+        audience: "front-end".into(),
+        ..pb::IdentityProvider::default()
+    };
     let (tenant, workspace_name) = (|| place.tenant.clone(), || place.workspace.clone());
     macro_rules! create {
         ($service:literal $request:ident { $($field:ident: $value:expr),+ }) => {
@@ -219,6 +242,9 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
         create!("AccessService" CreateRoleTemplateRequest {
             parent: tenant(), role_template_id: unique("template"), role_template: Some(template),
             request_id: String::new(), validate_only: false
+        }),
+        create!("SessionService" CreateIdentityProviderRequest {
+            parent: tenant(), identity_provider_id: unique("idp"), identity_provider: Some(identity_provider)
         }),
         create!("SessionService" CreatePasswordResetRequest { user: place.user.clone() }),
         create!("KeyService" CreateKeyRequest { parent: workspace_name(), key: Some(key) }),
@@ -263,6 +289,7 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" GetTeamRequest place.team;
         "IdentityService" GetUserRequest place.user;
         "IdentityService" GetServiceAccountRequest place.account;
+        "SessionService" GetIdentityProviderRequest place.identity_provider;
         "KeyService" GetKeyRequest place.key;
         "BudgetService" GetBudgetRequest place.budget;
         "AccessService" GetBindingRequest place.binding;
@@ -291,6 +318,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ListUsersRequest place.tenant;
         "IdentityService" ListServiceAccountsRequest place.tenant;
         "SessionService" ListSessionsRequest place.user;
+        "SessionService" ListIdentityProvidersRequest place.tenant;
         "AccessService" ListBindingsRequest place.tenant;
         "AccessService" ListRolesRequest place.tenant;
         "AccessService" ListRoleTemplatesRequest place.tenant;
@@ -329,6 +357,7 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
     let all = pb::RevokeAllSessionsRequest { parent: place.user.clone() };
     calls.extend(named! {
         "SessionService" RevokeSessionRequest place.session;
+        "SessionService" DeleteIdentityProviderRequest place.identity_provider;
     });
     calls.push(to("SessionService", "RevokeAllSessions", &all));
     calls.extend(named! {

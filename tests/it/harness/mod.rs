@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod http2;
 pub mod ids;
+pub mod issuer;
 pub mod kill;
 pub mod ledger;
 pub mod model_charges;
