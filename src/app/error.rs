@@ -47,6 +47,9 @@ pub enum AppError {
         /// How many role templates give it.
         templates: usize,
     },
+    /// It is not shown who calls: what was sent for that is wrong, or they may not sign in. One answer for all of it.
+    #[error("the address, the password or the token is not right")]
+    NotSignedIn,
     /// The etag is not the current one.
     #[error("the resource has changed since it was read")]
     Etag,

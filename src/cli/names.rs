@@ -31,6 +31,9 @@ pub const PROJECT: Collections = Collections { collections: &["workspaces", "pro
 pub const TEAM: Collections = Collections { collections: &["teams"], example: "core" };
 /// Service accounts.
 pub const SERVICE_ACCOUNT: Collections = Collections { collections: &["serviceAccounts"], example: "edge" };
+/// Public keys of service accounts.
+pub const PUBLIC_KEY: Collections =
+    Collections { collections: &["serviceAccounts", "publicKeys"], example: "edge/pk_..." };
 /// Roles of a tenant's own.
 pub const ROLE: Collections = Collections { collections: &["roles"], example: "reviewer" };
 /// Bindings.

@@ -1,5 +1,6 @@
 //! Pure values and rules: no I/O, no clock, no randomness, nothing asynchronous.
 
+pub mod assertions;
 pub mod bindings;
 pub mod budgets;
 pub mod change;
@@ -15,11 +16,13 @@ pub mod policies;
 pub mod price_file;
 pub mod prices;
 pub mod projects;
+pub mod public_keys;
 pub mod reviews;
 pub mod role;
 pub mod role_templates;
 pub mod roles;
 pub mod seats;
+pub mod service_account_keys;
 pub mod service_accounts;
 pub mod spiffe;
 pub mod teams;

@@ -117,6 +117,7 @@ pub fn of_app(error: &AppError) -> Status {
         ),
         AppError::Invalid { field, why } => invalid(field, why),
         AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
+        AppError::NotSignedIn => plain(Code::Unauthenticated, ErrorReason::CredentialsInvalid, text()),
         AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),
         AppError::Store(error) => of_store(error),
         AppError::NotYetInForce { revision, behind } => telling(

@@ -35,7 +35,7 @@ use crate::{
     pb::tollreeve::v1::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         budget_service_server::BudgetServiceServer, identity_service_server::IdentityServiceServer,
-        key_service_server::KeyServiceServer,
+        key_service_server::KeyServiceServer, sign_in_service_server::SignInServiceServer,
     },
     store::{
         self, Db, StoreError,
@@ -296,7 +296,7 @@ fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Out
 }
 
 /// The services whose health is told, the server as a whole first.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     "tollreeve.v1.GateService",
     "tollreeve.v1.IdentityService",
@@ -304,6 +304,7 @@ const SERVICES: [&str; 7] = [
     "tollreeve.v1.KeyService",
     "tollreeve.v1.BudgetService",
     "tollreeve.v1.AuditService",
+    "tollreeve.v1.SignInService",
 ];
 
 async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
@@ -320,6 +321,7 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
         .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(SignInServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

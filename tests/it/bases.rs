@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollreeve::{
     app::{
         AppError,
-        caller::{Caller, Intent},
+        caller::{Caller, Origin},
         context::Audit,
         tokens,
     },
@@ -46,9 +46,7 @@ fn principal(user: &str) -> Principal {
 fn owner(env: &Env, world: &World, basis: Option<Basis>) -> (Caller, TenantId) {
     let principal = principal(&world.owner);
     let (tenant, name) = env.server.app().gate.active(principal).expect("an active user");
-    let (source, user_agent, request_id) = Default::default();
-    let name = name.to_string();
-    (Caller { principal, basis, tenant, name, source, user_agent, request_id, intent: Intent::default() }, tenant)
+    (Origin::default().proven(principal, basis, tenant, name.to_string()), tenant)
 }
 
 /// Ends something by a change of the world's tenant.

@@ -6,9 +6,11 @@
 mod harness;
 
 mod access;
+mod assertions;
 mod bad_input;
 mod bases;
 mod commands;
+mod forged_assertions;
 mod forgotten;
 mod gate;
 mod gate_allowlists;
@@ -39,6 +41,7 @@ mod reviews;
 mod role_templates;
 mod roles;
 mod seats;
+mod service_account_keys;
 mod sharing;
 mod simulator;
 mod start;

@@ -26,7 +26,11 @@ fn answered<E>(status: Status) -> Answered<E> {
     ready(Ok(status.into_http()))
 }
 
-/// Whether a path is of a service that anybody may ask: health and reflection.
-fn is_public(path: &str) -> bool {
-    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
+/// Calls that need no token: who makes them has none yet, and shows something else.
+const PUBLIC: [&str; 1] = ["/tollreeve.v1.SignInService/ExchangeAssertion"];
+
+/// Whether anybody may make a call: to health and reflection, and those by which one signs in.
+#[must_use]
+pub fn is_public(path: &str) -> bool {
+    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.") || PUBLIC.contains(&path)
 }
