@@ -124,6 +124,11 @@
 //! what has ended until the last token on it has ended too ([`engine::ended_bases`]), and a call whose token rests on nothing
 //! looks nothing up.
 //!
+//! A service account has public keys of its own ([`app::service_account_keys`]); what its program signs with a private one is
+//! exchanged, once, for a token that rests on the key ([`app::assertions`]). Anybody may ask for that, so nothing is locked
+//! before the signature is known to be good, and whatever is wrong is answered in the same way. Invariant: to add a key needs
+//! what a token for as long would need.
+//!
 //! A handshake runs beside the threads that serve ([`runtime::tls`]); a connection that is agreed on moves to its thread.
 //! Nothing of it touches connections in plain text but one branch a read.
 //!

@@ -2,6 +2,7 @@
 //! feed event, and answers when every decision of this server sees the change.
 
 pub mod access;
+pub mod assertions;
 pub mod audit;
 pub mod bindings;
 pub mod bootstrap;
@@ -25,6 +26,7 @@ pub mod reviews;
 pub mod role_templates;
 pub mod roles;
 pub mod seats;
+pub mod service_account_keys;
 pub mod service_accounts;
 pub mod sessions;
 pub mod sign_ins;

@@ -32,10 +32,20 @@ impl Audit {
 
     /// Whether the change may take something away from somebody: all but those that are known not to.
     pub(super) fn restricts(&self) -> bool {
+        const GIVE: [&str; 10] = [
+            "create",
+            "undelete",
+            "reactivate",
+            "enable",
+            "createToken",
+            "grant",
+            "add",
+            "exchangeAssertion",
+            "signIn",
+            "fail",
+        ];
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
-        let limits = ["budgets", "prices"].contains(&noun);
-        limits
-            || !["create", "undelete", "reactivate", "enable", "createToken", "grant", "signIn", "fail"].contains(&verb)
+        ["budgets", "prices"].contains(&noun) || !GIVE.contains(&verb)
     }
 
     /// With the caller's reason.

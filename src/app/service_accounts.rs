@@ -199,7 +199,11 @@ pub async fn edit(
 
 /// Insists that the caller holds everything that an account holds, until then: who could make themselves a way to act as
 /// the account would have it all.
-async fn require_all_of(work: &mut Work<'_>, account: &ServiceAccount, until: Timestamp) -> Result<(), AppError> {
+pub(super) async fn require_all_of(
+    work: &mut Work<'_>,
+    account: &ServiceAccount,
+    until: Timestamp,
+) -> Result<(), AppError> {
     let held = store::bindings::authority(&mut work.tx, Principal::ServiceAccount(account.id), work.now).await?;
     held.beyond(work.authority(), until).map_or(Ok(()), |missing| Err(AppError::Forbidden(missing)))
 }

@@ -18,9 +18,12 @@ pub async fn end(work: &mut Work<'_>, basis: Basis, until: Timestamp) -> Result<
     Ok(())
 }
 
-/// Forgets what has ended for so long that no token rests on it any more.
+/// Forgets what has ended for so long that no token rests on it any more, and what was taken once and is too old to be taken
+/// again.
 pub async fn forget(app: &App) -> Result<(), AppError> {
+    let moment = app.clock.now().before(MARGIN);
     let mut tx = app.db.begin().await?;
-    store::ended_bases::forget(&mut tx, app.clock.now().before(MARGIN)).await?;
+    store::ended_bases::forget(&mut tx, moment).await?;
+    store::assertions::forget(&mut tx, moment).await?;
     Ok(tx.commit().await?)
 }

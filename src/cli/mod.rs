@@ -16,6 +16,7 @@ pub mod projects;
 pub mod replay;
 pub mod roles;
 pub mod serve;
+pub mod service_account_keys;
 pub mod service_accounts;
 pub mod session;
 pub mod sessions;

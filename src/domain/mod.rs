@@ -1,5 +1,6 @@
 //! Pure values and rules: no I/O, no clock, no randomness, nothing asynchronous.
 
+pub mod assertions;
 pub mod bindings;
 pub mod budgets;
 pub mod change;
@@ -17,12 +18,14 @@ pub mod policies;
 pub mod price_file;
 pub mod prices;
 pub mod projects;
+pub mod public_keys;
 pub mod reviews;
 pub mod role;
 pub mod role_templates;
 pub mod roles;
 pub mod sealed;
 pub mod seats;
+pub mod service_account_keys;
 pub mod service_accounts;
 pub mod sessions;
 pub mod spiffe;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{BindingId, BudgetId, KeyId, SessionId, UserId},
+    id::{BindingId, BudgetId, KeyId, PublicKeyId, SessionId, UserId},
     role::Role,
 };
 
@@ -126,6 +126,10 @@ resource_names! {
     /// Names a service account.
     ServiceAccountName "tenants/acme/serviceAccounts/edge" {
         tenant: Slug = "tenants", service_account: Slug = "serviceAccounts"
+    }
+    /// Names a public key of a service account.
+    ServiceAccountKeyName "tenants/acme/serviceAccounts/edge/publicKeys/pk_..." {
+        tenant: Slug = "tenants", service_account: Slug = "serviceAccounts", public_key: PublicKeyId = "publicKeys"
     }
     /// Names a binding.
     BindingName "tenants/acme/bindings/bind_..." { tenant: Slug = "tenants", binding: BindingId = "bindings" }

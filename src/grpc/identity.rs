@@ -4,7 +4,7 @@ use tonic::Request;
 
 use super::services::{Answer, Management};
 use crate::{
-    app::{projects, service_accounts, teams, tenants, users, workspaces},
+    app::{projects, service_account_keys, service_accounts, teams, tenants, users, workspaces},
     pb::tollreeve::v1::{identity_service_server::IdentityService, *},
 };
 
@@ -212,5 +212,25 @@ impl IdentityService for Management {
         request: Request<UndeleteServiceAccountRequest>,
     ) -> Answer<UndeleteServiceAccountResponse> {
         self.run_intended(request, service_accounts::edit).await
+    }
+    async fn add_service_account_key(
+        &self,
+        request: Request<AddServiceAccountKeyRequest>,
+    ) -> Answer<AddServiceAccountKeyResponse> {
+        self.run_intended(request, service_account_keys::add).await
+    }
+
+    async fn list_service_account_keys(
+        &self,
+        request: Request<ListServiceAccountKeysRequest>,
+    ) -> Answer<ListServiceAccountKeysResponse> {
+        self.run(request, service_account_keys::list).await
+    }
+
+    async fn delete_service_account_key(
+        &self,
+        request: Request<DeleteServiceAccountKeyRequest>,
+    ) -> Answer<DeleteServiceAccountKeyResponse> {
+        self.run_intended(request, service_account_keys::delete).await
     }
 }

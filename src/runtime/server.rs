@@ -41,6 +41,7 @@ use crate::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         budget_service_server::BudgetServiceServer, identity_service_server::IdentityServiceServer,
         key_service_server::KeyServiceServer, session_service_server::SessionServiceServer,
+        sign_in_service_server::SignInServiceServer,
     },
     store::{
         self, Db, StoreError,
@@ -311,7 +312,7 @@ fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Out
 }
 
 /// The services whose health is told, the server as a whole first.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "",
     "tollreeve.v1.GateService",
     "tollreeve.v1.IdentityService",
@@ -320,6 +321,7 @@ const SERVICES: [&str; 8] = [
     "tollreeve.v1.BudgetService",
     "tollreeve.v1.AuditService",
     "tollreeve.v1.SessionService",
+    "tollreeve.v1.SignInService",
 ];
 
 async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
@@ -337,6 +339,7 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
         .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(SessionServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(SignInServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

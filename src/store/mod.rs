@@ -13,6 +13,7 @@ use crate::domain::id::TenantId;
 #[macro_use]
 mod macros;
 
+pub mod assertions;
 pub mod audit;
 pub mod bell;
 pub mod bindings;
@@ -41,6 +42,7 @@ pub mod role_templates;
 pub mod roles;
 pub mod search;
 pub mod seats;
+pub mod service_account_keys;
 pub mod service_accounts;
 pub mod sessions;
 pub mod slices;

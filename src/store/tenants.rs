@@ -98,6 +98,8 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM passwords WHERE tenant_id = $1",
         "DELETE FROM users WHERE tenant_id = $1",
         "DELETE FROM ended_bases WHERE tenant_id = $1",
+        "DELETE FROM assertions WHERE tenant_id = $1",
+        "DELETE FROM service_account_keys WHERE tenant_id = $1",
         "DELETE FROM spiffe_ids WHERE tenant_id = $1",
         "DELETE FROM service_accounts WHERE tenant_id = $1",
         "UPDATE budgets SET deleted = TRUE, display_name = '' WHERE tenant_id = $1",

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tollreeve::pb::tollreeve::v1 as pb;
 
 use crate::harness::{
+    assertions::Signer,
     client::Client,
     process::{Process, command, run},
     world::{World, account_token, create_account, create_user, create_workspace},
@@ -164,6 +165,19 @@ async fn a_service_account_is_made_signs_in_and_ends_by_commands() {
     assert!(listed.contains("SPIFFE ID") && listed.contains("spiffe://prod.example/robot"), "{listed}");
     desk.run("service-accounts update robot --display-name R --etag v1").await.badly(75, &["ETAG_MISMATCH"]);
     desk.run("service-accounts update robot").await.badly(64, &["--display-name"]);
+
+    let file = desk.folder.path().join("robot.pem");
+    std::fs::write(&file, Signer::ed25519().pem()).expect("written");
+    let add = format!("service-accounts keys add robot --key-file {} --display-name build", file.display());
+    let added = desk.run(&format!("{add} --until 2099-01-01T00:00:00Z --output json")).await.json();
+    let key = added["serviceAccountKey"]["name"].as_str().expect("a name").to_owned();
+    let keys = async || desk.run("service-accounts keys list robot").await.well();
+    let table = keys().await;
+    assert!(table.contains("ALGORITHM") && table.contains(&key) && table.contains("EdDSA"), "{table}");
+    desk.run(&format!("service-accounts keys delete {key} --validate-only")).await.well();
+    let short = key.trim_start_matches("tenants/acme/serviceAccounts/").replace("publicKeys/", "");
+    desk.run(&format!("service-accounts keys delete {short}")).await.well();
+    assert_eq!(keys().await, "nothing\n");
 
     desk.run("service-accounts suspend robot").await.well();
     sees().await.badly(77, &["TOKEN_INVALID"]);

@@ -6,9 +6,11 @@
 mod harness;
 
 mod access;
+mod assertions;
 mod bad_input;
 mod bases;
 mod commands;
+mod forged_assertions;
 mod forgotten;
 mod gate;
 mod gate_allowlists;
@@ -40,6 +42,7 @@ mod reviews;
 mod role_templates;
 mod roles;
 mod seats;
+mod service_account_keys;
 mod sessions;
 mod sharing;
 mod simulator;

@@ -78,13 +78,20 @@ fn assert_tells(path: &str, before: &str, after: &str) {
     let rpc = path.rsplit('/').next().unwrap_or_default();
     let record = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok().filter(|json| !json.is_string());
     let (was, is) = (record(before), record(after));
-    let new = rpc.starts_with("Create");
+    let new = rpc.starts_with("Create") || rpc.starts_with("Add");
     // The first credit of a workspace opens its pool; prices may all be new.
     let perhaps_new = ["GrantCredit", "ImportPrices"].contains(&rpc);
     // What is deleted softly is still there.
     let gone = rpc.starts_with("Purge")
-        || ["DeleteBinding", "DeleteBudget", "DeleteRole", "DeleteRoleTemplate", "DeleteIdentityProvider"]
-            .contains(&rpc);
+        || [
+            "DeleteBinding",
+            "DeleteBudget",
+            "DeleteRole",
+            "DeleteRoleTemplate",
+            "DeleteIdentityProvider",
+            "DeleteServiceAccountKey",
+        ]
+        .contains(&rpc);
     assert_eq!(is.is_none(), gone, "{path} is on record with {after:?} after it");
     assert!(was.is_none() == new || perhaps_new, "{path} is on record with {before:?} before it");
     assert!(was != is, "{path} is on record with the same before and after");

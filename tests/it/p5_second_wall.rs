@@ -113,7 +113,7 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
     let hold = world.hold(world.ask()).await;
     world.charge(on_hold(&hold, 5)).await;
     for (path, body) in every_call(&world).await {
-        if ["/Create", "/Grant", "/Update", "/Apply"].iter().any(|verb| path.contains(verb)) {
+        if ["/Create", "/Add", "/Grant", "/Update", "/Apply"].iter().any(|verb| path.contains(verb)) {
             call(&env.operator, &path, body).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
         }
     }
@@ -140,7 +140,10 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
     owner.identity().update_tenant(request).await.expect("renamed");
     reviews::write_down_uses(env.server.app()).await.expect("written");
     let (basis, mut tx) = (Basis::Session(Id::from_bits(bits)), env.server.app().db.begin().await.expect("begins"));
-    store::ended_bases::end(&mut tx, id(env, &world).await, basis, env.clock.now()).await.expect("ended");
+    let (tenant, now) = (id(env, &world).await, env.clock.now());
+    store::ended_bases::end(&mut tx, tenant, basis, now).await.expect("ended");
+    let taken = store::assertions::insert(&mut tx, tenant, Id::from_bits(bits), "jti", now).await;
+    assert_eq!(taken.expect("taken"), store::Inserted::New);
     tx.commit().await.expect("commits");
     world
 }

@@ -27,11 +27,12 @@ fn answered<E>(status: Status) -> Answered<E> {
 }
 
 /// Calls that need no token: who makes them has none yet, and shows something else.
-const PUBLIC: [&str; 4] = [
+const PUBLIC: [&str; 5] = [
     "/tollreeve.v1.SessionService/SignIn",
     "/tollreeve.v1.SessionService/SignInWithIdToken",
     "/tollreeve.v1.SessionService/RefreshSession",
     "/tollreeve.v1.SessionService/ResetPassword",
+    "/tollreeve.v1.SignInService/ExchangeAssertion",
 ];
 
 /// Whether anybody may make a call: to health and reflection, and those by which one signs in.

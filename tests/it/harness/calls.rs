@@ -4,6 +4,7 @@ use prost::Message as _;
 use tollreeve::pb::tollreeve::v1 as pb;
 
 use super::{
+    assertions::{ED25519_HEAD, Signer, pem},
     raw::rpcs,
     world::{World, bind, create_role, create_template, on_hold, on_key, unique},
 };
@@ -19,6 +20,7 @@ pub struct Place {
     pub session: String,
     pub identity_provider: String,
     pub account: String,
+    pub public_key: String,
     pub binding: String,
     pub key: String,
     pub budget: String,
@@ -42,6 +44,7 @@ impl Place {
             session: sign_in_twice(world).await,
             identity_provider: create_provider(world).await,
             account: world.account.clone(),
+            public_key: Signer::ed25519().register(&world.operator, &world.account).await,
             binding: bind(&world.operator, tenant, "roles/reader", &world.user, scope).await,
             key: world.key.name.clone(),
             budget: world.dollars(&world.workspace, 1_000_000).await,
@@ -64,6 +67,7 @@ impl Place {
             session: moved(&self.session),
             identity_provider: moved(&self.identity_provider),
             account: moved(&self.account),
+            public_key: moved(&self.public_key),
             binding: moved(&self.binding),
             key: moved(&self.key),
             budget: moved(&self.budget),
@@ -90,16 +94,17 @@ async fn sign_in_twice(world: &World) -> String {
     tokens.session.expect("a session").name
 }
 
+/// An identity provider that can be named, and not be asked.
+fn provider() -> pb::IdentityProvider {
+    let (issuer, audience) = ("http://127.0.0.1:1/issuer".into(), "front-end".into());
+    pb::IdentityProvider { issuer, audience, ..pb::IdentityProvider::default() }
+}
+
 async fn create_provider(world: &World) -> String {
-    let provider = pb::IdentityProvider {
-        issuer: "http://127.0.0.1:1/issuer".into(),
-        audience: "front-end".into(),
-        ..pb::IdentityProvider::default()
-    };
     let request = pb::CreateIdentityProviderRequest {
         parent: world.tenant.clone(),
         identity_provider_id: unique("idp"),
-        identity_provider: Some(provider),
+        identity_provider: Some(provider()),
     };
     let answer = world.operator.sessions().create_identity_provider(request).await.expect("a provider").into_inner();
     answer.identity_provider.expect("a provider").name
@@ -185,6 +190,12 @@ fn template() -> pb::RoleTemplate {
     }
 }
 
+/// A public key, always the same.
+fn public_key() -> pb::ServiceAccountKey {
+    let public_key_pem = pem(&[ED25519_HEAD, &[9; 32]].concat());
+    pb::ServiceAccountKey { public_key_pem, ..pb::ServiceAccountKey::default() }
+}
+
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
     let user = pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
@@ -204,11 +215,6 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     };
     let role = pb::Role { permissions: vec!["models:invoke".into()], ..pb::Role::default() };
     let template = template();
-    let identity_provider = pb::IdentityProvider {
-        issuer: "http://127.0.0.1:1/issuer".into(),
-        audience: "front-end".into(),
-        ..pb::IdentityProvider::default()
-    };
     let (tenant, workspace_name) = (|| place.tenant.clone(), || place.workspace.clone());
     macro_rules! create {
         ($service:literal $request:ident { $($field:ident: $value:expr),+ }) => {
@@ -234,6 +240,10 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             parent: tenant(), service_account_id: unique("sa"), service_account: Some(pb::ServiceAccount::default())
         }),
         create!("IdentityService" CreateServiceAccountTokenRequest { name: place.account.clone(), ttl_seconds: 60 }),
+        create!("IdentityService" AddServiceAccountKeyRequest {
+            parent: place.account.clone(), service_account_key: Some(public_key()),
+            request_id: String::new(), validate_only: false
+        }),
         create!("AccessService" CreateBindingRequest { parent: tenant(), binding: Some(binding) }),
         create!("AccessService" CreateRoleRequest {
             parent: tenant(), role_id: unique("role"), role: Some(role),
@@ -244,7 +254,7 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             request_id: String::new(), validate_only: false
         }),
         create!("SessionService" CreateIdentityProviderRequest {
-            parent: tenant(), identity_provider_id: unique("idp"), identity_provider: Some(identity_provider)
+            parent: tenant(), identity_provider_id: unique("idp"), identity_provider: Some(provider())
         }),
         create!("SessionService" CreatePasswordResetRequest { user: place.user.clone() }),
         create!("KeyService" CreateKeyRequest { parent: workspace_name(), key: Some(key) }),
@@ -319,6 +329,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ListServiceAccountsRequest place.tenant;
         "SessionService" ListSessionsRequest place.user;
         "SessionService" ListIdentityProvidersRequest place.tenant;
+        "IdentityService" ListServiceAccountKeysRequest place.account;
         "AccessService" ListBindingsRequest place.tenant;
         "AccessService" ListRolesRequest place.tenant;
         "AccessService" ListRoleTemplatesRequest place.tenant;
@@ -368,6 +379,7 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ReactivateUserRequest place.user;
         "IdentityService" SuspendServiceAccountRequest place.account;
         "IdentityService" ReactivateServiceAccountRequest place.account;
+        "IdentityService" DeleteServiceAccountKeyRequest place.public_key;
         "IdentityService" DeleteServiceAccountRequest place.account;
         "IdentityService" UndeleteServiceAccountRequest place.account;
         "IdentityService" SuspendWorkspaceRequest place.workspace;

@@ -1,5 +1,6 @@
 //! What the tests stand on: databases, a clock, servers, callers, and a small world to live in.
 
+pub mod assertions;
 pub mod authority;
 pub mod books;
 pub mod calls;
