@@ -473,7 +473,7 @@ impl Audit {
     fn restricts(&self) -> bool {
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
         let limits = ["budgets", "prices"].contains(&noun);
-        limits || !["create", "undelete", "reactivate", "enable", "createToken", "grant"].contains(&verb)
+        limits || !["create", "undelete", "reactivate", "enable", "createToken", "grant", "batchCreate"].contains(&verb)
     }
 
     /// With the caller's reason.

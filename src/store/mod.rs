@@ -22,6 +22,8 @@ pub mod connect;
 pub mod credits;
 pub mod dialect;
 pub mod feed;
+pub mod former_users;
+pub mod headcounts;
 pub mod keyring;
 pub mod keys;
 pub mod last_used;

@@ -93,6 +93,7 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
         "DELETE FROM teams WHERE tenant_id = $1",
         "DELETE FROM users WHERE tenant_id = $1",
+        "DELETE FROM former_users WHERE tenant_id = $1",
         "DELETE FROM spiffe_ids WHERE tenant_id = $1",
         "DELETE FROM service_accounts WHERE tenant_id = $1",
         "UPDATE budgets SET deleted = TRUE, display_name = '' WHERE tenant_id = $1",
