@@ -29,6 +29,8 @@ pub const WORKSPACE: Collections = Collections { collections: &["workspaces"], e
 pub const PROJECT: Collections = Collections { collections: &["workspaces", "projects"], example: "prod/search" };
 /// Teams.
 pub const TEAM: Collections = Collections { collections: &["teams"], example: "core" };
+/// Users.
+pub const USER: Collections = Collections { collections: &["users"], example: "user_..." };
 /// Service accounts.
 pub const SERVICE_ACCOUNT: Collections = Collections { collections: &["serviceAccounts"], example: "edge" };
 /// Roles of a tenant's own.
