@@ -32,8 +32,9 @@ impl Audit {
 
     /// Whether the change may take something away from somebody: all but those that are known not to.
     pub(super) fn restricts(&self) -> bool {
-        const GIVE: [&str; 10] = [
+        const GIVE: [&str; 11] = [
             "create",
+            "batchCreate",
             "undelete",
             "reactivate",
             "enable",

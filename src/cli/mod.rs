@@ -22,7 +22,9 @@ pub mod session;
 pub mod sessions;
 pub mod show;
 pub mod start_dev;
+pub mod teams;
 pub mod tenants;
+pub mod users;
 pub mod workspaces;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -68,6 +70,10 @@ enum Command {
     Workspaces(workspaces::Args),
     /// Projects of a workspace.
     Projects(projects::Args),
+    /// Users: make, change, promote, suspend, remove; who owns the tenant.
+    Users(users::Args),
+    /// Teams: who is in them, and what each may spend in a month.
+    Teams(teams::Args),
     /// Roles, and what each may do.
     Roles(roles::Args),
     /// Who holds which role where.
@@ -175,6 +181,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tenants(args) => tenants::run(args).await,
         Command::Workspaces(args) => workspaces::run(args).await,
         Command::Projects(args) => projects::run(args).await,
+        Command::Users(args) => users::run(args).await,
+        Command::Teams(args) => teams::run(args).await,
         Command::Roles(args) => roles::run(args).await,
         Command::Bindings(args) => bindings::run(args).await,
         Command::ServiceAccounts(args) => service_accounts::run(args).await,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bindings::Binding,
     budgets::Budget,
-    id::{BindingId, BudgetId, RoleId},
+    id::{BindingId, BudgetId, RoleId, TeamId},
     keys::Key,
     prices::Price,
     projects::Project,
@@ -15,7 +15,7 @@ use super::{
     tenants::Tenant,
     time::Timestamp,
     tokens::Basis,
-    users::User,
+    users::{FormerUser, User},
     workspaces::Workspace,
 };
 
@@ -31,8 +31,12 @@ pub enum Change {
     Project(Project),
     /// A team is new or different.
     Team(Team),
+    /// A team is gone; nobody is bound to it and nothing limits it. Its members were not told one by one.
+    TeamDeleted(TeamId),
     /// A user is new or different.
     User(User),
+    /// A user was removed; nothing is bound to them and nothing limits them. Keys may still be theirs, and are refused.
+    UserDeleted(FormerUser),
     /// A service account is new or different.
     ServiceAccount(ServiceAccount),
     /// A tenant's own role is new or different: so is what everybody may do who is bound to it.

@@ -235,6 +235,8 @@ pub struct TeamRow {
     pub id: TeamId,
     /// Resource name.
     pub name: Arc<str>,
+    /// There is no such team any more, whoever is still in it by index.
+    pub deleted: bool,
     /// Roles of everybody in it.
     pub roles: Roles,
     /// Budgets on it.

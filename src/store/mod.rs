@@ -24,6 +24,8 @@ pub mod credits;
 pub mod dialect;
 pub mod ended_bases;
 pub mod feed;
+pub mod former_users;
+pub mod headcounts;
 pub mod identity_providers;
 pub mod keyring;
 pub mod keys;

@@ -1,8 +1,8 @@
 //! Everything that decisions need, read in one transaction: records as they stand at one revision.
 
 use super::{
-    Db, Result, StoreError, Tx, bindings, budgets, ended_bases, feed, keys, prices, projects, roles, service_accounts,
-    teams, tenants, users, workspaces,
+    Db, Result, StoreError, Tx, bindings, budgets, ended_bases, feed, former_users, keys, prices, projects, roles,
+    service_accounts, teams, tenants, users, workspaces,
 };
 use crate::domain::change::Change;
 
@@ -38,6 +38,7 @@ pub async fn read<E: From<StoreError>>(
     read_all!(&mut tx, sink, projects, Change::Project);
     read_all!(&mut tx, sink, teams, Change::Team);
     read_all!(&mut tx, sink, users, Change::User);
+    read_all!(&mut tx, sink, former_users, Change::UserDeleted);
     read_all!(&mut tx, sink, service_accounts, Change::ServiceAccount);
     read_all!(&mut tx, sink, roles, Change::Role);
     read_all!(&mut tx, sink, bindings, Change::Binding);

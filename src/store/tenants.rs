@@ -100,6 +100,7 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM ended_bases WHERE tenant_id = $1",
         "DELETE FROM assertions WHERE tenant_id = $1",
         "DELETE FROM service_account_keys WHERE tenant_id = $1",
+        "DELETE FROM former_users WHERE tenant_id = $1",
         "DELETE FROM spiffe_ids WHERE tenant_id = $1",
         "DELETE FROM service_accounts WHERE tenant_id = $1",
         "UPDATE budgets SET deleted = TRUE, display_name = '' WHERE tenant_id = $1",

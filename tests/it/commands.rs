@@ -147,6 +147,44 @@ async fn a_tenant_a_workspace_and_a_project_live_and_end_by_commands() {
 }
 
 #[tokio::test]
+async fn users_and_teams_are_made_changed_and_end_by_commands() {
+    let desk = Desk::new().await;
+    let limited = "teams create spenders --monthly-limit-nanos 5000 --output json";
+    assert_eq!(desk.run(limited).await.json()["team"]["monthlyLimitNanos"], 5000);
+    desk.run("teams create bad --monthly-limit-nanos=-1").await.badly(65, &["team.monthly_limit_nanos"]);
+    let made = desk.run("users create ann@acme.test --role developer --team spenders --output json").await.json();
+    let ann = made["user"]["name"].as_str().expect("a name").to_owned();
+    assert_eq!(made["user"]["roles"], serde_json::json!(["roles/developer"]));
+    let listed = desk.run("teams list").await.well();
+    assert!(listed.contains("USED %") && listed.contains("OK"), "{listed}");
+    desk.run("users update ANN@acme.test --display-name Ann").await.well();
+    desk.run("users update ann@acme.test").await.badly(64, &["--display-name"]);
+    let found = desk.run("users list --filter ann@acme.test").await.well();
+    assert!(found.contains("Ann") && found.contains("roles/developer") && found.contains("ACTIVE"), "{found}");
+    let short = ann.rsplit('/').next().expect("an id").to_owned();
+    desk.run(&format!("teams add-members core {short}")).await.well();
+    let in_both = desk.run(&format!("users get {short} --output json")).await.json();
+    assert_eq!(in_both["user"]["teams"].as_array().map(Vec::len), Some(2));
+    desk.run(&format!("teams remove-members core {short}")).await.well();
+    desk.run("users update ann@acme.test --no-teams").await.well();
+    let dry = desk.run("users role ann@acme.test admin --validate-only").await.well();
+    assert!(dry.starts_with("would be changed; nothing was changed\n"), "{dry}");
+    desk.run("users role ann@acme.test admin").await.well();
+    desk.run("users suspend ann@acme.test").await.well();
+    desk.run("users reactivate ann@acme.test").await.well();
+    desk.run("users transfer-ownership ann@acme.test").await.badly(64, &["cannot be undone: give --yes"]);
+    desk.run("users transfer-ownership ann@acme.test --yes").await.badly(73, &["STATE_CONFLICT", "only a user"]);
+    desk.run("teams update spenders --no-monthly-limit --description Spends").await.well();
+    desk.run("teams delete spenders").await.badly(64, &["cannot be undone: give --yes"]);
+    desk.run("teams delete spenders --yes").await.well();
+    desk.run("teams get spenders").await.badly(66, &[]);
+    let removed = desk.run("users delete ann@acme.test --yes --output json").await.json();
+    assert_eq!(removed["removal"]["user"], ann.as_str());
+    desk.run("users get ann@acme.test").await.badly(66, &["no user with the address"]);
+    desk.process.kill().await;
+}
+
+#[tokio::test]
 async fn a_service_account_is_made_signs_in_and_ends_by_commands() {
     let desk = Desk::new().await;
     let made = desk.run("service-accounts create robot --display-name Robot --output json").await.json();

@@ -24,7 +24,7 @@ use crate::harness::{
     process::Process,
     raw::call,
     server::{Env, on_postgres},
-    world::{World, on_hold},
+    world::{World, create_user, on_hold},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,6 +117,9 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
             call(&env.operator, &path, body).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
         }
     }
+    let leaver = create_user(&env.operator, &world.tenant, "leaver@example.com", "roles/member", &[]).await;
+    let request = pb::DeleteUserRequest { name: leaver, ..pb::DeleteUserRequest::default() };
+    env.operator.identity().delete_user(request).await.expect("removed");
     let account = pb::ServiceAccount {
         name: world.account.clone(),
         spiffe_id: format!("spiffe://prod.example/{slug}"),

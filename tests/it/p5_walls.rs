@@ -41,6 +41,10 @@ fn seen(status: &Status, sent: &Place) -> (Code, String, String) {
         (&sent.team, "TEAM"),
         (&sent.user, "USER"),
         (&sent.public_key, "PUBLIC KEY"),
+        (&sent.admin, "ADMIN"),
+        (&sent.leaver, "LEAVER"),
+        (&sent.quitter, "QUITTER"),
+        (&sent.disbanded, "DISBANDED"),
         (&sent.account, "ACCOUNT"),
         (&sent.binding, "BINDING"),
         (&sent.budget, "BUDGET"),
@@ -103,6 +107,9 @@ async fn a_foreign_id_under_ones_own_name_is_an_unknown_one(env: &mut Env) {
     };
     let nobody = Place {
         user: unknown(&borrowed.user),
+        admin: unknown(&borrowed.admin),
+        leaver: unknown(&borrowed.leaver),
+        quitter: unknown(&borrowed.quitter),
         binding: unknown(&borrowed.binding),
         key: unknown(&borrowed.key),
         budget: unknown(&borrowed.budget),
@@ -273,6 +280,10 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         role: "tenants/acme/roles/reviewer".into(),
         template: "tenants/acme/roleTemplates/engineer".into(),
         event: String::new(),
+        admin: String::new(),
+        leaver: String::new(),
+        quitter: String::new(),
+        disbanded: String::new(),
         doomed: "tenants/acme".into(),
     };
     let good = calls(&place).into_iter().find(|(path, _)| path.ends_with(&format!("/{rpc}"))).expect("a case").1;

@@ -5,8 +5,10 @@ use tollreeve::pb::tollreeve::v1 as pb;
 
 use super::{
     assertions::{ED25519_HEAD, Signer, pem},
+    client::Client,
     raw::rpcs,
-    world::{World, bind, create_role, create_template, on_hold, on_key, unique},
+    server::Env,
+    world::{World, bind, create_role, create_template, create_user, on_hold, on_key, unique},
 };
 
 /// The names of one thing of each kind in a tenant.
@@ -27,6 +29,13 @@ pub struct Place {
     pub role: String,
     pub template: String,
     pub event: String,
+    /// An admin of the tenant.
+    pub admin: String,
+    /// Users who are to be removed: one by themselves, one with others.
+    pub leaver: String,
+    pub quitter: String,
+    /// A team that is to be deleted.
+    pub disbanded: String,
     /// Another tenant, deleted.
     pub doomed: String,
 }
@@ -51,6 +60,10 @@ impl Place {
             role: create_role(&world.operator, tenant, &unique("role"), &["models:invoke", "keys:read"]).await,
             template: create_template(&world.operator, tenant, &unique("template"), "roles/analyst").await,
             event: format!("{tenant}/auditEvents/1"),
+            admin: user(world, "roles/admin").await,
+            leaver: user(world, "roles/member").await,
+            quitter: user(world, "roles/member").await,
+            disbanded: disbanded(world).await,
             doomed: doomed(world).await,
         }
     }
@@ -74,6 +87,10 @@ impl Place {
             role: moved(&self.role),
             template: moved(&self.template),
             event: moved(&self.event),
+            admin: moved(&self.admin),
+            leaver: moved(&self.leaver),
+            quitter: moved(&self.quitter),
+            disbanded: moved(&self.disbanded),
             doomed: moved(&self.doomed),
         }
     }
@@ -108,6 +125,27 @@ async fn create_provider(world: &World) -> String {
     };
     let answer = world.operator.sessions().create_identity_provider(request).await.expect("a provider").into_inner();
     answer.identity_provider.expect("a provider").name
+}
+
+/// A user with a role on the whole tenant.
+async fn user(world: &World, role: &str) -> String {
+    create_user(&world.operator, &world.tenant, &format!("{}@example.com", unique("extra")), role, &[]).await
+}
+
+async fn disbanded(world: &World) -> String {
+    let team_id = unique("disbanded");
+    let request = pb::CreateTeamRequest { parent: world.tenant.clone(), team_id: team_id.clone(), team: None };
+    world.operator.identity().create_team(request).await.expect("a team");
+    format!("{}/teams/{team_id}", world.tenant)
+}
+
+/// Who makes a call: the operator, but for what only an owner can do.
+pub fn caller_of(env: &Env, world: &World, path: &str) -> Client {
+    if path.ends_with("/TransferOwnership") {
+        env.operator.with_token(Some(&env.user_token(&world.owner)))
+    } else {
+        env.operator.clone()
+    }
 }
 
 /// A tenant that is deleted, under a name that begins with the world's.
@@ -198,7 +236,8 @@ fn public_key() -> pb::ServiceAccountKey {
 
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
-    let user = pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
+    let user = || pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
+    let [another, third] = [user(), user()].map(|user| pb::NewUser { user: Some(user), ..Default::default() });
     let binding = pb::Binding {
         role: "roles/analyst".into(),
         member: place.account.clone(),
@@ -234,7 +273,10 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             parent: tenant(), team_id: unique("team"), team: Some(pb::Team::default())
         }),
         create!("IdentityService" CreateUserRequest {
-            parent: tenant(), user: Some(user), role: "roles/member".into(), template: String::new()
+            parent: tenant(), user: Some(user()), role: "roles/member".into(), template: String::new()
+        }),
+        create!("IdentityService" BatchCreateUsersRequest {
+            parent: tenant(), users: vec![another, third], request_id: String::new(), validate_only: false
         }),
         create!("IdentityService" CreateServiceAccountRequest {
             parent: tenant(), service_account_id: unique("sa"), service_account: Some(pb::ServiceAccount::default())
@@ -336,6 +378,8 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "KeyService" ListKeysRequest place.workspace;
         "BudgetService" ListBudgetsRequest place.tenant;
         "BudgetService" SummarizeChargesRequest place.tenant;
+        "IdentityService" SummarizeUsersRequest place.tenant;
+        "IdentityService" SummarizeTeamsRequest place.tenant;
         "AuditService" ListAuditEventsRequest place.tenant;
     }
 }
@@ -363,6 +407,8 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         update!(UpdateWorkspaceRequest { workspace: Workspace place.workspace }),
         update!(UpdateProjectRequest { project: Project place.project }),
         update!(UpdateServiceAccountRequest { service_account: ServiceAccount place.account }),
+        update!(UpdateUserRequest { user: User place.user }),
+        update!(UpdateTeamRequest { team: Team place.team }),
     ];
     calls.extend(changes_of_roles(place));
     let all = pb::RevokeAllSessionsRequest { parent: place.user.clone() };
@@ -371,6 +417,7 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "SessionService" DeleteIdentityProviderRequest place.identity_provider;
     });
     calls.push(to("SessionService", "RevokeAllSessions", &all));
+    calls.extend(changes_of_people(place));
     calls.extend(named! {
         "KeyService" DisableKeyRequest place.key;
         "KeyService" EnableKeyRequest place.key;
@@ -399,6 +446,32 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
     });
     calls.push(to("BudgetService", "UpdateBudget", &update));
     calls.extend(named! { "BudgetService" DeleteBudgetRequest place.budget; });
+    let (name, new_owner) = (place.tenant.clone(), place.admin.clone());
+    let transfer = pb::TransferOwnershipRequest { name, new_owner, ..pb::TransferOwnershipRequest::default() };
+    calls.push(to("IdentityService", "TransferOwnership", &transfer));
+    calls
+}
+
+fn changes_of_people(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let (name, parent) = (place.team.clone(), place.tenant.clone());
+    let (users, names) = (vec![place.quitter.clone()], vec![place.quitter.clone()]);
+    let join = pb::AddTeamMembersRequest { name: name.clone(), users: users.clone(), ..Default::default() };
+    let leave = pb::RemoveTeamMembersRequest { name, users, ..Default::default() };
+    let role =
+        pb::ChangeUserRoleRequest { name: place.quitter.clone(), role: "roles/analyst".into(), ..Default::default() };
+    let suspend = pb::BatchSuspendUsersRequest { parent: parent.clone(), names: names.clone(), ..Default::default() };
+    let delete = pb::BatchDeleteUsersRequest { parent, names, ..Default::default() };
+    let mut calls = vec![
+        to("IdentityService", "AddTeamMembers", &join),
+        to("IdentityService", "RemoveTeamMembers", &leave),
+        to("IdentityService", "ChangeUserRole", &role),
+        to("IdentityService", "BatchSuspendUsers", &suspend),
+        to("IdentityService", "BatchDeleteUsers", &delete),
+    ];
+    calls.extend(named! {
+        "IdentityService" DeleteUserRequest place.leaver;
+        "IdentityService" DeleteTeamRequest place.disbanded;
+    });
     calls
 }
 
