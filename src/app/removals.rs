@@ -158,13 +158,12 @@ async fn leave_keys(
     let mut policies: HashMap<WorkspaceId, KeysOnRemoval> = HashMap::new();
     let heir = (work.caller().tenant == work.tenant.id).then_some(work.caller().principal);
     for key in store::keys::of_owner(&mut work.tx, leaver).await? {
-        let policy = match policies.get(&key.workspace) {
-            Some(policy) => *policy,
-            None => {
-                let workspace = store::workspaces::by_id(&mut work.tx, key.workspace).await?;
-                let policy = workspace.map(|workspace| workspace.policies.keys_on_removal).unwrap_or_default();
-                *policies.entry(key.workspace).or_insert(policy)
-            }
+        let policy = if let Some(policy) = policies.get(&key.workspace) {
+            *policy
+        } else {
+            let workspace = store::workspaces::by_id(&mut work.tx, key.workspace).await?;
+            let policy = workspace.map(|workspace| workspace.policies.keys_on_removal).unwrap_or_default();
+            *policies.entry(key.workspace).or_insert(policy)
         };
         let scope = Scope::Workspace(key.tenant, key.workspace);
         let after = match (policy, heir.filter(|heir| *heir != leaver)) {
@@ -176,7 +175,7 @@ async fn leave_keys(
                 removal.reassigned_keys.push(key.id);
                 Key { owner: heir, ..narrowed(key, authority, scope) }
             }
-            // Nobody is there to take it over: who removed themselves, or is of no workspace of the tenant.
+            // Nobody is there to take it over: whoever removed themselves, or is of elsewhere.
             (KeysOnRemoval::Reassign | KeysOnRemoval::KeepDisabled, _) => {
                 removal.disabled_keys.push(key.id);
                 Key { state: KeyState::Disabled, ..narrowed(key, authority, scope) }

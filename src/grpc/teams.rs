@@ -36,14 +36,14 @@ impl From<NamedTeam> for pb::Team {
             etag: parse::etag(named.team.version),
             member_count: named.members,
             monthly_limit_nanos: named.limit.as_ref().map(|limit| limit.budget.limit),
-            spending: named.limit.and_then(spending),
+            spending: named.limit.as_ref().and_then(spending),
         }
     }
 }
 
 /// What is spent of a limit, if that is known.
-fn spending(limit: MonthlyLimit) -> Option<pb::TeamSpending> {
-    let standing = limit.standing?;
+fn spending(limit: &MonthlyLimit) -> Option<pb::TeamSpending> {
+    let standing = limit.standing.as_ref()?;
     let used = used_percent(limit.budget.limit, standing.spent);
     let [warning, critical, _] = THRESHOLDS;
     let level = match used {

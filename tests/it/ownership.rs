@@ -83,7 +83,7 @@ async fn a_role_on_the_whole_tenant_is_replaced_by_one(env: &mut Env) {
     let refused = world.authorize(world.ask()).await;
     assert_eq!(codes(&refused), [], "what they hold on the workspace stays");
     let custom = create_role(&env.operator, &world.tenant, "reviewer", &["models:invoke"]).await;
-    assert_eq!(change_role(&owner, &world.user, &custom).await.expect("changed").roles, [custom.clone()]);
+    assert_eq!(change_role(&owner, &world.user, &custom).await.expect("changed").roles, [custom.as_str()]);
     for (role, field) in [("", "role"), ("nonsense", "role"), ("roles/", "role")] {
         assert_invalid(change_role(&owner, &world.user, role).await, field);
     }

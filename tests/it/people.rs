@@ -128,7 +128,7 @@ async fn to_put_somebody_into_a_team_or_take_them_out_is_to_give_or_take_its_rol
     update(&admin, join(&[&world.team]), None).await.expect("it gives nothing");
     let refused = update(&admin, join(&[&world.team, &owners]), None).await;
     assert_refused(refused, Code::PermissionDenied, "PERMISSION_MISSING");
-    assert_eq!(get(&admin, &member).await.expect("a user").teams, [world.team.clone()]);
+    assert_eq!(get(&admin, &member).await.expect("a user").teams, [world.team.as_str()]);
     let owner = as_user(env, &world.owner);
     update(&owner, join(&[&owners]), None).await.expect("who holds it gives it");
     let own = as_user(env, &member);
@@ -341,9 +341,9 @@ async fn users_are_counted_and_found_by_role_team_and_address(env: &mut Env) {
     assert_refused(refused, Code::PermissionDenied, "PERMISSION_MISSING");
     let find = async |filter: &str| found(&owner, &world.tenant, filter).await;
     assert_eq!(sorted(find("role = roles/admin").await), sorted(vec![a.clone(), b.clone()]));
-    assert_eq!(find("role = roles/admin AND state = ACTIVE").await, [a.clone()]);
-    assert_eq!(find(&format!("team = {} role = roles/developer", world.team)).await, [world.user.clone()]);
-    assert_eq!(find("email = \"OLIVIA@Example.COM\"").await, [world.owner.clone()], "in any case");
+    assert_eq!(find("role = roles/admin AND state = ACTIVE").await, [a.as_str()]);
+    assert_eq!(find(&format!("team = {} role = roles/developer", world.team)).await, [world.user.as_str()]);
+    assert_eq!(find("email = \"OLIVIA@Example.COM\"").await, [world.owner.as_str()], "in any case");
     // A role on a part of the tenant is none on the whole of it, nor is one that has ended.
     bind(&env.operator, &world.tenant, "roles/analyst", &a, &world.workspace).await;
     assert_eq!(find("role = roles/analyst").await, Vec::<String>::new());
@@ -356,7 +356,7 @@ async fn users_are_counted_and_found_by_role_team_and_address(env: &mut Env) {
     };
     let request = pb::CreateBindingRequest { parent: world.tenant.clone(), binding: Some(binding) };
     env.operator.access().create_binding(request).await.expect("bound");
-    assert_eq!(find("role = roles/analyst").await, [a.clone()]);
+    assert_eq!(find("role = roles/analyst").await, [a.as_str()]);
     env.clock.advance(std::time::Duration::from_secs(60));
     assert_eq!(find("role = roles/analyst").await, Vec::<String>::new());
     assert_eq!(roles(&owner, &a).await, ["roles/admin"]);

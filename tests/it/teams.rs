@@ -246,13 +246,13 @@ async fn a_deleted_team_leaves_nothing_to_its_members(env: &mut Env) {
     assert_refused(own.identity().list_users(list()).await, Code::PermissionDenied, "PERMISSION_MISSING");
     let allowed = world.authorize(world.ask()).await;
     assert_eq!(codes(&allowed), [], "nor is there a limit");
-    assert_eq!(allowed.principal.expect("who").teams, [other.clone()], "of two teams, one is left");
+    assert_eq!(allowed.principal.expect("who").teams, [other.as_str()], "of two teams, one is left");
     assert_eq!(owner.identity().delete_team(request).await.expect("the same request").into_inner(), first);
     assert_refused(delete(&owner, &world.team).await, Code::NotFound, "RESOURCE_NOT_FOUND");
     for name in [&reader, &world.user] {
         let request = pb::GetUserRequest { name: name.clone() };
         let user = owner.identity().get_user(request).await.expect("a user").into_inner().user.expect("a user");
-        assert_eq!(user.teams, [other.clone()]);
+        assert_eq!(user.teams, [other.as_str()]);
     }
     assert_eq!(budgets(&world, &world.team).await, []);
     let next = create(&owner, &world.tenant, "core", None).await.expect("its id is free");
