@@ -23,6 +23,7 @@ pub mod roles;
 pub mod seats;
 pub mod service_account_keys;
 pub mod service_accounts;
+pub mod signing_keys;
 pub mod summaries;
 pub mod teams;
 pub mod tenants;

@@ -24,6 +24,7 @@ pub mod roles;
 pub mod seats;
 pub mod service_account_keys;
 pub mod service_accounts;
+pub mod signing_keys;
 pub mod spiffe;
 pub mod teams;
 pub mod tenants;

@@ -42,6 +42,7 @@ pub mod search;
 pub mod seats;
 pub mod service_account_keys;
 pub mod service_accounts;
+pub mod signing_keys;
 pub mod slices;
 pub mod snapshot;
 pub mod summaries;

@@ -43,6 +43,7 @@ mod roles;
 mod seats;
 mod service_account_keys;
 mod sharing;
+mod signing_keys;
 mod simulator;
 mod start;
 mod store_suite;
