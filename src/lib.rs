@@ -124,6 +124,10 @@
 //! what has ended until the last token on it has ended too ([`engine::ended_bases`]), and a call whose token rests on nothing
 //! looks nothing up.
 //!
+//! The keys that tokens are signed with follow each other ([`engine::tokens`]): their public halves are rows, which every server
+//! knows by the feed, the private ones are files, which a server looks for while it runs ([`runtime::signing`]). A token names
+//! its key and ends no later than it; one that retires at once takes along what is remembered of its tokens.
+//!
 //! A service account has public keys of its own ([`app::service_account_keys`]); what its program signs with a private one is
 //! exchanged, once, for a token that rests on the key ([`app::assertions`]). Anybody may ask for that, so nothing is locked
 //! before the signature is known to be good, and whatever is wrong is answered in the same way. Invariant: to add a key needs

@@ -34,6 +34,7 @@ pub mod service_account_keys;
 pub mod service_accounts;
 pub mod sessions;
 pub mod sign_ins;
+pub mod signing_keys;
 pub mod summaries;
 pub mod teams;
 pub mod tenants;

@@ -21,6 +21,7 @@ pub mod service_accounts;
 pub mod session;
 pub mod sessions;
 pub mod show;
+pub mod signing_keys;
 pub mod start_dev;
 pub mod teams;
 pub mod tenants;
@@ -60,6 +61,8 @@ enum Command {
     Migrate(Box<ServerOptions>),
     /// Print a bearer token of the operator; needs the key files and the database, not a server.
     OperatorToken(Box<OperatorTokenArgs>),
+    /// The keys that tokens are signed with; needs the key files and the database, not a server.
+    SigningKeys(signing_keys::Args),
     /// Ask whether a model call may be made.
     Authorize(Box<authorize::Args>),
     /// Record what a model call cost.
@@ -176,6 +179,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let ttl = Duration::from_secs(args.ttl_seconds);
             serve::operator_token(&args.server.read()?, ttl).await
         }
+        Command::SigningKeys(args) => signing_keys::run(args).await,
         Command::Authorize(args) => authorize::run(*args).await,
         Command::Charge(args) => charge::run(*args).await,
         Command::Tenants(args) => tenants::run(args).await,

@@ -11,6 +11,7 @@ use super::{
     projects::Project,
     roles::CustomRole,
     service_accounts::ServiceAccount,
+    signing_keys::SigningKey,
     teams::Team,
     tenants::Tenant,
     time::Timestamp,
@@ -55,6 +56,8 @@ pub enum Change {
     BudgetDeleted(BudgetId),
     /// Prices are new or different.
     Prices(Vec<Price>),
+    /// A key that tokens are signed with is new, or retires.
+    SigningKey(SigningKey),
     /// What tokens rest on has ended, and they with it.
     BasisEnded {
         /// What.

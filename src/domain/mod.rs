@@ -28,6 +28,7 @@ pub mod seats;
 pub mod service_account_keys;
 pub mod service_accounts;
 pub mod sessions;
+pub mod signing_keys;
 pub mod spiffe;
 pub mod teams;
 pub mod tenants;

@@ -65,6 +65,8 @@ impl State {
             Change::Budget(budget) => self.put_budget(budget)?,
             Change::BudgetDeleted(id) => self.drop_budget(id),
             Change::Prices(prices) => prices.into_iter().for_each(|price| self.put_price(price)),
+            // Tokens are checked beside the state: see `engine::tokens`.
+            Change::SigningKey(_) => {}
             Change::BasisEnded { basis, until } => self.ended.put(basis, until),
         }
         Ok(())

@@ -9,6 +9,7 @@ pub mod keyring;
 pub mod metrics;
 pub mod process;
 pub mod server;
+pub mod signing;
 pub mod sweeper;
 pub mod telemetry;
 pub mod threads;

@@ -14,7 +14,7 @@ use super::{
     forgetting,
     keyring::{Keyring, KeyringError},
     metrics::LedgerMetrics,
-    process, sweeper,
+    process, signing, sweeper,
     threads::{self, Connections, Incoming},
     tls::{Tls, TlsError},
     uses,
@@ -125,7 +125,7 @@ impl Server {
         let (tls, watch) = tls.unzip();
         let (db, claim) = open(config).await?;
         let claim = Arc::new(Mutex::new(Some(claim)));
-        let keyring = Keyring::open(&db, &config.keys_dir).await?;
+        let keyring = Keyring::open(&db, &config.keys_dir, clock.now()).await?;
         let operator = bootstrap::ensure_operator(&db, clock.now()).await?;
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
@@ -246,7 +246,7 @@ async fn join(
         clock: Arc::clone(&clock),
         meter: Arc::new(LedgerMetrics::default()),
     });
-    let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
+    let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate), Arc::clone(&keyring.tokens)).await?;
     let (identity, answers_for) = (config.identity.clone(), timing.answers_for());
     let member = Member { boot, started: now, identity, process: process::name(), answers_for };
     journal.join(&member, process::is_gone).await?;
@@ -280,6 +280,7 @@ async fn join(
     });
     let noted = uses::run(Arc::clone(&app));
     endless(&mut tasks, "writing down uses", noted);
+    endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
     let bell = Arc::clone(&app);
     endless(&mut tasks, "listening", async move {

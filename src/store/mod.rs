@@ -47,6 +47,7 @@ pub mod seats;
 pub mod service_account_keys;
 pub mod service_accounts;
 pub mod sessions;
+pub mod signing_keys;
 pub mod slices;
 pub mod snapshot;
 pub mod summaries;

@@ -2,7 +2,7 @@
 
 use super::{
     Db, Result, StoreError, Tx, bindings, budgets, ended_bases, feed, former_users, keys, prices, projects, roles,
-    service_accounts, teams, tenants, users, workspaces,
+    service_accounts, signing_keys, teams, tenants, users, workspaces,
 };
 use crate::domain::change::Change;
 
@@ -59,6 +59,7 @@ pub async fn read<E: From<StoreError>>(
     let prices = all_prices(&mut tx).await?;
     sink(vec![Change::Prices(prices)])?;
     sink(all_ended(&mut tx).await?)?;
+    sink(signing_keys::all(&mut tx).await?.into_iter().map(Change::SigningKey).collect())?;
     Ok(revision)
 }
 

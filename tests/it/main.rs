@@ -47,6 +47,7 @@ mod seats;
 mod service_account_keys;
 mod sessions;
 mod sharing;
+mod signing_keys;
 mod simulator;
 mod start;
 mod store_suite;

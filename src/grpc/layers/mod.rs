@@ -26,16 +26,17 @@ fn answered<E>(status: Status) -> Answered<E> {
     ready(Ok(status.into_http()))
 }
 
-/// Calls that need no token: who makes them has none yet, and shows something else.
-const PUBLIC: [&str; 5] = [
+/// Calls that need no token: who makes them has none yet and shows something else, or checks those of others.
+const PUBLIC: [&str; 6] = [
     "/tollreeve.v1.SessionService/SignIn",
     "/tollreeve.v1.SessionService/SignInWithIdToken",
     "/tollreeve.v1.SessionService/RefreshSession",
     "/tollreeve.v1.SessionService/ResetPassword",
     "/tollreeve.v1.SignInService/ExchangeAssertion",
+    "/tollreeve.v1.SignInService/GetJwks",
 ];
 
-/// Whether anybody may make a call: to health and reflection, and those by which one signs in.
+/// Whether anybody may make a call: to health and reflection, those by which one signs in, and the public keys.
 #[must_use]
 pub fn is_public(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.") || PUBLIC.contains(&path)
