@@ -24,6 +24,7 @@ use report::{Report, percentile, show, size};
 use scene::Scene;
 use tollreeve::{
     config::{Config, Options},
+    domain::time::Clock as _,
     runtime::{Server, clock::SystemClock, keyring::Keyring},
     store::Db,
 };
@@ -67,7 +68,7 @@ fn config(folder: &Path) -> Config {
 
 async fn write(config: &Config, keys: usize) {
     let (db, _exclusive) = Db::open(&config.database).await.expect("opens");
-    let keyring = Keyring::open(&db, &config.keys_dir).await.expect("key files");
+    let keyring = Keyring::open(&db, &config.keys_dir, SystemClock.now()).await.expect("key files");
     // Few tenants: it is keys that are counted.
     let scene = Scene::new(keys, 10_000, keyring.pepper);
     seed::write(&db, &scene, keys).await;

@@ -15,7 +15,13 @@ use clap::Args;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::{domain::spiffe::TrustDomain, store::connect::Settings};
+use crate::{
+    domain::{
+        identity_providers::{Issuer, IssuerError},
+        spiffe::TrustDomain,
+    },
+    store::connect::Settings,
+};
 
 /// Begins the name of every environment variable that belongs to this program.
 const ENV_PREFIX: &str = "TOLLREEVE_";
@@ -56,6 +62,9 @@ pub struct Options {
     /// Trust domains, `prod.example`, whose SPIFFE ids in client certificates name service accounts; with commas between them
     #[arg(long, env = "TOLLREEVE_SPIFFE_TRUST_DOMAINS", value_delimiter = ',')]
     pub spiffe_trust_domains: Option<Vec<String>>,
+    /// `OpenID` Connect issuers, <https://accounts.example>, that tenants may let their users sign in by; with commas between them
+    #[arg(long, env = "TOLLREEVE_OIDC_ISSUERS", value_delimiter = ',')]
+    pub oidc_issuers: Option<Vec<String>>,
     /// Folder of the embedded database and the key files [default: ./tollreeve-data]
     #[arg(long, env = "TOLLREEVE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -172,6 +181,8 @@ pub struct Config {
     pub hold_grace: Duration,
     /// How long the server goes on deciding while it cannot reach the database.
     pub max_stale: Duration,
+    /// Issuers that tenants may let their users sign in by.
+    pub oidc_issuers: Vec<Issuer>,
     /// Names the place that the server runs in; empty for none.
     pub identity: String,
     /// How mails leave.
@@ -236,6 +247,7 @@ impl Options {
             tls_client_ca_file: self.tls_client_ca_file.or(file.tls_client_ca_file),
             tls_client_auth: self.tls_client_auth.or(file.tls_client_auth),
             spiffe_trust_domains: self.spiffe_trust_domains.or(file.spiffe_trust_domains),
+            oidc_issuers: self.oidc_issuers.or(file.oidc_issuers),
             data_dir: self.data_dir.or(file.data_dir),
             database_url: self.database_url.or(file.database_url),
             keys_dir: self.keys_dir.or(file.keys_dir),
@@ -284,6 +296,9 @@ impl Options {
         if stale > 3600 {
             return Err(bad("max_stale_seconds", "must be 0 to 3600"));
         }
+        let issuer =
+            |text: &String| text.parse().map_err(|why: IssuerError| bad("oidc_issuers", &format!("{text:?} {why}")));
+        let oidc_issuers = self.oidc_issuers.iter().flatten().map(issuer).collect::<Result<_, _>>()?;
         let identity = self.identity.unwrap_or_default();
         if identity.len() > 253 || identity.chars().any(char::is_control) {
             return Err(bad("identity", "must be at most 253 bytes, without control characters"));
@@ -308,6 +323,7 @@ impl Options {
                 None => Settings::Sqlite { folder: data_dir.clone() },
             },
             data_dir,
+            oidc_issuers,
             threads,
             hold_grace: Duration::from_secs(grace),
             max_stale: Duration::from_secs(stale),

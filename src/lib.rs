@@ -119,11 +119,41 @@
 //! service accounts ([`engine::spiffe_ids`]) on every call, which costs less than a token does. Whether the caller may act at
 //! all is asked of the state each time, so that no list of what was revoked is needed.
 //!
+//! A token may rest on something that can end before it does ([`domain::tokens::Basis`]): a session, or the public key of a
+//! service account that it was given for. Who ends one says so in the same transaction ([`app::tokens`]); the state keeps
+//! what has ended until the last token on it has ended too ([`engine::ended_bases`]), and a call whose token rests on nothing
+//! looks nothing up.
+//!
+//! The keys that tokens are signed with follow each other ([`engine::tokens`]): their public halves are rows, which every server
+//! knows by the feed, the private ones are files, which a server looks for while it runs ([`runtime::signing`]). A token names
+//! its key and ends no later than it; one that retires at once takes along what is remembered of its tokens.
+//!
+//! A service account has public keys of its own ([`app::service_account_keys`]); what its program signs with a private one is
+//! exchanged, once, for a token that rests on the key ([`app::assertions`]). Anybody may ask for that, so nothing is locked
+//! before the signature is known to be good, and whatever is wrong is answered in the same way. Invariant: to add a key needs
+//! what a token for as long would need.
+//!
 //! A handshake runs beside the threads that serve ([`runtime::tls`]); a connection that is agreed on moves to its thread.
 //! Nothing of it touches connections in plain text but one branch a read.
 //!
 //! Invariant: nothing is heard from a client whose certificate is no longer good. It is looked at before each read: by a
 //! clock and a number, and by the whole check once a minute and when the authorities change ([`runtime::clients`]).
+//!
+//! # Signing in
+//!
+//! People sign in by a password ([`app::sessions`]), hashed with Argon2id beside everything else and a few at a time
+//! ([`app::hasher`]). Whoever is not who they say is answered alike, after the same work: a password is hashed for nobody, too. Failures
+//! slow down whoever tries, by account and by network, in each server's memory ([`domain::throttle`]).
+//!
+//! A session is a row that says which refresh token is its newest; the tokens themselves are authenticated texts
+//! ([`domain::sealed`]) that no database holds. Invariant: of a session one refresh token is good, or the one that it was exchanged
+//! for while its reply may have been lost ([`domain::sessions`]); one that is older was copied, and ends the session. To carry
+//! a session on changes no record that decisions see, so it takes no place in the feed and in the audit log; its beginning and
+//! its end do.
+//!
+//! An identity provider may say who somebody is, too ([`app::id_tokens`]): the server's settings list the issuers that it asks for
+//! keys ([`app::issuers`]), so that nobody makes it ask anywhere else, and an owner names one of them. Invariant: one user is one
+//! subject to a provider, from their first sign-in by it; an address that goes to somebody else later leads to nobody.
 //!
 //! # Last use
 //!

@@ -136,14 +136,14 @@ pub fn config(folder: &Path) -> Config {
 async fn serve_gate(folder: &Path) {
     let config = config(folder);
     let (db, exclusive) = Db::open(&config.database).await.expect("opens");
-    let scene = scene(&Keyring::open(&db, &config.keys_dir).await.expect("key files"));
+    let scene = scene(&Keyring::open(&db, &config.keys_dir, SystemClock.now()).await.expect("key files"));
     seed::write(&db, &scene, KEYS).await;
     db.close().await;
     drop(exclusive);
     let keys: Vec<String> = (0..KEYS).map(|n| scene.key(n).1.expose().to_owned()).collect();
     fs::write(folder.join("keys.txt"), keys.join("\n")).expect("written");
     let server = Server::start(&config, Arc::new(SystemClock)).await.expect("starts");
-    let (token, _) = server.app().tokens.issue(scene.caller, SystemClock.now(), TOKEN).expect("signs");
+    let (token, _) = server.app().tokens.issue(scene.caller, None, SystemClock.now(), TOKEN).expect("signs");
     println!("{} {token}", server.addr());
     // It lives as long as the process.
     std::mem::forget(server);

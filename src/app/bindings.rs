@@ -10,7 +10,7 @@ use crate::{
     domain::{
         bindings::{Binding, Held, Member, Principal, Scope},
         change::Change,
-        id::{TeamId, UserId},
+        id::{BindingId, TeamId},
         names::{BindingName, MemberName, PLATFORM, RoleName, ScopeName, Slug, TenantName},
         permission::Permission,
         role::Role,
@@ -245,8 +245,7 @@ pub(super) async fn give(work: &mut Work<'_>, binding: &Binding) -> Result<Given
                 Err(AppError::Exists(format!("{name}, which ends at another time,")))
             };
         }
-        store::bindings::delete(&mut work.tx, same.id).await?;
-        work.emit(Change::BindingDeleted(same.id));
+        take(work, same.id).await?;
     }
     let newcomers = seats::behind(work, binding.member).await?;
     seats::take(work, binding.role, binding.scope, &newcomers).await?;
@@ -288,21 +287,41 @@ pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBinding) -> Resu
         }
         _ => {}
     }
-    store::bindings::delete(&mut work.tx, binding.id).await?;
-    work.emit(Change::BindingDeleted(binding.id));
+    take(&mut work, binding.id).await?;
     let revision = work.commit(Audit::new("bindings.delete", &asked.name, Some(&binding), None)).await?;
     Ok(BindingDeleted(revision))
 }
 
 /// Insists that the caller may give all that being in a team gives, and that there are seats for it: to put somebody into it
 /// is to give them its roles.
-pub(super) async fn require_team(work: &mut Work<'_>, team: TeamId, newcomer: UserId) -> Result<(), AppError> {
-    for Held { binding, permissions } in store::bindings::of_team(&mut work.tx, team).await? {
+pub(super) async fn require_joining(
+    work: &mut Work<'_>,
+    team: TeamId,
+    newcomers: &[Principal],
+) -> Result<(), AppError> {
+    for Held { binding, permissions } in store::bindings::of_member(&mut work.tx, Member::Team(team)).await? {
         if binding.in_force(work.now) {
             work.require_all(permissions, binding.scope, binding.expires)?;
-            seats::take(work, binding.role, binding.scope, &[Principal::User(newcomer)]).await?;
+            seats::take(work, binding.role, binding.scope, newcomers).await?;
         }
     }
+    Ok(())
+}
+
+/// Insists that the caller holds all that being in a team gives: to take somebody out of it is to take its roles from them.
+pub(super) async fn require_leaving(work: &mut Work<'_>, team: TeamId) -> Result<(), AppError> {
+    for Held { binding, permissions } in store::bindings::of_member(&mut work.tx, Member::Team(team)).await? {
+        if binding.in_force(work.now) {
+            work.require_all(permissions, binding.scope, Some(work.now))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a binding away, as the caller was found to be allowed to.
+pub(super) async fn take(work: &mut Work<'_>, id: BindingId) -> Result<(), AppError> {
+    store::bindings::delete(&mut work.tx, id).await?;
+    work.emit(Change::BindingDeleted(id));
     Ok(())
 }
 
@@ -312,7 +331,7 @@ pub(super) async fn keep_somebody(work: &mut Work<'_>, leaver: Principal) -> Res
     keep_an_operator(work, leaver).await
 }
 
-async fn keep_an_owner(work: &mut Work<'_>, leaver: Principal) -> Result<(), AppError> {
+pub(super) async fn keep_an_owner(work: &mut Work<'_>, leaver: Principal) -> Result<(), AppError> {
     let owners = store::bindings::owners(&mut work.tx, work.tenant.id).await?;
     if owners == [leaver] {
         return Err(AppError::State(format!("tenants/{} would be without an active owner", work.tenant.slug)));

@@ -2,9 +2,10 @@
 
 use std::{fmt::Display, sync::Arc};
 
-use serde::Serialize;
-
-use super::{caller::Caller, error::AppError, feed::Feed, mail::Post};
+pub use super::record::Audit;
+use super::{
+    caller::Caller, error::AppError, feed::Feed, hasher::Hasher, issuers::Issuers, mail::Post, sign_ins::SignIns,
+};
 use crate::{
     domain::{
         bindings::{Authority, Scope},
@@ -37,6 +38,12 @@ pub struct App {
     pub post: Post,
     /// Hashes the secrets of API keys.
     pub pepper: Pepper,
+    /// Hashes and checks passwords.
+    pub hasher: Hasher,
+    /// Who may try to sign in.
+    pub sign_ins: SignIns,
+    /// Who else may say who somebody is.
+    pub issuers: Issuers,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -105,8 +112,43 @@ impl App {
         tenant: &Slug,
         asked: &impl ToString,
     ) -> Result<Work<'a>, AppError> {
+        let work = self.read_freely(caller, tenant, asked).await?;
+        work.must_be_seen(asked)?;
+        Ok(work)
+    }
+
+    /// Begins to read in a tenant, whatever the caller holds: what they may see is still to be asked.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] with the name `asked` when there is no such tenant.
+    pub async fn read_freely<'a>(
+        &'a self,
+        caller: &'a Caller,
+        tenant: &Slug,
+        asked: &impl ToString,
+    ) -> Result<Work<'a>, AppError> {
         let tx = self.db.read().await?;
-        self.enter(caller, tx, tenant, asked, false).await?.within(asked)
+        self.enter(caller, tx, tenant, asked, false).await
+    }
+
+    /// Begins to change something in a tenant, whatever the caller holds, and locks its audit log: what they may do is still
+    /// to be asked.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] when there is no such tenant.
+    pub async fn enter_freely<'a>(&'a self, caller: &'a Caller, tenant: &Slug) -> Result<Work<'a>, AppError> {
+        let tx = self.db.begin().await?;
+        self.enter(caller, tx, tenant, tenant, true).await
+    }
+
+    /// Begins to change what is the caller's own, in their own tenant, whatever they hold there.
+    ///
+    /// # Errors
+    /// [`AppError::NotSignedIn`] when they may not act.
+    pub async fn own<'a>(&'a self, caller: &'a Caller, tenant: &Slug) -> Result<Work<'a>, AppError> {
+        let mut work = self.enter_freely(caller, tenant).await?;
+        let acts = store::bindings::is_active(&mut work.tx, caller.principal).await?;
+        if acts && work.tenant.id == caller.tenant { Ok(work) } else { Err(AppError::NotSignedIn) }
     }
 
     /// Begins to change something in a tenant, and locks its audit log.
@@ -135,7 +177,8 @@ impl App {
         asked: &impl ToString,
     ) -> Result<Work<'a>, AppError> {
         let tx = self.db.begin().await?;
-        let mut work = self.enter(caller, tx, tenant, asked, true).await?.within(asked)?;
+        let mut work = self.enter(caller, tx, tenant, asked, true).await?;
+        work.must_be_seen(asked)?;
         work.replayed = replayed(&mut work.tx, caller).await?;
         Ok(work)
     }
@@ -226,7 +269,11 @@ pub fn random<const N: usize>() -> Result<[u8; N], AppError> {
 }
 
 async fn authority(tx: &mut Tx, caller: &Caller, now: Timestamp) -> Result<Authority, AppError> {
-    if store::bindings::is_active(tx, caller.principal).await? {
+    let ended = match caller.basis {
+        Some(basis) => store::ended_bases::has(tx, basis).await?,
+        None => false,
+    };
+    if !ended && store::bindings::is_active(tx, caller.principal).await? {
         Ok(store::bindings::authority(tx, caller.principal, now).await?)
     } else {
         Ok(Authority::default())
@@ -260,11 +307,6 @@ fn require(authority: &Authority, permission: Permission, scope: Scope) -> Resul
 }
 
 impl<'a> Work<'a> {
-    /// Insists that the caller holds anything in the tenant: to anybody else it is not there.
-    fn within(self, asked: &impl ToString) -> Result<Self, AppError> {
-        if self.authority.touches(self.tenant.id) { Ok(self) } else { Err(AppError::NotFound(asked.to_string())) }
-    }
-
     /// All that use cases share.
     #[must_use]
     pub const fn app(&self) -> &'a App {
@@ -293,6 +335,14 @@ impl<'a> Work<'a> {
     #[must_use]
     pub const fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Insists that the caller holds something in the tenant: to anybody else it does not exist.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] with the name `asked`.
+    pub fn must_be_seen(&self, asked: &impl ToString) -> Result<(), AppError> {
+        if self.authority.touches(self.tenant.id) { Ok(()) } else { Err(AppError::NotFound(asked.to_string())) }
     }
 
     /// Insists on a permission.
@@ -414,7 +464,7 @@ impl<'a> Work<'a> {
             resource: audit.resource,
             before: audit.before,
             after: audit.after,
-            source: self.caller.source.clone(),
+            source: self.caller.address.map(|address| address.to_string()).unwrap_or_default(),
             user_agent: self.caller.user_agent.clone(),
             request_id: self.caller.request_id.clone(),
             reason: audit.reason,
@@ -442,52 +492,5 @@ impl<'a> Work<'a> {
         self.tx.rollback().await?;
         self.app.feed.in_force(head, true).await?;
         Ok(self.replayed.unwrap_or(head))
-    }
-}
-
-/// Verbs that take nothing away from anybody.
-const GIVES: [&str; 9] =
-    ["create", "undelete", "reactivate", "enable", "createToken", "grant", "batchCreate", "resend", "accept"];
-
-/// What goes on record for a change.
-pub struct Audit {
-    action: String,
-    resource: String,
-    before: String,
-    after: String,
-    reason: String,
-}
-
-impl Audit {
-    /// Something was done to a resource: `keys.revoke`, with the record before and after. Records never hold a secret.
-    pub fn new<T: Serialize>(
-        action: impl Into<String>,
-        resource: &(impl ToString + ?Sized),
-        before: Option<&T>,
-        after: Option<&T>,
-    ) -> Self {
-        let json =
-            |record: Option<&T>| record.map(|r| serde_json::to_string(r).unwrap_or_default()).unwrap_or_default();
-        Self {
-            action: action.into(),
-            resource: resource.to_string(),
-            before: json(before),
-            after: json(after),
-            reason: String::new(),
-        }
-    }
-
-    /// Whether the change may take something away from somebody: all but those that are known not to.
-    fn restricts(&self) -> bool {
-        let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
-        let limits = ["budgets", "prices"].contains(&noun);
-        limits || !GIVES.contains(&verb)
-    }
-
-    /// With the caller's reason.
-    #[must_use]
-    pub fn because(mut self, reason: String) -> Self {
-        self.reason = reason;
-        self
     }
 }

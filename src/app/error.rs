@@ -1,5 +1,7 @@
 //! Why a use case could not do what it was asked. Nothing was changed, unless the variant says so.
 
+use std::time::Duration;
+
 use crate::{domain::permission::Permission, engine::error::GateError, store::StoreError};
 
 /// An error of a use case.
@@ -53,6 +55,12 @@ pub enum AppError {
     /// One of many could not be done, so that none was: its place, counted from 0, and why.
     #[error("invitations[{0}]: {1}")]
     Item(usize, Box<Self>),
+    /// It is not shown who calls: a password or token is wrong, or they may not sign in. One answer for all of it.
+    #[error("the address, the password or the token is not right")]
+    NotSignedIn,
+    /// Too many tries have failed: how long to wait.
+    #[error("too many tries have failed: wait for {} s", .0.as_secs_f64().ceil())]
+    Throttled(Duration),
     /// The etag is not the current one.
     #[error("the resource has changed since it was read")]
     Etag,

@@ -6,7 +6,8 @@ use tokio::sync::{Notify, watch};
 
 use super::AppError;
 use crate::{
-    engine::{Gate, apply::ApplyError, journal::Journal},
+    domain::change::Change,
+    engine::{Gate, apply::ApplyError, journal::Journal, tokens::TokenKeys},
     store::{self, Db, StoreError},
 };
 
@@ -33,6 +34,7 @@ pub struct Feed {
 pub struct Follower<J> {
     db: Db,
     gate: Arc<Gate<J>>,
+    tokens: Arc<TokenKeys>,
     wake: Arc<Notify>,
     seen: watch::Sender<i64>,
 }
@@ -116,13 +118,17 @@ impl<J: Journal> Follower<J> {
     ///
     /// # Errors
     /// [`FeedError`].
-    pub async fn load(db: Db, gate: Arc<Gate<J>>) -> Result<(Self, Feed), FeedError> {
-        let revision = store::snapshot::read::<FeedError>(&db, |changes| Ok(gate.load(changes)?)).await?;
+    pub async fn load(db: Db, gate: Arc<Gate<J>>, tokens: Arc<TokenKeys>) -> Result<(Self, Feed), FeedError> {
+        let take_in = |changes: Vec<Change>| {
+            tokens.take_in(&changes)?;
+            Ok(gate.load(changes)?)
+        };
+        let revision = store::snapshot::read::<FeedError>(&db, take_in).await?;
         gate.loaded(revision);
         let wake = Arc::new(Notify::new());
         let (seen, receiver) = watch::channel(revision);
         let feed = Feed { db: db.clone(), wake: Arc::clone(&wake), seen: receiver };
-        Ok((Self { db, gate, wake, seen }, feed))
+        Ok((Self { db, gate, tokens, wake, seen }, feed))
     }
 
     /// Applies events as they come. Returns only when the state cannot be trusted any more: the server must stop then.
@@ -150,6 +156,7 @@ impl<J: Journal> Follower<J> {
                 return Ok(());
             }
             for event in events {
+                self.tokens.take_in(&event.changes)?;
                 self.gate.apply(event)?;
             }
             self.seen.send_replace(self.gate.revision());

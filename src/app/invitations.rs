@@ -227,7 +227,7 @@ pub(super) async fn require(work: &mut Work<'_>, invitation: &Invitation) -> Res
         if known.of(team).is_empty() {
             return Err(AppError::NotFound(team.to_string()));
         }
-        bindings::require_team(work, *team, user).await?;
+        bindings::require_joining(work, *team, &[Principal::User(user)]).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     App, AppError, Changed, Work, bindings,
-    caller::{Caller, Intent, Visitor},
+    caller::{Caller, Origin},
     context::Audit,
     invitations::{self, hash_of, local_part},
     role_templates,
@@ -38,22 +38,15 @@ pub struct AcceptInvitation {
 ///
 /// # Errors
 /// [`AppError::Invitation`] for a link that is good for nothing, whyever; [`AppError::SeatsTaken`]; of the database.
-pub async fn accept(app: Arc<App>, visitor: Visitor, asked: AcceptInvitation) -> Result<Changed<NamedUser>, AppError> {
+pub async fn accept(app: Arc<App>, from: Origin, asked: AcceptInvitation) -> Result<Changed<NamedUser>, AppError> {
     let hash = hash_of(&app, &asked.token).ok_or(AppError::Invitation)?;
     let mut tx = app.db.read().await?;
     let found = store::invitations::by_hash(&mut tx, &hash).await?.ok_or(AppError::Invitation)?;
-    let slug = store::tenants::slug_of(&mut tx, found.tenant).await?.ok_or(AppError::Invitation)?;
+    let slug = store::tenants::by_id(&mut tx, found.tenant).await?.ok_or(AppError::Invitation)?.slug;
     drop(tx);
-    let caller = Caller {
-        principal: found.inviter,
-        tenant: found.inviter_tenant,
-        // What is done is done by who joins.
-        name: UserName { tenant: slug.clone(), user: found.user }.to_string(),
-        source: visitor.source,
-        user_agent: visitor.user_agent,
-        request_id: visitor.request_id,
-        intent: Intent::default(),
-    };
+    // By what whoever invited may do; but it is done by who joins.
+    let name = UserName { tenant: slug.clone(), user: found.user }.to_string();
+    let caller = from.proven(found.inviter, None, found.inviter_tenant, name);
     let (mut work, before) = open(&app, &caller, &slug, &hash).await?;
     let joined = join(&mut work, &before, asked.display_name).await;
     let user = match joined {

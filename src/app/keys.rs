@@ -255,6 +255,25 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListKeys) -> Result<List
     Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, &uses, key)))
 }
 
+/// Writes a changed key.
+pub(super) async fn put(work: &mut Work<'_>, key: Key) -> Result<(), AppError> {
+    store::keys::update(&mut work.tx, &key).await?;
+    work.emit(Change::Key(Box::new(key)));
+    Ok(())
+}
+
+/// Whose a key is that works again: its owner's, unless they were removed; then it is of whoever enables it.
+async fn owner_again(work: &mut Work<'_>, key: &Key) -> Result<Principal, AppError> {
+    let Principal::User(id) = key.owner else { return Ok(key.owner) };
+    if store::users::by_id(&mut work.tx, id).await?.is_some() {
+        return Ok(key.owner);
+    }
+    if work.caller().tenant == work.tenant.id {
+        return Ok(work.caller().principal);
+    }
+    Err(AppError::State("its owner was removed: somebody of the tenant must enable it, and owns it then".to_owned()))
+}
+
 /// Disables, enables or revokes a key, in a deleted workspace too: a leaked one is revoked wherever it is. Whose key it is
 /// may do so with it; nobody brings a revoked one back.
 pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Result<Changed<NamedKey>, AppError> {
@@ -275,9 +294,12 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Res
     if before.state == KeyState::Revoked {
         return Err(AppError::State(format!("{} is revoked, for good", asked.name)));
     }
-    let after = Key { state: asked.state, version: before.version + 1, ..before.clone() };
-    store::keys::update(&mut work.tx, &after).await?;
-    work.emit(Change::Key(Box::new(after.clone())));
+    let owner = match asked.state {
+        KeyState::Active => owner_again(&mut work, &before).await?,
+        KeyState::Disabled | KeyState::Revoked => before.owner,
+    };
+    let after = Key { state: asked.state, version: before.version + 1, owner, ..before.clone() };
+    put(&mut work, after.clone()).await?;
     let audit = Audit::new(action, &asked.name, Some(&redacted(&before)), Some(&redacted(&after)));
     let record = named(&mut work, &workspace, after).await?;
     let revision = work.commit(audit.because(asked.reason)).await?;

@@ -199,7 +199,11 @@ pub async fn edit(
 
 /// Insists that the caller holds everything that an account holds, until then: who could make themselves a way to act as
 /// the account would have it all.
-async fn require_all_of(work: &mut Work<'_>, account: &ServiceAccount, until: Timestamp) -> Result<(), AppError> {
+pub(super) async fn require_all_of(
+    work: &mut Work<'_>,
+    account: &ServiceAccount,
+    until: Timestamp,
+) -> Result<(), AppError> {
     let held = store::bindings::authority(&mut work.tx, Principal::ServiceAccount(account.id), work.now).await?;
     held.beyond(work.authority(), until).map_or(Ok(()), |missing| Err(AppError::Forbidden(missing)))
 }
@@ -217,7 +221,7 @@ pub async fn create_token(app: Arc<App>, caller: Caller, asked: CreateToken) -> 
         let why = if account.deleted.is_some() { "deleted" } else { "suspended" };
         return Err(AppError::State(format!("{} is {why}", asked.name)));
     }
-    let issued = app.tokens.issue(principal, work.now, asked.ttl);
+    let issued = app.tokens.issue(principal, None, work.now, asked.ttl);
     let (token, expires) = issued.map_err(|error| AppError::State(error.to_string()))?;
     let audit = Audit::new("serviceAccounts.createToken", &asked.name, None, Some(&TokenRecord { expires }));
     work.commit(audit).await?;

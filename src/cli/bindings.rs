@@ -59,6 +59,14 @@ pub struct Until {
     until: Option<jiff::Timestamp>,
 }
 
+impl Until {
+    /// As messages have it.
+    #[must_use]
+    pub fn time(&self) -> Option<prost_types::Timestamp> {
+        self.until.map(|at| prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() })
+    }
+}
+
 /// What lists of bindings show.
 pub const COLUMNS: [(&str, &str); 5] =
     [("NAME", "name"), ("ROLE", "role"), ("MEMBER", "member"), ("ON", "scope"), ("UNTIL", "expire_time")];
@@ -105,10 +113,10 @@ pub async fn create(
     role: &str,
     member: String,
     scope: String,
-    Until { until }: Until,
+    until: Until,
     done: &str,
 ) -> anyhow::Result<ExitCode> {
-    let expire_time = until.map(|at| prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() });
+    let expire_time = until.time();
     let parent = member.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
     let role = session.names.role(role)?;
     let verb = format!("bind {} on", if role.is_empty() { "the default role" } else { &role });

@@ -16,10 +16,11 @@ use tonic::{
 };
 use tonic_types::StatusExt as _;
 
+use super::login::{self, LoginFile};
 use crate::pb::tollreeve::v1::{
     access_service_client::AccessServiceClient, budget_service_client::BudgetServiceClient,
     gate_service_client::GateServiceClient, identity_service_client::IdentityServiceClient,
-    key_service_client::KeyServiceClient,
+    key_service_client::KeyServiceClient, session_service_client::SessionServiceClient,
 };
 
 /// Where a server listens unless told otherwise.
@@ -42,6 +43,9 @@ pub struct ServerArgs {
     /// As whom.
     #[command(flatten)]
     pub token: TokenArgs,
+    /// As whom, without a token.
+    #[command(flatten)]
+    pub login: LoginFile,
 }
 
 impl ServerArgs {
@@ -50,7 +54,14 @@ impl ServerArgs {
     /// # Errors
     /// When there is no token, or no server at the address.
     pub async fn connect(&self) -> anyhow::Result<Connection> {
-        let token = self.token.read(&self.tls)?;
+        if self.token.is_given(&self.tls) {
+            let token = self.token.read(&self.tls)?;
+            return Connection::open(&self.server, &self.tls, token.as_deref()).await;
+        }
+        let token = match login::token(&self.login, &self.server, &self.tls).await? {
+            Some(token) => Some(token),
+            None => self.token.read(&self.tls)?,
+        };
         Connection::open(&self.server, &self.tls, token.as_deref()).await
     }
 }
@@ -94,12 +105,18 @@ pub struct TokenArgs {
     /// Bearer token; better kept in the environment, where other users of the machine do not see it.
     #[arg(long, env = "TOLLREEVE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
-    /// File with the bearer token. Without any token: the operator's, ./tollreeve-data/operator.token, if it is there.
+    /// File with the bearer token. Without any token: that of `tollreeve login` to the same server, else the operator's,
+    /// ./tollreeve-data/operator.token, if it is there.
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }
 
 impl TokenArgs {
+    /// Whether the command line or the environment say who calls.
+    const fn is_given(&self, tls: &TlsArgs) -> bool {
+        self.token.is_some() || self.token_file.is_some() || tls.cert_file.is_some()
+    }
+
     /// The token: from the file that was named, else the one given; else none when a certificate says who calls, and else the
     /// operator's.
     ///
@@ -121,11 +138,11 @@ impl TokenArgs {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no bearer token: cannot read `{}`: {error}\n  hint: set TOLLREEVE_TOKEN or give --token-file; on the server's machine, \
-     `tollreeve operator-token` makes one of the operator", file.display()
+     `tollreeve operator-token` makes one of the operator; people sign in by `tollreeve login`", file.display()
 )]
 pub struct NoToken {
-    file: PathBuf,
-    error: std::io::Error,
+    pub(super) file: PathBuf,
+    pub(super) error: std::io::Error,
 }
 
 /// Nobody answers.
@@ -213,6 +230,12 @@ impl Connection {
     #[must_use]
     pub fn access(&self) -> AccessServiceClient<Authorized> {
         AccessServiceClient::new(self.channel.clone())
+    }
+
+    /// Signing in, sessions and passwords.
+    #[must_use]
+    pub fn sessions(&self) -> SessionServiceClient<Authorized> {
+        SessionServiceClient::new(self.channel.clone())
     }
 
     /// API keys.
@@ -344,7 +367,8 @@ fn hint(status: &Status, reason: Option<&str>) -> Option<&'static str> {
     }
     Some(match reason.unwrap_or_default() {
         "TOKEN_INVALID" => {
-            "give a valid token in TOLLREEVE_TOKEN or with --token-file; `tollreeve operator-token` makes one of the operator"
+            "give a valid token in TOLLREEVE_TOKEN or with --token-file; `tollreeve operator-token` makes one of the operator, \
+             people sign in by `tollreeve login`"
         }
         "PERMISSION_MISSING" => "use the token of a caller that holds the permission",
         "RESOURCE_NOT_FOUND" => "check the name; what a caller may not see is answered in the same way",

@@ -7,6 +7,7 @@ pub mod charge;
 pub mod client;
 pub mod demo;
 pub mod lifecycle;
+pub mod login;
 pub mod message;
 pub mod names;
 pub mod policies;
@@ -15,11 +16,16 @@ pub mod projects;
 pub mod replay;
 pub mod roles;
 pub mod serve;
+pub mod service_account_keys;
 pub mod service_accounts;
 pub mod session;
+pub mod sessions;
 pub mod show;
+pub mod signing_keys;
 pub mod start_dev;
+pub mod teams;
 pub mod tenants;
+pub mod users;
 pub mod workspaces;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -55,6 +61,8 @@ enum Command {
     Migrate(Box<ServerOptions>),
     /// Print a bearer token of the operator; needs the key files and the database, not a server.
     OperatorToken(Box<OperatorTokenArgs>),
+    /// The keys that tokens are signed with; needs the key files and the database, not a server.
+    SigningKeys(signing_keys::Args),
     /// Ask whether a model call may be made.
     Authorize(Box<authorize::Args>),
     /// Record what a model call cost.
@@ -65,12 +73,24 @@ enum Command {
     Workspaces(workspaces::Args),
     /// Projects of a workspace.
     Projects(projects::Args),
+    /// Users: make, change, promote, suspend, remove; who owns the tenant.
+    Users(users::Args),
+    /// Teams: who is in them, and what each may spend in a month.
+    Teams(teams::Args),
     /// Roles, and what each may do.
     Roles(roles::Args),
     /// Who holds which role where.
     Bindings(bindings::Args),
     /// Service accounts: identities of programs, and their tokens and certificates.
     ServiceAccounts(service_accounts::Args),
+    /// Sign in; the other commands then act as whoever has.
+    Login(login::LoginArgs),
+    /// Sign out.
+    Logout(login::LogoutArgs),
+    /// Where users are signed in.
+    Sessions(sessions::Args),
+    /// Passwords of users.
+    Password(sessions::PasswordArgs),
     /// Who may do what, and why.
     Access(access::Args),
     /// Play a trace of model calls as a fleet of sidecars would, and check the books.
@@ -159,14 +179,21 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let ttl = Duration::from_secs(args.ttl_seconds);
             serve::operator_token(&args.server.read()?, ttl).await
         }
+        Command::SigningKeys(args) => signing_keys::run(args).await,
         Command::Authorize(args) => authorize::run(*args).await,
         Command::Charge(args) => charge::run(*args).await,
         Command::Tenants(args) => tenants::run(args).await,
         Command::Workspaces(args) => workspaces::run(args).await,
         Command::Projects(args) => projects::run(args).await,
+        Command::Users(args) => users::run(args).await,
+        Command::Teams(args) => teams::run(args).await,
         Command::Roles(args) => roles::run(args).await,
         Command::Bindings(args) => bindings::run(args).await,
         Command::ServiceAccounts(args) => service_accounts::run(args).await,
+        Command::Login(args) => login::login(args).await,
+        Command::Logout(args) => login::logout(args).await,
+        Command::Sessions(args) => sessions::run(args).await,
+        Command::Password(args) => sessions::run_password(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Replay(args) => start_dev::replay(*args).await,
     }

@@ -29,8 +29,13 @@ pub const WORKSPACE: Collections = Collections { collections: &["workspaces"], e
 pub const PROJECT: Collections = Collections { collections: &["workspaces", "projects"], example: "prod/search" };
 /// Teams.
 pub const TEAM: Collections = Collections { collections: &["teams"], example: "core" };
+/// Users.
+pub const USER: Collections = Collections { collections: &["users"], example: "user_..." };
 /// Service accounts.
 pub const SERVICE_ACCOUNT: Collections = Collections { collections: &["serviceAccounts"], example: "edge" };
+/// Public keys of service accounts.
+pub const PUBLIC_KEY: Collections =
+    Collections { collections: &["serviceAccounts", "publicKeys"], example: "edge/pk_..." };
 /// Roles of a tenant's own.
 pub const ROLE: Collections = Collections { collections: &["roles"], example: "reviewer" };
 /// Bindings.

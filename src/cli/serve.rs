@@ -76,10 +76,10 @@ pub async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
 /// When the database or the key files cannot be read, or the database has never been started.
 pub async fn operator_token(config: &Config, ttl: Duration) -> anyhow::Result<ExitCode> {
     let db = Db::connect(&config.database).await?;
-    let keyring = Keyring::open(&db, &config.keys_dir).await?;
     let now = SystemClock.now();
+    let keyring = Keyring::open(&db, &config.keys_dir, now).await?;
     let operator = bootstrap::operator(&mut db.read().await?).await?;
-    let (token, _) = keyring.tokens.issue(Principal::ServiceAccount(operator.id), now, ttl)?;
+    let (token, _) = keyring.tokens.issue(Principal::ServiceAccount(operator.id), None, now, ttl)?;
     db.close().await;
     println!("{token}");
     Ok(ExitCode::SUCCESS)

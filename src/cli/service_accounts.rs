@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::{
     lifecycle::{Life, live},
     names::{self, SERVICE_ACCOUNT},
+    service_account_keys,
     session::{ChangeArgs, ListArgs, Session, SessionArgs, called, listed},
 };
 use crate::pb::tollreeve::v1 as pb;
@@ -49,6 +50,11 @@ enum Verb {
         /// How long the token is good, in seconds; 60 to 86400.
         #[arg(long, default_value_t = 3600)]
         ttl_seconds: i64,
+    },
+    /// Public keys, with whose private ones programs sign in as an account.
+    Keys {
+        #[command(subcommand)]
+        verb: service_account_keys::Verb,
     },
     #[command(flatten)]
     Life(Life),
@@ -121,6 +127,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let answer = called!(session, what, &name, identity.create_service_account_token(request))?;
             session.print(&answer, |_| answer.access_token.clone())
         }
+        Verb::Keys { verb } => service_account_keys::run(&session, verb).await,
         Verb::Life(life) => live!(
             session,
             life,

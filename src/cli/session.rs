@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    io::{IsTerminal as _, Write as _},
+    io::{ErrorKind, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -150,6 +150,14 @@ macro_rules! listed {
 
 pub(super) use {called, listed};
 
+/// Prints a line. Whoever reads it may have seen enough, as `head` has.
+fn say(text: &str) -> anyhow::Result<ExitCode> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
 impl Session {
     /// Connects.
     ///
@@ -157,6 +165,16 @@ impl Session {
     /// When there is no token, or no server.
     pub async fn open(args: SessionArgs) -> anyhow::Result<Self> {
         let connection = args.server.connect().await?;
+        let names = Names::within(args.tenant.as_deref());
+        Ok(Self { connection, names, output: args.output, paint: Paint::stdout() })
+    }
+
+    /// Connects as nobody, for calls that need no token.
+    ///
+    /// # Errors
+    /// When there is no server.
+    pub async fn open_for_anybody(args: SessionArgs) -> anyhow::Result<Self> {
+        let connection = Connection::open(&args.server.server, &args.server.tls, None).await?;
         let names = Names::within(args.tenant.as_deref());
         Ok(Self { connection, names, output: args.output, paint: Paint::stdout() })
     }
@@ -223,13 +241,9 @@ impl Session {
     ) -> anyhow::Result<ExitCode> {
         let described = message::described(answer)?;
         match self.output {
-            Output::Json => println!("{:#}", message::json(&described)),
-            Output::Text => {
-                let text = text(&described);
-                println!("{}", text.trim_end());
-            }
+            Output::Json => say(&format!("{:#}", message::json(&described))),
+            Output::Text => say(text(&described).trim_end()),
         }
-        Ok(ExitCode::SUCCESS)
     }
 
     /// Prints a record.

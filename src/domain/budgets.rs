@@ -92,9 +92,23 @@ pub fn crossings(limit: i64, before: i64, after: i64) -> impl Iterator<Item = i6
     THRESHOLDS.into_iter().filter(move |percent| limit > 0 && !at(before, *percent) && at(after, *percent))
 }
 
+/// The share of a limit that is spent, in whole percent, rounded down; of nothing everything is spent.
+#[must_use]
+pub fn used_percent(limit: i64, spent: i64) -> i64 {
+    let percent = (i128::from(spent) * 100).checked_div(i128::from(limit)).unwrap_or(100);
+    i64::try_from(percent).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_rounded_down_and_of_nothing_everything_is_spent() {
+        let used = |limit, spent| used_percent(limit, spent);
+        assert_eq!((used(1000, 0), used(1000, 699), used(1000, 700), used(1000, 1500)), (0, 69, 70, 150));
+        assert_eq!((used(0, 0), used(1, i64::MAX), used(i64::MAX, i64::MAX)), (100, i64::MAX, 100));
+    }
 
     #[test]
     fn a_threshold_is_crossed_once_and_by_whoever_reaches_it() {

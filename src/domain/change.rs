@@ -5,15 +5,18 @@ use serde::{Deserialize, Serialize};
 use super::{
     bindings::Binding,
     budgets::Budget,
-    id::{BindingId, BudgetId, RoleId},
+    id::{BindingId, BudgetId, RoleId, TeamId},
     keys::Key,
     prices::Price,
     projects::Project,
     roles::CustomRole,
     service_accounts::ServiceAccount,
+    signing_keys::SigningKey,
     teams::Team,
     tenants::Tenant,
-    users::User,
+    time::Timestamp,
+    tokens::Basis,
+    users::{FormerUser, User},
     workspaces::Workspace,
 };
 
@@ -29,8 +32,12 @@ pub enum Change {
     Project(Project),
     /// A team is new or different.
     Team(Team),
+    /// A team is gone; nobody is bound to it and nothing limits it. Its members were not told one by one.
+    TeamDeleted(TeamId),
     /// A user is new or different.
     User(User),
+    /// A user was removed; nothing is bound to them and nothing limits them. Keys may still be theirs, and are refused.
+    UserDeleted(FormerUser),
     /// A service account is new or different.
     ServiceAccount(ServiceAccount),
     /// A tenant's own role is new or different: so is what everybody may do who is bound to it.
@@ -49,6 +56,15 @@ pub enum Change {
     BudgetDeleted(BudgetId),
     /// Prices are new or different.
     Prices(Vec<Price>),
+    /// A key that tokens are signed with is new, or retires.
+    SigningKey(SigningKey),
+    /// What tokens rest on has ended, and they with it.
+    BasisEnded {
+        /// What.
+        basis: Basis,
+        /// When the last token that may rest on it has ended: from then on nobody needs to know.
+        until: Timestamp,
+    },
 }
 
 /// A change at its place in the feed.

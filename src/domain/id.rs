@@ -67,6 +67,12 @@ kinds! {
     InvitationKind InvitationId "inv";
     /// A mail on its way.
     MailKind MailId "mail";
+    /// A session of a user.
+    SessionKind SessionId "ses";
+    /// A public key of a service account.
+    PublicKeyKind PublicKeyId "pk";
+    /// An identity provider of a tenant.
+    IdentityProviderKind IdentityProviderId "idp";
     /// One run of a server process; a slice belongs to one.
     BootKind BootId "boot";
 }

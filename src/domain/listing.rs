@@ -41,6 +41,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A text, for equality whatever its case.
     Email,
+    /// The name of a role or of another record, found by whoever reads the list; only for `=`.
+    Name,
     /// A point in time.
     Time,
     /// Stands for the words that are looked for, which no comparison names.
@@ -90,6 +92,10 @@ pub enum Term {
     Compares(&'static Field, Comparator, Value),
     /// A word of the record begins with this; in lower case.
     Mentions(String),
+    /// They are bound to a role on the whole tenant by themselves: its id, and when.
+    Holds(String, Timestamp),
+    /// They are in a team: its id.
+    IsIn(String),
 }
 
 /// In which order a list is.
@@ -281,12 +287,13 @@ fn compares(field: &'static Field, comparator: Comparator, value: String) -> Res
             Err(_) => return wrong(format!("{name} must be compared with a time, like \"2026-01-31T12:00:00Z\"")),
         },
         _ if !equality => return wrong(format!("{name} can only be compared by = and !=")),
+        Kind::Name if comparator != Comparator::Equal => return wrong(format!("{name} can only be compared by =")),
         Kind::Choice(choices) if !choices.contains(&value.as_str()) => {
             return wrong(format!("{name} must be compared with one of {}", choices.join(", ")));
         }
         Kind::Choice(_) => Value::Text(value.to_lowercase()),
         Kind::Email => Value::Text(fold_email(&value)),
-        Kind::Text | Kind::Order | Kind::Words => Value::Text(value),
+        Kind::Text | Kind::Name | Kind::Order | Kind::Words => Value::Text(value),
     };
     Ok(Term::Compares(field, comparator, value))
 }

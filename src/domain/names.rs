@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{BindingId, BudgetId, InvitationId, KeyId, UserId},
+    id::{BindingId, BudgetId, InvitationId, KeyId, PublicKeyId, SessionId, UserId},
     role::Role,
 };
 
@@ -111,6 +111,14 @@ resource_names! {
     ProjectName "tenants/acme/workspaces/prod/projects/search" {
         tenant: Slug = "tenants", workspace: Slug = "workspaces", project: Slug = "projects"
     }
+    /// Names an identity provider.
+    IdentityProviderName "tenants/acme/identityProviders/okta" {
+        tenant: Slug = "tenants", identity_provider: Slug = "identityProviders"
+    }
+    /// Names a session of a user's.
+    SessionName "tenants/acme/users/user_.../sessions/ses_..." {
+        tenant: Slug = "tenants", user: UserId = "users", session: SessionId = "sessions"
+    }
     /// Names a team.
     TeamName "tenants/acme/teams/core" { tenant: Slug = "tenants", team: Slug = "teams" }
     /// Names a user.
@@ -120,6 +128,10 @@ resource_names! {
     /// Names a service account.
     ServiceAccountName "tenants/acme/serviceAccounts/edge" {
         tenant: Slug = "tenants", service_account: Slug = "serviceAccounts"
+    }
+    /// Names a public key of a service account.
+    ServiceAccountKeyName "tenants/acme/serviceAccounts/edge/publicKeys/pk_..." {
+        tenant: Slug = "tenants", service_account: Slug = "serviceAccounts", public_key: PublicKeyId = "publicKeys"
     }
     /// Names a binding.
     BindingName "tenants/acme/bindings/bind_..." { tenant: Slug = "tenants", binding: BindingId = "bindings" }

@@ -45,6 +45,17 @@ pub struct User {
     pub version: i64,
 }
 
+/// What is left of somebody who was removed: keys and charges of theirs refer to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FormerUser {
+    /// Identity.
+    pub id: UserId,
+    /// The tenant they belonged to.
+    pub tenant: TenantId,
+    /// When they were removed.
+    pub removed: Timestamp,
+}
+
 /// The form of an address that is unique in a tenant.
 #[must_use]
 pub fn fold_email(email: &str) -> String {

@@ -115,7 +115,13 @@ impl<'s> PrincipalView<'s> {
     /// Resource names of the owner's teams.
     pub fn teams(&self) -> impl Iterator<Item = &'s str> {
         let Self { state, subject } = *self;
-        subject.owner.teams.iter().map(|team| &*state.teams.at(*team).name)
+        subject
+            .owner
+            .teams
+            .iter()
+            .map(|team| state.teams.at(*team))
+            .filter(|team| !team.deleted)
+            .map(|team| &*team.name)
     }
 
     /// Who owns the credential.

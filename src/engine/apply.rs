@@ -14,7 +14,7 @@ use crate::domain::{
     bindings::{Binding, Member, Principal},
     budgets::{Budget, BudgetScope},
     change::Change,
-    id::{BindingId, BudgetId},
+    id::{BindingId, BudgetId, TeamId},
     keys::Key,
     names::Slug,
     permission::PermissionSet,
@@ -25,7 +25,7 @@ use crate::domain::{
     teams::Team,
     tenants::Tenant,
     time::Timestamp,
-    users::{User, UserState},
+    users::{FormerUser, User, UserState},
     workspaces::Workspace,
 };
 
@@ -52,7 +52,9 @@ impl State {
             Change::Workspace(workspace) => self.put_workspace(&workspace)?,
             Change::Project(project) => self.put_project(&project)?,
             Change::Team(team) => self.put_team(&team)?,
+            Change::TeamDeleted(id) => self.drop_team(id),
             Change::User(user) => self.put_user(&user)?,
+            Change::UserDeleted(user) => self.drop_user(user)?,
             Change::ServiceAccount(account) => self.put_service_account(&account)?,
             Change::Role(role) => self.put_role(&role)?,
             // Nobody is bound to it: what it gives, it gives to nobody.
@@ -63,6 +65,9 @@ impl State {
             Change::Budget(budget) => self.put_budget(budget)?,
             Change::BudgetDeleted(id) => self.drop_budget(id),
             Change::Prices(prices) => prices.into_iter().for_each(|price| self.put_price(price)),
+            // Tokens are checked beside the state: see `engine::tokens`.
+            Change::SigningKey(_) => {}
+            Change::BasisEnded { basis, until } => self.ended.put(basis, until),
         }
         Ok(())
     }
@@ -109,8 +114,30 @@ impl State {
     fn put_team(&mut self, team: &Team) -> Result<()> {
         let tenant = known(self.tenants.find(team.tenant.bits()), &team.tenant)?;
         let name = format!("{}/teams/{}", self.tenants.at(tenant).name, team.slug);
-        let new = || TeamRow { id: team.id, name: name.into(), roles: Roles::new(), budgets: BudgetList::new() };
+        let new = || TeamRow {
+            id: team.id,
+            name: name.into(),
+            deleted: false,
+            roles: Roles::new(),
+            budgets: BudgetList::new(),
+        };
         self.teams.put(team.id.bits(), |_| (), new);
+        Ok(())
+    }
+
+    /// Its members still refer to it, by index: to look for them would take as long as there are people.
+    fn drop_team(&mut self, id: TeamId) {
+        if let Some(at) = self.teams.find(id.bits()) {
+            self.teams.at_mut(at).deleted = true;
+        }
+    }
+
+    /// Keys may be theirs, so they stay as somebody who may do nothing.
+    fn drop_user(&mut self, user: FormerUser) -> Result<()> {
+        let tenant = known(self.tenants.find(user.tenant.bits()), &user.tenant)?;
+        let name = format!("{}/users/{}", self.tenants.at(tenant).name, user.id);
+        let new = || ActorRow::new(Principal::User(user.id), tenant, name.into(), false, SmallVec::new());
+        self.users.put(user.id.bits(), |old| (old.active, old.teams) = (false, SmallVec::new()), new);
         Ok(())
     }
 

@@ -31,12 +31,14 @@ pub mod answer;
 pub mod apply;
 mod authorize;
 pub mod charge;
+pub mod ended_bases;
 pub mod error;
 pub mod expiry;
 mod extension;
 pub mod grants;
 pub mod hold_token;
 pub mod holds;
+pub mod id_tokens;
 pub mod journal;
 pub mod keeper;
 mod key_index;
@@ -75,6 +77,7 @@ use question::Question;
 use recent::Recent;
 use state::State;
 use timing::{Timing, WORST_CHARGE};
+use tokens::Verified;
 use witness::{Seen, Stamp, Witness};
 use writer::{ChargeQueue, Charges};
 
@@ -315,6 +318,7 @@ impl<J: Journal> Gate<J> {
     /// # Errors
     /// Of the ledger; what was not done then is due again.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), GateError> {
+        self.forget_bases(now);
         self.end_holds(now).await?;
         let mut done = Vec::new();
         {
@@ -447,11 +451,12 @@ impl<J> Gate<J> {
         Ok(())
     }
 
-    /// Whether somebody may act at all: known, active, in an active tenant. Notes that they do.
+    /// Whether somebody may act at all: known, active, in an active tenant, and by what has not ended. Notes that they do.
     #[must_use]
-    pub fn acts(&self, principal: Principal, now: Timestamp) -> bool {
+    pub fn acts(&self, who: Verified, now: Timestamp) -> bool {
         let state = self.read();
-        let actor = state.find_actor(principal).filter(|actor| state.is_active(actor));
+        let actor =
+            state.find_actor(who.principal).filter(|actor| state.is_active(actor) && !state.ended.has(who.basis));
         actor.inspect(|actor| actor.last_use.note(now)).is_some()
     }
 

@@ -2,8 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::witness::Stamp;
-use crate::domain::{bindings::Principal, money::Nanos, permission::Permission, prices::Usage};
+use super::{tokens::Verified, witness::Stamp};
+use crate::domain::{money::Nanos, permission::Permission, prices::Usage};
 
 /// Longest hold.
 pub const MAX_HOLD: Duration = Duration::from_mins(15);
@@ -16,7 +16,7 @@ pub enum Credential<'a> {
     /// An API key, as presented.
     ApiKey(&'a str),
     /// Somebody whose access token was good; `None` when it was not.
-    Token(Option<Principal>),
+    Token(Option<Verified>),
 }
 
 /// What Authorize is to do beside deciding.

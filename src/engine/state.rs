@@ -9,7 +9,9 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::{key_table::KeyTable, last_use::LastUse, periods::Accounts, spiffe_ids::SpiffeIds};
+use super::{
+    ended_bases::EndedBases, key_table::KeyTable, last_use::LastUse, periods::Accounts, spiffe_ids::SpiffeIds,
+};
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::{Budget, OnExpiry},
@@ -233,6 +235,8 @@ pub struct TeamRow {
     pub id: TeamId,
     /// Resource name.
     pub name: Arc<str>,
+    /// There is no such team any more, whoever is still in it by index.
+    pub deleted: bool,
     /// Roles of everybody in it.
     pub roles: Roles,
     /// Budgets on it.
@@ -366,6 +370,8 @@ pub struct State {
     pub users: Table<ActorRow>,
     /// Programs.
     pub service_accounts: Table<ActorRow>,
+    /// What tokens rested on that has ended.
+    pub ended: EndedBases,
     /// Whose certificates say what.
     pub spiffe_ids: SpiffeIds,
     /// Roles.

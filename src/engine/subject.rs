@@ -109,8 +109,9 @@ impl State {
                 let row = self.keys.row(at);
                 (self.subject_of_key(row), row.owner, at)
             }
-            Credential::Token(principal) => {
-                let owner = principal.and_then(|p| self.pack(p)).ok_or(DenialCode::KeyNotFound)?;
+            Credential::Token(who) => {
+                let good = who.filter(|who| !self.ended.has(who.basis));
+                let owner = good.and_then(|who| self.pack(who.principal)).ok_or(DenialCode::KeyNotFound)?;
                 (self.subject_of_owner(self.actor(owner), None), owner, NO_INDEX)
             }
         };

@@ -47,7 +47,7 @@ impl<J> GateServer<J> {
 }
 
 fn sidecar<M>(request: &Request<M>) -> Result<Principal, Status> {
-    request.extensions().get::<Authenticated>().map(|who| who.0).ok_or_else(status::unauthenticated)
+    request.extensions().get::<Authenticated>().map(|who| who.0.principal).ok_or_else(status::unauthenticated)
 }
 
 impl<J: Journal> GateServer<J> {

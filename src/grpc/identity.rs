@@ -4,7 +4,10 @@ use tonic::Request;
 
 use super::services::{Answer, Management};
 use crate::{
-    app::{invitations, joining, projects, service_accounts, teams, tenants, users, workspaces},
+    app::{
+        headcounts, invitations, joining, memberships, ownership, projects, removals, service_account_keys,
+        service_accounts, teams, tenants, users, workspaces,
+    },
     pb::tollreeve::v1::{identity_service_server::IdentityService, *},
 };
 
@@ -179,7 +182,68 @@ impl IdentityService for Management {
     }
 
     async fn accept_invitation(&self, request: Request<AcceptInvitationRequest>) -> Answer<AcceptInvitationResponse> {
-        self.run_for_anybody(request, joining::accept).await
+        self.run_public(request, joining::accept).await
+    }
+
+    async fn transfer_ownership(
+        &self,
+        request: Request<TransferOwnershipRequest>,
+    ) -> Answer<TransferOwnershipResponse> {
+        self.run_intended(request, ownership::transfer).await
+    }
+
+    async fn update_team(&self, request: Request<UpdateTeamRequest>) -> Answer<UpdateTeamResponse> {
+        self.run_intended(request, teams::update).await
+    }
+
+    async fn delete_team(&self, request: Request<DeleteTeamRequest>) -> Answer<DeleteTeamResponse> {
+        self.run_intended(request, teams::delete).await
+    }
+
+    async fn add_team_members(&self, request: Request<AddTeamMembersRequest>) -> Answer<AddTeamMembersResponse> {
+        self.run_intended(request, memberships::change).await
+    }
+
+    async fn remove_team_members(
+        &self,
+        request: Request<RemoveTeamMembersRequest>,
+    ) -> Answer<RemoveTeamMembersResponse> {
+        self.run_intended(request, memberships::change).await
+    }
+
+    async fn summarize_teams(&self, request: Request<SummarizeTeamsRequest>) -> Answer<SummarizeTeamsResponse> {
+        self.run(request, headcounts::teams).await
+    }
+
+    async fn update_user(&self, request: Request<UpdateUserRequest>) -> Answer<UpdateUserResponse> {
+        self.run_intended(request, users::update).await
+    }
+
+    async fn delete_user(&self, request: Request<DeleteUserRequest>) -> Answer<DeleteUserResponse> {
+        self.run_intended(request, removals::delete).await
+    }
+
+    async fn change_user_role(&self, request: Request<ChangeUserRoleRequest>) -> Answer<ChangeUserRoleResponse> {
+        self.run_intended(request, ownership::change_role).await
+    }
+
+    async fn batch_create_users(&self, request: Request<BatchCreateUsersRequest>) -> Answer<BatchCreateUsersResponse> {
+        self.run_intended(request, users::create_many).await
+    }
+
+    async fn batch_delete_users(&self, request: Request<BatchDeleteUsersRequest>) -> Answer<BatchDeleteUsersResponse> {
+        self.run_intended(request, removals::delete_many).await
+    }
+
+    async fn batch_suspend_users(
+        &self,
+        request: Request<BatchSuspendUsersRequest>,
+    ) -> Answer<BatchSuspendUsersResponse> {
+        self.run_intended(request, users::suspend_many).await
+    }
+
+    async fn summarize_users(&self, request: Request<SummarizeUsersRequest>) -> Answer<SummarizeUsersResponse> {
+        self.run(request, headcounts::users).await
     }
 
     async fn create_service_account(
@@ -243,5 +307,25 @@ impl IdentityService for Management {
         request: Request<UndeleteServiceAccountRequest>,
     ) -> Answer<UndeleteServiceAccountResponse> {
         self.run_intended(request, service_accounts::edit).await
+    }
+    async fn add_service_account_key(
+        &self,
+        request: Request<AddServiceAccountKeyRequest>,
+    ) -> Answer<AddServiceAccountKeyResponse> {
+        self.run_intended(request, service_account_keys::add).await
+    }
+
+    async fn list_service_account_keys(
+        &self,
+        request: Request<ListServiceAccountKeysRequest>,
+    ) -> Answer<ListServiceAccountKeysResponse> {
+        self.run(request, service_account_keys::list).await
+    }
+
+    async fn delete_service_account_key(
+        &self,
+        request: Request<DeleteServiceAccountKeyRequest>,
+    ) -> Answer<DeleteServiceAccountKeyResponse> {
+        self.run_intended(request, service_account_keys::delete).await
     }
 }

@@ -77,7 +77,7 @@ fn promise(at: &str, invitation: pb::Invitation) -> Result<Promise, FieldError> 
         name => Some(parse::required(&field("workspace"), name)?),
     };
     Ok(Promise {
-        gift: gift((&field("role"), &invitation.role), (&field("template"), &invitation.template))?,
+        gift: gift(&field(""), &invitation.role, &invitation.template)?,
         teams: invitation.teams.iter().enumerate().map(team).collect::<Result<_, _>>()?,
         workspace,
         email: invitation.email,

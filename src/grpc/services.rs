@@ -15,7 +15,7 @@ use super::{
 use crate::{
     app::{
         App, AppError,
-        caller::{Caller, Intent, Visitor},
+        caller::{Caller, Intent, Origin},
     },
     domain::key_secret::KeyHash,
 };
@@ -67,6 +67,18 @@ impl Management {
         self.run_as(caller, request.into_inner(), use_case).await
     }
 
+    /// Runs a use case that anybody may ask for.
+    pub(super) async fn run_public<M, C, O, R, F, Fut>(&self, request: Request<M>, use_case: F) -> Answer<R>
+    where
+        C: TryFrom<M, Error = FieldError>,
+        F: FnOnce(Arc<App>, Origin, C) -> Fut,
+        Fut: Future<Output = Result<O, AppError>> + Send + 'static,
+        O: Send + 'static,
+        R: From<O>,
+    {
+        self.run_as(origin_of(&request), request.into_inner(), use_case).await
+    }
+
     /// Runs a use case for a call that says how it is to be taken.
     pub(super) async fn run_intended<M, C, O, R, F, Fut>(&self, request: Request<M>, use_case: F) -> Answer<R>
     where
@@ -83,20 +95,7 @@ impl Management {
         self.run_as(Caller { intent, ..caller }, message, use_case).await
     }
 
-    /// Runs a use case that is open to everybody, for a call of which nothing else is known.
-    pub(super) async fn run_for_anybody<M, C, O, R, F, Fut>(&self, request: Request<M>, use_case: F) -> Answer<R>
-    where
-        C: TryFrom<M, Error = FieldError>,
-        F: FnOnce(Arc<App>, Visitor, C) -> Fut,
-        Fut: Future<Output = Result<O, AppError>> + Send + 'static,
-        O: Send + 'static,
-        R: From<O>,
-    {
-        let visitor = visitor_of(&request);
-        self.run_as(visitor, request.into_inner(), use_case).await
-    }
-
-    async fn run_as<W, M, C, O, R, F, Fut>(&self, caller: W, message: M, use_case: F) -> Answer<R>
+    async fn run_as<M, W, C, O, R, F, Fut>(&self, caller: W, message: M, use_case: F) -> Answer<R>
     where
         C: TryFrom<M, Error = FieldError>,
         F: FnOnce(Arc<App>, W, C) -> Fut,
@@ -131,23 +130,16 @@ fn intent<M: Intended + Message>(message: &M) -> Result<Intent, FieldError> {
 /// The caller that the authentication layer found, and where the call came from.
 fn caller_of<M>(app: &App, request: &Request<M>) -> Result<Caller, Status> {
     let who = request.extensions().get::<Authenticated>().ok_or_else(status::unauthenticated)?.0;
-    let (tenant, name) = app.gate.active(who).ok_or_else(status::unauthenticated)?;
-    let Visitor { source, user_agent, request_id } = visitor_of(request);
-    let (name, intent) = (name.to_string(), Intent::default());
-    Ok(Caller { principal: who, tenant, name, source, user_agent, request_id, intent })
+    let (tenant, name) = app.gate.active(who.principal).ok_or_else(status::unauthenticated)?;
+    Ok(origin_of(request).proven(who.principal, who.basis, tenant, name.to_string()))
 }
 
 /// Where a call came from.
-fn visitor_of<M>(request: &Request<M>) -> Visitor {
+fn origin_of<M>(request: &Request<M>) -> Origin {
     let header = |name: &str| {
         let text = request.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         text.chars().take(MAX_HEADER).collect::<String>()
     };
-    let peer = request.extensions().get::<Peer>();
-    let address = peer.and_then(|peer| peer.address);
-    Visitor {
-        source: address.map(|address| address.to_string()).unwrap_or_default(),
-        user_agent: header("user-agent"),
-        request_id: header("x-request-id"),
-    }
+    let address = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    Origin { address, user_agent: header("user-agent"), request_id: header("x-request-id") }
 }

@@ -123,6 +123,12 @@ pub fn of_app(error: &AppError) -> Status {
             let status = of_app(cause);
             Status::with_details(status.code(), text(), status.details().to_vec().into())
         }
+        AppError::NotSignedIn => plain(Code::Unauthenticated, ErrorReason::CredentialsInvalid, text()),
+        AppError::Throttled(wait) => {
+            let mut details = details(ErrorReason::Throttled);
+            details.set_retry_info(Some(*wait));
+            Status::with_error_details(Code::ResourceExhausted, text(), details)
+        }
         AppError::Etag => plain(Code::Aborted, ErrorReason::EtagMismatch, text()),
         AppError::Store(error) => of_store(error),
         AppError::NotYetInForce { revision, behind } => telling(

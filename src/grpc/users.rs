@@ -1,13 +1,21 @@
 //! What messages of users mean.
 
+use std::collections::HashSet;
+
 use super::parse::{self, FieldError, invalid};
 use crate::{
-    app::users::{CreateUser, GetUser, Gift, ListUsers, NamedUser, SetUserState},
+    app::{
+        Changed,
+        users::{
+            CreateUser, CreateUsers, GetUser, Gift, ListUsers, NamedUser, NewUser, SetUserState, SuspendUsers,
+            UpdateUser,
+        },
+    },
     domain::{
         listing::{Field, Kind, WORDS},
-        names::{RoleName, TeamName},
+        names::{RoleName, TeamName, UserName},
         role::Role,
-        users::{MAX_TEAMS, UserState, is_email},
+        users::{MAX_TEAMS, UserState, fold_email, is_email},
     },
     pb::tollreeve::v1 as pb,
 };
@@ -17,12 +25,18 @@ const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "email", kind: Kind::Email, sorts: true },
     Field { name: "state", kind: Kind::Choice(&["INVITED", "ACTIVE", "SUSPENDED"]), sorts: false },
+    Field { name: "role", kind: Kind::Name, sorts: false },
+    Field { name: "team", kind: Kind::Name, sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
     WORDS,
 ];
 
 /// Longest name for people, in characters.
 const MAX_NAME: usize = 128;
+/// Most users of one call.
+const MAX_AT_ONCE: usize = 1000;
+/// Fields of a user that never change, or only by other calls.
+const FIXED: &[&str] = &["name", "email", "state", "create_time", "etag", "last_use_time", "roles", "key_count"];
 
 impl From<UserState> for pb::UserState {
     fn from(state: UserState) -> Self {
@@ -47,42 +61,123 @@ impl From<NamedUser> for pb::User {
             create_time: Some(parse::to_wire(named.user.created)),
             etag: parse::etag(named.user.version),
             last_use_time: named.last_used.map(parse::to_wire),
+            roles: named.roles,
+            key_count: named.keys,
         }
     }
 }
 
-/// What a new user is given: a role, or what a template says; each with the field that it is in.
-pub(super) fn gift(role: (&str, &str), template: (&str, &str)) -> Result<Gift, FieldError> {
-    match (role.1, template.1) {
+/// What a new user is given: a role, or what a template says.
+pub(super) fn gift(at: &str, role: &str, template: &str) -> Result<Gift, FieldError> {
+    match (role, template) {
         ("", "") => Ok(Gift::Role(RoleName::BuiltIn(Role::Member))),
-        (name, "") => parse::required(role.0, name).map(Gift::Role),
-        ("", name) => parse::required(template.0, name).map(Gift::Template),
-        _ => Err(invalid(template.0, "gives a role: leave `role` empty")),
+        (_, "") => parse::required(&format!("{at}role"), role).map(Gift::Role),
+        ("", _) => parse::required(&format!("{at}template"), template).map(Gift::Template),
+        _ => Err(invalid(format!("{at}template"), "gives a role: leave `role` empty")),
     }
+}
+
+/// Names of users, at least one and each once.
+pub(super) fn each_once(field: &str, names: &[String]) -> Result<Vec<UserName>, FieldError> {
+    some(field, names.len())?;
+    let mut seen = HashSet::new();
+    let name = |(i, text): (usize, &String)| {
+        let field = format!("{field}[{i}]");
+        let name: UserName = parse::required(&field, text)?;
+        if seen.insert(name.user) { Ok(name) } else { Err(invalid(field, "is there already")) }
+    };
+    names.iter().enumerate().map(name).collect()
+}
+
+fn some(field: &str, many: usize) -> Result<(), FieldError> {
+    match many {
+        0 => Err(invalid(field, "is required")),
+        1..=MAX_AT_ONCE => Ok(()),
+        _ => Err(invalid(field, format!("must be at most {MAX_AT_ONCE}"))),
+    }
+}
+
+fn teams(field: &str, names: &[String]) -> Result<Vec<TeamName>, FieldError> {
+    if names.len() > MAX_TEAMS {
+        return Err(invalid(field, format!("must be at most {MAX_TEAMS}")));
+    }
+    names.iter().enumerate().map(|(i, name)| parse::required(&format!("{field}[{i}]"), name)).collect()
+}
+
+/// Who is to be a user. `at` is where in the request that stands: empty, or `users[0].`.
+fn new_user(at: &str, user: Option<pb::User>, role: &str, template: &str) -> Result<NewUser, FieldError> {
+    let field = |name: &str| format!("{at}{name}");
+    let user = parse::present(&field("user"), user)?;
+    if user.email.is_empty() {
+        return Err(invalid(field("user.email"), "is required"));
+    }
+    if !is_email(&user.email) {
+        return Err(invalid(field("user.email"), "is not an address of at most 254 characters"));
+    }
+    let local_part: String = user.email.split('@').next().unwrap_or_default().chars().take(MAX_NAME).collect();
+    Ok(NewUser {
+        display_name: parse::display_name(&field("user.display_name"), user.display_name, &local_part)?,
+        teams: teams(&field("user.teams"), &user.teams)?,
+        gift: gift(at, role, template)?,
+        email: user.email,
+    })
 }
 
 impl TryFrom<pb::CreateUserRequest> for CreateUser {
     type Error = FieldError;
 
     fn try_from(request: pb::CreateUserRequest) -> Result<Self, FieldError> {
+        let parent = parse::required("parent", &request.parent)?;
+        Ok(Self { parent, user: new_user("", request.user, &request.role, &request.template)? })
+    }
+}
+
+impl TryFrom<pb::BatchCreateUsersRequest> for CreateUsers {
+    type Error = FieldError;
+
+    fn try_from(request: pb::BatchCreateUsersRequest) -> Result<Self, FieldError> {
+        let parent = parse::required("parent", &request.parent)?;
+        some("users", request.users.len())?;
+        let mut seen = HashSet::new();
+        let user = |(i, new): (usize, pb::NewUser)| {
+            let user = new_user(&format!("users[{i}]."), new.user, &new.role, &new.template)?;
+            if seen.insert(fold_email(&user.email)) {
+                Ok(user)
+            } else {
+                Err(invalid(format!("users[{i}].user.email"), "is there already"))
+            }
+        };
+        Ok(Self { parent, users: request.users.into_iter().enumerate().map(user).collect::<Result<_, _>>()? })
+    }
+}
+
+impl TryFrom<pb::BatchSuspendUsersRequest> for SuspendUsers {
+    type Error = FieldError;
+
+    fn try_from(request: pb::BatchSuspendUsersRequest) -> Result<Self, FieldError> {
+        let parent = parse::required("parent", &request.parent)?;
+        Ok(Self { parent, names: each_once("names", &request.names)? })
+    }
+}
+
+impl TryFrom<pb::UpdateUserRequest> for UpdateUser {
+    type Error = FieldError;
+
+    fn try_from(request: pb::UpdateUserRequest) -> Result<Self, FieldError> {
         let user = parse::present("user", request.user)?;
-        if user.email.is_empty() {
-            return Err(invalid("user.email", "is required"));
+        let name: UserName = parse::required("user.name", &user.name)?;
+        let set = [("display_name", !user.display_name.is_empty()), ("teams", !user.teams.is_empty())];
+        let [renamed, moved] = parse::masked(request.update_mask, set, FIXED)?;
+        if renamed && user.display_name.is_empty() {
+            return Err(invalid("user.display_name", "is required"));
         }
-        if !is_email(&user.email) {
-            return Err(invalid("user.email", "is not an address of at most 254 characters"));
-        }
-        if user.teams.len() > MAX_TEAMS {
-            return Err(invalid("user.teams", format!("must be at most {MAX_TEAMS}")));
-        }
-        let team = |(i, name): (usize, &String)| parse::required::<TeamName>(&format!("user.teams[{i}]"), name);
-        let local_part: String = user.email.split('@').next().unwrap_or_default().chars().take(MAX_NAME).collect();
+        let display_name = parse::bounded("user.display_name", user.display_name, MAX_NAME)?;
+        let teams = teams("user.teams", &user.teams)?;
         Ok(Self {
-            parent: parse::required("parent", &request.parent)?,
-            display_name: parse::display_name("user.display_name", user.display_name, &local_part)?,
-            teams: user.teams.iter().enumerate().map(team).collect::<Result<_, _>>()?,
-            gift: gift(("role", &request.role), ("template", &request.template))?,
-            email: user.email,
+            version: parse::version(&user.etag),
+            display_name: renamed.then_some(display_name),
+            teams: moved.then_some(teams),
+            name,
         })
     }
 }
@@ -99,7 +194,22 @@ asks_for_listing! {
 
 answers_one! {
     NamedUser as user: read GetUserResponse;
-    changed CreateUserResponse, SuspendUserResponse, ReactivateUserResponse;
+    changed CreateUserResponse, SuspendUserResponse, ReactivateUserResponse, UpdateUserResponse,
+        ChangeUserRoleResponse;
 }
+
+macro_rules! answers_many {
+    ($($answer:ident),+) => {$(
+        impl From<Changed<Vec<NamedUser>>> for pb::$answer {
+            fn from(changed: Changed<Vec<NamedUser>>) -> Self {
+                Self { users: changed.record.into_iter().map(Into::into).collect(), revision: changed.revision }
+            }
+        }
+    )+};
+}
+
+answers_many!(BatchCreateUsersResponse, BatchSuspendUsersResponse);
+
+intended!(UpdateUserRequest, BatchCreateUsersRequest, BatchSuspendUsersRequest);
 
 answers_page!(NamedUser as users: ListUsersResponse);

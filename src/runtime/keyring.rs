@@ -1,7 +1,8 @@
 //! The key files: what must never be in the database.
 //!
 //! A database remembers the fingerprints of the files that it was started with. With other files every API key and every
-//! token would be refused, so a start with them is refused instead.
+//! token would be refused, so a start with them is refused instead. Of the keys that tokens are signed with it has the public
+//! halves; a server needs a private one of any that has not retired, and looks for others while it runs.
 
 use std::{
     fs,
@@ -17,7 +18,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     app::context::random,
-    domain::key_secret::{KeyHash, Pepper},
+    domain::{
+        key_secret::{KeyHash, Pepper},
+        signing_keys::SigningKey,
+        time::Timestamp,
+    },
     engine::{hold_token::HoldKey, tokens::TokenKeys},
     store::{self, Db, StoreError},
 };
@@ -66,20 +71,91 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyringError`].
-    pub async fn open(db: &Db, folder: &Path) -> Result<Self, KeyringError> {
+    pub async fn open(db: &Db, folder: &Path, now: Timestamp) -> Result<Self, KeyringError> {
         let pepper = open_one(db, folder, PEPPER, random_key).await?;
         let holds = open_one(db, folder, HOLDS, random_key).await?;
-        let tokens = open_one(db, folder, TOKENS, signing_key).await?;
+        let tokens = open_tokens(db, folder, now).await?;
         let malformed = |name: &str| KeyringError::Malformed(path_of(folder, name));
         let bytes = |key: &[u8], name| <[u8; 32]>::try_from(key).map_err(|_| malformed(name));
-        let pair = Ed25519KeyPair::from_pkcs8(&tokens).map_err(|_| malformed(TOKENS))?;
-        let tokens = TokenKeys::new(&tokens, pair.public_key().as_ref()).map_err(|_| malformed(TOKENS))?;
         Ok(Self {
             pepper: Pepper::new(&bytes(&pepper, PEPPER)?),
             holds: HoldKey::new(&bytes(&holds, HOLDS)?),
             tokens: Arc::new(tokens),
         })
     }
+}
+
+/// The keys that tokens are signed with; the first is made at the first start, or has been there before keys followed each
+/// other.
+async fn open_tokens(db: &Db, folder: &Path, now: Timestamp) -> Result<TokenKeys, KeyringError> {
+    let tokens = TokenKeys::default();
+    let mut keys = store::signing_keys::all(&mut db.read().await?).await?;
+    if keys.is_empty() {
+        let secret = open_one(db, folder, TOKENS, signing_key).await?;
+        let key = public_half(&secret, now).ok_or_else(|| KeyringError::Malformed(path_of(folder, TOKENS)))?;
+        let mut tx = db.begin().await?;
+        let _ = store::signing_keys::insert(&mut tx, &key).await?;
+        tx.commit().await?;
+        keys = store::signing_keys::all(&mut db.read().await?).await?;
+    }
+    let first = keys.first().map(|key| key.kid.clone());
+    for key in keys {
+        let path = path_of(folder, TOKENS);
+        tokens.put(key).map_err(|_| KeyringError::Malformed(path))?;
+    }
+    look(folder, &tokens, now)?;
+    if !tokens.can_sign(now) {
+        let newest = tokens.unequipped(now).pop();
+        if newest.as_ref().map(|key| &key.kid) == first.as_ref() {
+            // Says what is wrong with the first file.
+            open_one(db, folder, TOKENS, signing_key).await?;
+        }
+        let path = newest.map_or_else(|| path_of(folder, TOKENS), |key| path_of_key(folder, &key));
+        return Err(KeyringError::Missing(path));
+    }
+    Ok(tokens)
+}
+
+/// Takes the private keys in that are there and not known yet. Gives whether there was one.
+///
+/// # Errors
+/// [`KeyringError`] for a file that cannot be read or is another key than its name says; the first key's file may be
+/// another one.
+pub fn look(folder: &Path, tokens: &TokenKeys, now: Timestamp) -> Result<bool, KeyringError> {
+    let mut found = false;
+    for key in tokens.unequipped(now) {
+        let path = path_of_key(folder, &key);
+        if let Some(secret) = read(&path)? {
+            tokens.equip(&key.kid, &secret).map_err(|_| KeyringError::Malformed(path))?;
+            found = true;
+        } else if let Some(secret) = read(&path_of(folder, TOKENS))? {
+            found |= tokens.equip(&key.kid, &secret).is_ok();
+        }
+    }
+    Ok(found)
+}
+
+/// Makes a new key for tokens and writes its private half into the folder; gives the public one, which no server knows yet.
+///
+/// # Errors
+/// [`KeyringError`].
+pub fn make_signing_key(folder: &Path, now: Timestamp) -> Result<SigningKey, KeyringError> {
+    let malformed = || KeyringError::Malformed(path_of(folder, TOKENS));
+    let secret = signing_key().ok_or_else(malformed)?;
+    let key = public_half(&secret, now).ok_or_else(malformed)?;
+    write(folder, &path_of_key(folder, &key), &secret)?;
+    Ok(key)
+}
+
+/// The public half of a key.
+fn public_half(secret: &Secret, now: Timestamp) -> Option<SigningKey> {
+    let pair = Ed25519KeyPair::from_pkcs8(secret).ok()?;
+    Some(SigningKey::new(pair.public_key().as_ref().try_into().ok()?, now))
+}
+
+/// Where the private half of a key is, but for the first.
+fn path_of_key(folder: &Path, key: &SigningKey) -> PathBuf {
+    path_of(folder, &format!("{TOKENS}-{}", key.kid))
 }
 
 /// A key's content, wiped when it is dropped.

@@ -3,11 +3,14 @@
 pub mod accept;
 pub mod clients;
 pub mod clock;
+pub mod fetch;
+pub mod forgetting;
 pub mod keyring;
 pub mod mailer;
 pub mod metrics;
 pub mod process;
 pub mod server;
+pub mod signing;
 pub mod sweeper;
 pub mod telemetry;
 pub mod threads;

@@ -15,10 +15,12 @@ use tonic_health::server::HealthReporter;
 
 use super::{
     accept,
+    fetch::Fetcher,
+    forgetting,
     keyring::{Keyring, KeyringError},
     mailer::{self, Way},
     metrics::LedgerMetrics,
-    process, sweeper,
+    process, signing, sweeper,
     threads::{self, Connections, Incoming},
     tls::{Tls, TlsError},
     uses,
@@ -29,7 +31,10 @@ use crate::{
         App, AppError, bootstrap,
         context::random,
         feed::{FeedError, Follower},
+        hasher::Hasher,
+        issuers::Issuers,
         mail::Post,
+        sign_ins::SignIns,
     },
     config::Config,
     domain::{bindings::Principal, id::Id, service_accounts::ServiceAccount, time::Clock},
@@ -42,7 +47,8 @@ use crate::{
     pb::tollreeve::v1::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         budget_service_server::BudgetServiceServer, identity_service_server::IdentityServiceServer,
-        key_service_server::KeyServiceServer,
+        key_service_server::KeyServiceServer, session_service_server::SessionServiceServer,
+        sign_in_service_server::SignInServiceServer,
     },
     store::{
         self, Db, StoreError,
@@ -132,7 +138,7 @@ impl Server {
         let way = Way::of(&config.mail)?;
         let (db, claim) = open(config).await?;
         let claim = Arc::new(Mutex::new(Some(claim)));
-        let keyring = Keyring::open(&db, &config.keys_dir).await?;
+        let keyring = Keyring::open(&db, &config.keys_dir, clock.now()).await?;
         let operator = bootstrap::ensure_operator(&db, clock.now()).await?;
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
@@ -179,7 +185,7 @@ impl Server {
     /// When signing fails.
     pub fn operator_token(&self, ttl: Duration) -> Result<String, AppError> {
         let principal = Principal::ServiceAccount(self.operator.id);
-        let issued = self.app.tokens.issue(principal, self.app.clock.now(), ttl);
+        let issued = self.app.tokens.issue(principal, None, self.app.clock.now(), ttl);
         issued.map(|(token, _)| token).map_err(|error| AppError::State(error.to_string()))
     }
 
@@ -263,7 +269,7 @@ async fn join(
         clock: Arc::clone(&clock),
         meter: Arc::new(LedgerMetrics::default()),
     });
-    let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate)).await?;
+    let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate), Arc::clone(&keyring.tokens)).await?;
     let (identity, answers_for) = (config.identity.clone(), timing.answers_for());
     let member = Member { boot, started: now, identity, process: process::name(), answers_for };
     journal.join(&member, process::is_gone).await?;
@@ -289,9 +295,22 @@ async fn join(
         shows_links: config.mail.smtp.is_none(),
         public_url: config.mail.public_url.clone(),
     };
-    let app = Arc::new(App { db, gate, feed, tokens: keyring.tokens, post, pepper: keyring.pepper, clock });
+    let app = Arc::new(App {
+        db,
+        gate,
+        feed,
+        tokens: keyring.tokens,
+        post,
+        pepper: keyring.pepper,
+        hasher: Hasher::default(),
+        sign_ins: SignIns::default(),
+        issuers: Issuers::new(config.oidc_issuers.clone(), Box::new(Fetcher::default())),
+        clock,
+    });
     let noted = uses::run(Arc::clone(&app));
     endless(&mut tasks, "writing down uses", noted);
+    endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
+    endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
     let bell = Arc::clone(&app);
     endless(&mut tasks, "listening", async move {
         let heard = || {
@@ -323,7 +342,7 @@ fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Out
 }
 
 /// The services whose health is told, the server as a whole first.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 9] = [
     "",
     "tollreeve.v1.GateService",
     "tollreeve.v1.IdentityService",
@@ -331,6 +350,8 @@ const SERVICES: [&str; 7] = [
     "tollreeve.v1.KeyService",
     "tollreeve.v1.BudgetService",
     "tollreeve.v1.AuditService",
+    "tollreeve.v1.SessionService",
+    "tollreeve.v1.SignInService",
 ];
 
 async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
@@ -347,6 +368,8 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
         .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(SessionServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(SignInServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

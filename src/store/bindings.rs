@@ -1,13 +1,15 @@
 //! Rows of bindings.
 
+use std::collections::HashMap;
+
 use super::{
-    Inserted, Result, StoreError, Tx,
+    Inserted, Result, StoreError, Tx, dialect,
     listing::{List, Listing, Noun, Position},
     parse, roles,
 };
 use crate::domain::{
     bindings::{Authority, Binding, Held, Member, Principal, Scope},
-    id::{BindingId, BindingKind, TeamId, TenantId},
+    id::{BindingId, BindingKind, TenantId},
     roles::{CustomRole, RoleRef},
     time::Timestamp,
 };
@@ -164,16 +166,31 @@ pub async fn held(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<V
     giving(tx, rows).await
 }
 
-/// The bindings of a team, and what each gives.
-pub async fn of_team(tx: &mut Tx, team: TeamId) -> Result<Vec<Held>> {
+/// The bindings of a member itself, by id, those that have ended among them, and what each gives.
+pub async fn of_member(tx: &mut Tx, member: Member) -> Result<Vec<Held>> {
     let rows = fetch_all!(
         tx,
         Row,
         "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
-             expires FROM bindings WHERE member = $1",
-        team.to_string()
+             expires FROM bindings WHERE member = $1 ORDER BY id",
+        member.to_string()
     )?;
     giving(tx, rows).await
+}
+
+/// The roles that members are bound to on the whole of a tenant by themselves, by the member's id.
+pub async fn roles_on_tenant(
+    tx: &mut Tx,
+    tenant: TenantId,
+    members: Vec<String>,
+    now: Timestamp,
+) -> Result<HashMap<String, Vec<RoleRef>>> {
+    let mut roles: HashMap<String, Vec<RoleRef>> = HashMap::new();
+    let (statement, list) = (dialect::ROLES_ON_TENANT.text(tx), serde_json::Value::from(members).to_string());
+    for (member, role) in fetch_all!(tx, (String, String), statement, list, tenant.to_string(), now.micros())? {
+        roles.entry(member).or_default().push(parse(&role, "role")?);
+    }
+    Ok(roles)
 }
 
 /// What each binding gives. Somebody holds few roles of a tenant's own.

@@ -1,7 +1,7 @@
 //! Rows of budgets. A deleted budget stays: the ledger speaks of it.
 
 use super::{
-    Result, StoreError, Tx,
+    Result, StoreError, Tx, dialect,
     listing::{List, Listing, Noun, Position},
     parse,
     search::{self, Words},
@@ -167,6 +167,13 @@ pub async fn of_scope(tx: &mut Tx, tenant: TenantId, scope: &BudgetScope) -> Res
         scope_kind,
         scope_ref
     )?;
+    rows.into_iter().map(budget).collect()
+}
+
+/// The hard monthly budgets in dollars on these teams, oldest first.
+pub async fn monthly_of_teams(tx: &mut Tx, tenant: TenantId, teams: Vec<String>) -> Result<Vec<Budget>> {
+    let (statement, list) = (dialect::MONTHLY_OF_TEAMS.text(tx), serde_json::Value::from(teams).to_string());
+    let rows = fetch_all!(tx, Row, statement, tenant.to_string(), list)?;
     rows.into_iter().map(budget).collect()
 }
 

@@ -152,6 +152,10 @@ macro_rules! names_of {
              SELECT users.id, 'tenants/' || tenants.slug || '/users/' || users.id
              FROM asked JOIN users ON users.id = asked.id JOIN tenants ON tenants.id = users.tenant_id
              UNION ALL
+             SELECT former_users.id, 'tenants/' || tenants.slug || '/users/' || former_users.id
+             FROM asked JOIN former_users ON former_users.id = asked.id
+                 JOIN tenants ON tenants.id = former_users.tenant_id
+             UNION ALL
              SELECT service_accounts.id, 'tenants/' || tenants.slug || '/serviceAccounts/' || service_accounts.slug
              FROM asked JOIN service_accounts ON service_accounts.id = asked.id
                  JOIN tenants ON tenants.id = service_accounts.tenant_id
@@ -195,6 +199,53 @@ pub const LAST_USES: Statement = Statement {
     sqlite: "SELECT id, used FROM last_used WHERE id IN (SELECT value FROM json_each($1))",
     postgres: "SELECT id, used FROM last_used
         WHERE id IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB)))",
+};
+
+/// Member and role of each binding on the whole of the tenant `$2` of those whose ids are in the JSON array `$1`, but for those
+/// that have ended at `$3`.
+pub const ROLES_ON_TENANT: Statement = Statement {
+    sqlite: "SELECT member, role FROM bindings
+        WHERE member IN (SELECT value FROM json_each($1)) AND scope_tenant = $2 AND scope_workspace IS NULL
+            AND (expires IS NULL OR expires > $3) ORDER BY id",
+    postgres: "SELECT member, role FROM bindings
+        WHERE member IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB))) AND scope_tenant = $2
+            AND scope_workspace IS NULL AND (expires IS NULL OR expires > $3) ORDER BY id",
+};
+
+/// Team and number of members, of those teams whose ids are in the JSON array `$1`.
+pub const MEMBER_COUNTS: Statement = Statement {
+    sqlite: "SELECT team_id, COUNT(*) FROM team_members WHERE team_id IN (SELECT value FROM json_each($1))
+        GROUP BY team_id",
+    postgres: "SELECT team_id, COUNT(*) FROM team_members
+        WHERE team_id IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB))) GROUP BY team_id",
+};
+
+/// The hard monthly budgets in dollars of the tenant `$1` on those teams whose ids are in the JSON array `$2`.
+pub const MONTHLY_OF_TEAMS: Statement = Statement {
+    sqlite:
+        "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created, version,
+            on_expiry
+        FROM budgets WHERE tenant_id = $1 AND scope_kind = 'team'
+            AND scope_ref IN (SELECT value FROM json_each($2))
+            AND unit = 'usd' AND span = 'month' AND hard AND NOT credit AND NOT deleted ORDER BY id",
+    postgres:
+        "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created, version,
+            on_expiry
+        FROM budgets WHERE tenant_id = $1 AND scope_kind = 'team'
+            AND scope_ref IN (SELECT jsonb_array_elements_text(CAST($2 AS JSONB)))
+            AND unit = 'usd' AND span = 'month' AND hard AND NOT credit AND NOT deleted ORDER BY id",
+};
+
+/// Owner and number of keys, of those whose ids are in the JSON array `$1`: keys that are neither revoked nor at their end
+/// at `$2`.
+pub const KEY_COUNTS: Statement = Statement {
+    sqlite: "SELECT owner, COUNT(*) FROM api_keys
+        WHERE owner IN (SELECT value FROM json_each($1)) AND state <> 'revoked' AND (expires IS NULL OR expires > $2)
+        GROUP BY owner",
+    postgres: "SELECT owner, COUNT(*) FROM api_keys
+        WHERE owner IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB))) AND state <> 'revoked'
+            AND (expires IS NULL OR expires > $2)
+        GROUP BY owner",
 };
 
 /// The keys after the row `$1` (a number as text, or nothing), at most `$2`: the last row's number, and all of them as one

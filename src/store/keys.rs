@@ -1,6 +1,6 @@
 //! Rows of API keys.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde::Deserialize;
 
@@ -119,16 +119,18 @@ fn owner_of(text: &str) -> Result<Principal> {
     }
 }
 
+fn allowlist_text(key: &Key) -> Result<String> {
+    if key.allowlist.is_open() {
+        return Ok(String::new());
+    }
+    serde_json::to_string(&key.allowlist).map_err(|_| StoreError::Corrupt("allowlist of a key".into()))
+}
+
 /// Adds a key, unless its public id is taken.
 ///
 /// # Errors
 /// As [`StoreError`] says; so for every function of this module.
 pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
-    let allowlist = if key.allowlist.is_open() {
-        String::new()
-    } else {
-        serde_json::to_string(&key.allowlist).map_err(|_| StoreError::Corrupt("allowlist of a key".into()))?
-    };
     let rows = execute!(
         tx,
         "INSERT INTO api_keys (id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state,
@@ -144,7 +146,7 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
         &key.display_name,
         text_of(&key.state),
         key.expires.map(Timestamp::micros),
-        allowlist,
+        allowlist_text(key)?,
         key.created.micros(),
         key.version,
     )?;
@@ -164,11 +166,13 @@ async fn put_words(tx: &mut Tx, key: &Key) -> Result<()> {
 pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
     execute!(
         tx,
-        "UPDATE api_keys SET display_name = $2, state = $3, version = $4 WHERE id = $1",
+        "UPDATE api_keys SET display_name = $2, state = $3, version = $4, owner = $5, allowlist = $6 WHERE id = $1",
         key.id.to_string(),
         &key.display_name,
         text_of(&key.state),
         key.version,
+        key.owner.to_string(),
+        allowlist_text(key)?,
     )?;
     Ok(())
 }
@@ -177,6 +181,18 @@ pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
 pub async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
     let row = fetch_optional!(tx, Row, select!("WHERE id = $1"), id.to_string())?;
     row.map(from_row).transpose()
+}
+
+/// The keys of somebody that are not revoked, oldest first.
+pub async fn of_owner(tx: &mut Tx, owner: Principal) -> Result<Vec<Key>> {
+    let rows = fetch_all!(tx, Row, select!("WHERE owner = $1 AND state <> 'revoked' ORDER BY id"), owner.to_string())?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// How many keys each of these owners has that are neither revoked nor at their end, by the owner's id; nothing for none.
+pub async fn counts(tx: &mut Tx, owners: Vec<String>, now: Timestamp) -> Result<HashMap<String, i64>> {
+    let (statement, list) = (dialect::KEY_COUNTS.text(tx), serde_json::Value::from(owners).to_string());
+    Ok(fetch_all!(tx, (String, i64), statement, list, now.micros())?.into_iter().collect())
 }
 
 /// A page of the keys of a workspace.

@@ -209,6 +209,19 @@ impl List<'_> {
                 sql.push(" AND ").push(self.noun.id).push(" IN (SELECT record FROM search_words WHERE list = ");
                 sql.push_bind(list).push(" AND word >= ").push_bind(from).push(" AND word < ").push_bind(to).push(")");
             }
+            Term::Holds(role, now) => {
+                sql.push(" AND ").push(self.noun.id).push(" IN (SELECT member FROM bindings WHERE role = ");
+                sql.push_bind(role.clone()).push(" AND scope_workspace IS NULL");
+                for column in ["tenant_id", "scope_tenant"] {
+                    let whose = self.within.as_ref().map(|(_, whose)| whose.clone()).unwrap_or_default();
+                    sql.push(" AND ").push(column).push(" = ").push_bind(whose);
+                }
+                sql.push(" AND (expires IS NULL OR expires > ").push_bind(now.micros()).push("))");
+            }
+            Term::IsIn(team) => {
+                sql.push(" AND ").push(self.noun.id).push(" IN (SELECT user_id FROM team_members WHERE team_id = ");
+                sql.push_bind(team.clone()).push(")");
+            }
             Term::Compares(field, comparator, value) => {
                 sql.push(" AND ").push(self.noun.column(field.name)).push(match comparator {
                     Comparator::Equal => " = ",
@@ -333,7 +346,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 9] = [
+    const MIGRATIONS: [&str; 10] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -342,6 +355,7 @@ mod tests {
         include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
         include_str!("../../migrations/sqlite/0009_walls.sql"),
         include_str!("../../migrations/sqlite/0015_service_accounts.sql"),
-        include_str!("../../migrations/sqlite/0017_invitations.sql"),
+        include_str!("../../migrations/sqlite/0020_people.sql"),
+        include_str!("../../migrations/sqlite/0023_invitations.sql"),
     ];
 }

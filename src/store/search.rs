@@ -38,6 +38,12 @@ pub(super) async fn put(tx: &mut Tx, words: &Words<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Forgets the words of a record that is gone.
+pub(super) async fn drop(tx: &mut Tx, tenant: TenantId, id: &str) -> Result<()> {
+    execute!(tx, "DELETE FROM search_words WHERE tenant_id = $1 AND record = $2", tenant.to_string(), id)?;
+    Ok(())
+}
+
 /// From and to what a word must be for a record to be found: the end is not in it. `None` when nothing is found.
 pub(super) fn range(searched: &str) -> Option<(String, String)> {
     let from: String = searched.trim_start_matches(|c: char| !c.is_alphanumeric()).chars().take(LONGEST).collect();

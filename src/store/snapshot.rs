@@ -1,8 +1,8 @@
 //! Everything that decisions need, read in one transaction: records as they stand at one revision.
 
 use super::{
-    Db, Result, StoreError, Tx, bindings, budgets, feed, keys, prices, projects, roles, service_accounts, teams,
-    tenants, users, workspaces,
+    Db, Result, StoreError, Tx, bindings, budgets, ended_bases, feed, former_users, keys, prices, projects, roles,
+    service_accounts, signing_keys, teams, tenants, users, workspaces,
 };
 use crate::domain::change::Change;
 
@@ -38,6 +38,7 @@ pub async fn read<E: From<StoreError>>(
     read_all!(&mut tx, sink, projects, Change::Project);
     read_all!(&mut tx, sink, teams, Change::Team);
     read_all!(&mut tx, sink, users, Change::User);
+    read_all!(&mut tx, sink, former_users, Change::UserDeleted);
     read_all!(&mut tx, sink, service_accounts, Change::ServiceAccount);
     read_all!(&mut tx, sink, roles, Change::Role);
     read_all!(&mut tx, sink, bindings, Change::Binding);
@@ -57,6 +58,8 @@ pub async fn read<E: From<StoreError>>(
     read_all!(&mut tx, sink, budgets, Change::Budget);
     let prices = all_prices(&mut tx).await?;
     sink(vec![Change::Prices(prices)])?;
+    sink(all_ended(&mut tx).await?)?;
+    sink(signing_keys::all(&mut tx).await?.into_iter().map(Change::SigningKey).collect())?;
     Ok(revision)
 }
 
@@ -73,5 +76,15 @@ async fn all_prices(tx: &mut Tx) -> Result<Vec<crate::domain::prices::Price>> {
             return Ok(all);
         }
         all.extend(chunk);
+    }
+}
+
+async fn all_ended(tx: &mut Tx) -> Result<Vec<Change>> {
+    let (mut all, mut after) = (Vec::new(), String::new());
+    loop {
+        let chunk = ended_bases::chunk(tx, &after, CHUNK).await?;
+        let Some((last, _)) = chunk.last() else { return Ok(all) };
+        after = last.to_string();
+        all.extend(chunk.into_iter().map(|(basis, until)| Change::BasisEnded { basis, until }));
     }
 }

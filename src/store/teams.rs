@@ -1,7 +1,9 @@
 //! Rows of teams.
 
+use std::collections::HashMap;
+
 use super::{
-    Inserted, Result, Tx,
+    Inserted, Result, Tx, dialect,
     listing::{List, Listing, Noun, Position},
     parse,
     search::{self, Words},
@@ -55,6 +57,41 @@ async fn put_words(tx: &mut Tx, team: &Team) -> Result<()> {
     let list = search::list(NOUN.name, team.tenant);
     let texts = [team.slug.as_str(), &team.display_name];
     search::put(tx, &Words { tenant: team.tenant, list, id: team.id.to_string(), texts: &texts }).await
+}
+
+/// Writes what of a team can change.
+pub async fn update(tx: &mut Tx, team: &Team) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE teams SET display_name = $2, description = $3, version = $4 WHERE id = $1",
+        team.id.to_string(),
+        &team.display_name,
+        &team.description,
+        team.version,
+    )?;
+    put_words(tx, team).await
+}
+
+/// Removes a team, and takes its members out of it, however many there are; nothing else may refer to it.
+pub async fn delete(tx: &mut Tx, team: &Team) -> Result<()> {
+    let id = team.id.to_string();
+    // Out of a list of ids in quotes: between two of them, at the end, or alone.
+    execute!(
+        tx,
+        "UPDATE users SET version = version + 1, teams =
+             REPLACE(REPLACE(REPLACE(teams, '\"' || $1 || '\",', ''), ',\"' || $1 || '\"', ''), '\"' || $1 || '\"', '')
+         WHERE id IN (SELECT user_id FROM team_members WHERE team_id = $1)",
+        &id
+    )?;
+    execute!(tx, "DELETE FROM team_members WHERE team_id = $1", &id)?;
+    execute!(tx, "DELETE FROM teams WHERE id = $1", &id)?;
+    search::drop(tx, team.tenant, &id).await
+}
+
+/// How many users are in each of these teams, by the team's id; nothing for none.
+pub async fn member_counts(tx: &mut Tx, teams: Vec<String>) -> Result<HashMap<String, i64>> {
+    let (statement, list) = (dialect::MEMBER_COUNTS.text(tx), serde_json::Value::from(teams).to_string());
+    Ok(fetch_all!(tx, (String, i64), statement, list)?.into_iter().collect())
 }
 
 /// The team with this slug in the tenant.

@@ -10,7 +10,6 @@ use super::{
 use crate::domain::{
     branding::Branding,
     id::{TenantId, TenantKind},
-    names::Slug,
     tenants::Tenant,
     time::Timestamp,
 };
@@ -113,7 +112,15 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM api_keys WHERE tenant_id = $1",
         "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
         "DELETE FROM teams WHERE tenant_id = $1",
+        "DELETE FROM external_identities WHERE tenant_id = $1",
+        "DELETE FROM identity_providers WHERE tenant_id = $1",
+        "DELETE FROM sessions WHERE tenant_id = $1",
+        "DELETE FROM passwords WHERE tenant_id = $1",
         "DELETE FROM users WHERE tenant_id = $1",
+        "DELETE FROM ended_bases WHERE tenant_id = $1",
+        "DELETE FROM assertions WHERE tenant_id = $1",
+        "DELETE FROM service_account_keys WHERE tenant_id = $1",
+        "DELETE FROM former_users WHERE tenant_id = $1",
         "DELETE FROM spiffe_ids WHERE tenant_id = $1",
         "DELETE FROM service_accounts WHERE tenant_id = $1",
         "UPDATE budgets SET deleted = TRUE, display_name = '' WHERE tenant_id = $1",
@@ -134,11 +141,10 @@ pub async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>> {
     row.map(tenant).transpose()
 }
 
-/// The slug of the tenant with this id.
-pub async fn slug_of(tx: &mut Tx, id: TenantId) -> Result<Option<Slug>> {
-    let sql = "SELECT slug FROM tenants WHERE id = $1 AND NOT purged";
-    let row = fetch_optional!(tx, (String,), sql, id.to_string())?;
-    row.map(|(slug,)| parse(&slug, "tenant slug")).transpose()
+/// The tenant with this id.
+pub async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
+    let row = fetch_optional!(tx, Row, select!("WHERE id = $1 AND NOT purged"), id.to_string())?;
+    row.map(tenant).transpose()
 }
 
 /// A page of the tenants; of one of them when `only` says which.

@@ -1,16 +1,16 @@
 //! Rows of users, and who is in which team.
 
 use super::{
-    Inserted, Result, StoreError, Tx,
+    Inserted, Result, StoreError, Tx, former_users,
     listing::{List, Listing, Noun, Position},
     parse,
     search::{self, Words},
     text_of, value_of,
 };
 use crate::domain::{
-    id::{TenantId, UserId, UserKind},
+    id::{TeamId, TenantId, UserId, UserKind},
     time::Timestamp,
-    users::{User, fold_email},
+    users::{FormerUser, User, fold_email},
 };
 
 pub(super) const NOUN: Noun = Noun::plain::<UserKind>("users");
@@ -35,7 +35,7 @@ fn user((id, tenant, email, display_name, state, teams, created, version): Row) 
 /// # Errors
 /// As [`StoreError`] says; so for every function of this module.
 pub async fn insert(tx: &mut Tx, user: &User) -> Result<Inserted> {
-    let teams = serde_json::to_string(&user.teams).map_err(|_| StoreError::Corrupt("list of a user's teams".into()))?;
+    let teams = teams_text(user)?;
     let rows = execute!(
         tx,
         "INSERT INTO users (id, tenant_id, email, email_folded, display_name, state, teams, created, version)
@@ -53,16 +53,25 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<Inserted> {
     if rows == 0 {
         return Ok(Inserted::Exists);
     }
-    for team in &user.teams {
+    put_into(tx, user, &user.teams).await?;
+    put_words(tx, user).await?;
+    Ok(Inserted::New)
+}
+
+fn teams_text(user: &User) -> Result<String> {
+    serde_json::to_string(&user.teams).map_err(|_| StoreError::Corrupt("list of a user's teams".into()))
+}
+
+async fn put_into(tx: &mut Tx, user: &User, teams: &[TeamId]) -> Result<()> {
+    for team in teams {
         execute!(
             tx,
-            "INSERT INTO team_members (team_id, user_id) VALUES ($1, $2)",
+            "INSERT INTO team_members (team_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             team.to_string(),
             user.id.to_string()
         )?;
     }
-    put_words(tx, user).await?;
-    Ok(Inserted::New)
+    Ok(())
 }
 
 async fn put_words(tx: &mut Tx, user: &User) -> Result<()> {
@@ -84,6 +93,38 @@ pub async fn update(tx: &mut Tx, user: &User) -> Result<()> {
     put_words(tx, user).await
 }
 
+/// Writes which teams a user is in, and their name for people, instead of what there was before.
+pub async fn move_to_teams(tx: &mut Tx, before: &User, after: &User) -> Result<()> {
+    for left in before.teams.iter().filter(|team| !after.teams.contains(team)) {
+        let sql = "DELETE FROM team_members WHERE team_id = $1 AND user_id = $2";
+        execute!(tx, sql, left.to_string(), after.id.to_string())?;
+    }
+    let joined: Vec<TeamId> = after.teams.iter().filter(|team| !before.teams.contains(team)).copied().collect();
+    put_into(tx, after, &joined).await?;
+    let sql = "UPDATE users SET teams = $2, display_name = $3, version = $4 WHERE id = $1";
+    execute!(tx, sql, after.id.to_string(), teams_text(after)?, &after.display_name, after.version)?;
+    if after.display_name == before.display_name { Ok(()) } else { put_words(tx, after).await }
+}
+
+/// Removes a user; whatever refers to them must have an end first, but for their keys.
+pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
+    let id = user.id.to_string();
+    // Before the row goes: on PostgreSQL the rows of what somebody asked for lie behind either.
+    former_users::insert(tx, &FormerUser { id: user.id, tenant: user.tenant, removed: now }).await?;
+    for statement in [
+        "DELETE FROM team_members WHERE user_id = $1",
+        "DELETE FROM key_policies WHERE principal = $1",
+        "DELETE FROM last_used WHERE id = $1",
+        "DELETE FROM external_identities WHERE user_id = $1",
+        "DELETE FROM sessions WHERE user_id = $1",
+        "DELETE FROM passwords WHERE user_id = $1",
+        "DELETE FROM users WHERE id = $1",
+    ] {
+        execute!(tx, statement, &id)?;
+    }
+    search::drop(tx, user.tenant, &id).await
+}
+
 /// The user with this id.
 pub async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
     let row = fetch_optional!(
@@ -91,6 +132,19 @@ pub async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
         Row,
         "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users WHERE id = $1",
         id.to_string()
+    )?;
+    row.map(user).transpose()
+}
+
+/// The user of a tenant with this address, in any case.
+pub async fn by_email(tx: &mut Tx, tenant: TenantId, email: &str) -> Result<Option<User>> {
+    let row = fetch_optional!(
+        tx,
+        Row,
+        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users
+         WHERE tenant_id = $1 AND email_folded = $2",
+        tenant.to_string(),
+        fold_email(email)
     )?;
     row.map(user).transpose()
 }

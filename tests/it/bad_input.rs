@@ -55,10 +55,10 @@ async fn a_caller_without_a_good_token_is_told_so_by_every_rpc(env: &mut Env) {
     let tokens = &env.server.app().tokens;
     let account = Principal::ServiceAccount(tollreeve::domain::id::Id::from_bits(7));
     let hour = Duration::from_hours(1);
-    let of_nobody = tokens.issue(account, env.clock.now(), hour).expect("signs").0;
+    let of_nobody = tokens.issue(account, None, env.clock.now(), hour).expect("signs").0;
     let user = Principal::User(world.user.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id"));
-    let ended = tokens.issue(user, env.clock.now(), Duration::from_mins(1)).expect("signs").0;
-    let not_yet = tokens.issue(user, env.clock.now().after(hour), hour).expect("signs").0;
+    let ended = tokens.issue(user, None, env.clock.now(), Duration::from_mins(1)).expect("signs").0;
+    let not_yet = tokens.issue(user, None, env.clock.now().after(hour), hour).expect("signs").0;
     let foreign = elsewhere.token(user);
     let good = env.token(user);
     let (head, tail) = good.split_at(good.len() - 10);
@@ -80,7 +80,7 @@ async fn a_caller_without_a_good_token_is_told_so_by_every_rpc(env: &mut Env) {
     }
     let nobody = env.operator.with_token(None);
     for (path, body) in every_call(&world).await {
-        if rpcs().iter().any(|rpc| rpc.path == path && rpc.is_public()) {
+        if rpcs().iter().any(|rpc| rpc.path == path && rpc.is_personal()) {
             call(&nobody, &path, body).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
             continue;
         }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tollreeve::pb::tollreeve::v1 as pb;
 
 use crate::harness::{
+    assertions::Signer,
     client::Client,
     process::{Process, command, run},
     world::{World, account_token, create_account, create_user, create_workspace},
@@ -146,6 +147,44 @@ async fn a_tenant_a_workspace_and_a_project_live_and_end_by_commands() {
 }
 
 #[tokio::test]
+async fn users_and_teams_are_made_changed_and_end_by_commands() {
+    let desk = Desk::new().await;
+    let limited = "teams create spenders --monthly-limit-nanos 5000 --output json";
+    assert_eq!(desk.run(limited).await.json()["team"]["monthlyLimitNanos"], 5000);
+    desk.run("teams create bad --monthly-limit-nanos=-1").await.badly(65, &["team.monthly_limit_nanos"]);
+    let made = desk.run("users create ann@acme.test --role developer --team spenders --output json").await.json();
+    let ann = made["user"]["name"].as_str().expect("a name").to_owned();
+    assert_eq!(made["user"]["roles"], serde_json::json!(["roles/developer"]));
+    let listed = desk.run("teams list").await.well();
+    assert!(listed.contains("USED %") && listed.contains("OK"), "{listed}");
+    desk.run("users update ANN@acme.test --display-name Ann").await.well();
+    desk.run("users update ann@acme.test").await.badly(64, &["--display-name"]);
+    let found = desk.run("users list --filter ann@acme.test").await.well();
+    assert!(found.contains("Ann") && found.contains("roles/developer") && found.contains("ACTIVE"), "{found}");
+    let short = ann.rsplit('/').next().expect("an id").to_owned();
+    desk.run(&format!("teams add-members core {short}")).await.well();
+    let in_both = desk.run(&format!("users get {short} --output json")).await.json();
+    assert_eq!(in_both["user"]["teams"].as_array().map(Vec::len), Some(2));
+    desk.run(&format!("teams remove-members core {short}")).await.well();
+    desk.run("users update ann@acme.test --no-teams").await.well();
+    let dry = desk.run("users role ann@acme.test admin --validate-only").await.well();
+    assert!(dry.starts_with("would be changed; nothing was changed\n"), "{dry}");
+    desk.run("users role ann@acme.test admin").await.well();
+    desk.run("users suspend ann@acme.test").await.well();
+    desk.run("users reactivate ann@acme.test").await.well();
+    desk.run("users transfer-ownership ann@acme.test").await.badly(64, &["cannot be undone: give --yes"]);
+    desk.run("users transfer-ownership ann@acme.test --yes").await.badly(73, &["STATE_CONFLICT", "only a user"]);
+    desk.run("teams update spenders --no-monthly-limit --description Spends").await.well();
+    desk.run("teams delete spenders").await.badly(64, &["cannot be undone: give --yes"]);
+    desk.run("teams delete spenders --yes").await.well();
+    desk.run("teams get spenders").await.badly(66, &[]);
+    let removed = desk.run("users delete ann@acme.test --yes --output json").await.json();
+    assert_eq!(removed["removal"]["user"], ann.as_str());
+    desk.run("users get ann@acme.test").await.badly(66, &["no user with the address"]);
+    desk.process.kill().await;
+}
+
+#[tokio::test]
 async fn a_service_account_is_made_signs_in_and_ends_by_commands() {
     let desk = Desk::new().await;
     let made = desk.run("service-accounts create robot --display-name Robot --output json").await.json();
@@ -165,6 +204,19 @@ async fn a_service_account_is_made_signs_in_and_ends_by_commands() {
     desk.run("service-accounts update robot --display-name R --etag v1").await.badly(75, &["ETAG_MISMATCH"]);
     desk.run("service-accounts update robot").await.badly(64, &["--display-name"]);
 
+    let file = desk.folder.path().join("robot.pem");
+    std::fs::write(&file, Signer::ed25519().pem()).expect("written");
+    let add = format!("service-accounts keys add robot --key-file {} --display-name build", file.display());
+    let added = desk.run(&format!("{add} --until 2099-01-01T00:00:00Z --output json")).await.json();
+    let key = added["serviceAccountKey"]["name"].as_str().expect("a name").to_owned();
+    let keys = async || desk.run("service-accounts keys list robot").await.well();
+    let table = keys().await;
+    assert!(table.contains("ALGORITHM") && table.contains(&key) && table.contains("EdDSA"), "{table}");
+    desk.run(&format!("service-accounts keys delete {key} --validate-only")).await.well();
+    let short = key.trim_start_matches("tenants/acme/serviceAccounts/").replace("publicKeys/", "");
+    desk.run(&format!("service-accounts keys delete {short}")).await.well();
+    assert_eq!(keys().await, "nothing\n");
+
     desk.run("service-accounts suspend robot").await.well();
     sees().await.badly(77, &["TOKEN_INVALID"]);
     desk.run("service-accounts reactivate robot").await.well();
@@ -175,6 +227,51 @@ async fn a_service_account_is_made_signs_in_and_ends_by_commands() {
     assert_eq!(desk.run("service-accounts list --filter robot").await.well(), "nothing\n");
     let back = desk.run("service-accounts undelete robot --output json").await.json()["serviceAccount"].clone();
     assert_eq!((&back["state"], &back["spiffeId"]), (&"LIFECYCLE_ACTIVE".into(), &"".into()));
+    desk.process.kill().await;
+}
+
+#[tokio::test]
+async fn somebody_signs_in_acts_and_signs_out_by_commands() {
+    let desk = Desk::new().await;
+    let (user, login) = (&desk.world.user, desk.folder.path().join("home/login.json"));
+    let token = desk.run(&format!("password create-reset {user}")).await.well();
+    let secret = desk.folder.path().join("password");
+    std::fs::write(&secret, "correct horse battery\n").expect("written");
+    let mine = async |words: &str| {
+        let mut command = desk.command("", words);
+        command.env_remove("TOLLREEVE_TOKEN").env("TOLLREEVE_LOGIN_FILE", &login).current_dir(desk.folder.path());
+        Said::from(run(command).await)
+    };
+    let set = format!("password reset {} --new-password-file password", token.trim());
+    mine(&set).await.well();
+    mine(&set).await.badly(77, &["CREDENTIALS_INVALID"]);
+    mine("workspaces get prod").await.badly(77, &["no bearer token", "tollreeve login"]);
+    mine("login --email dev@example.com").await.badly(64, &["no terminal"]);
+    let sign_in = "login --email dev@example.com --password-file password";
+    mine(&sign_in.replace("dev@", "nobody@")).await.badly(77, &["CREDENTIALS_INVALID"]);
+    let said = mine(sign_in).await.well();
+    assert!(said.starts_with(&format!("signed in: {user}/sessions/ses_")), "{said}");
+    mine("workspaces get prod").await.well();
+    mine("workspaces suspend prod").await.badly(77, &["workspaces:write"]);
+    // An access token that is about to end is exchanged, once, however many commands find it so.
+    let mut kept: Value = serde_json::from_slice(&std::fs::read(&login).expect("kept")).expect("JSON");
+    let before = kept["refresh_token"].clone();
+    kept["access_expires"] = 0.into();
+    std::fs::write(&login, kept.to_string()).expect("written");
+    let said = futures_util::future::join_all((0..4).map(|_| mine("workspaces get prod"))).await;
+    said.into_iter().for_each(|said| drop(said.well()));
+    let kept: Value = serde_json::from_slice(&std::fs::read(&login).expect("kept")).expect("JSON");
+    assert_ne!(kept["refresh_token"], before);
+    let list = mine(&format!("sessions list {user} --output json")).await.json();
+    assert_eq!(list["sessions"].as_array().map(Vec::len), Some(1));
+    mine("logout").await.well();
+    assert!(!login.exists());
+    assert_eq!(desk.run(&format!("sessions list {user}")).await.well(), "nothing\n");
+    assert!(mine("logout").await.well().starts_with("nobody is signed in"));
+    // A session that somebody else has ended.
+    mine(sign_in).await.well();
+    desk.run(&format!("sessions revoke-all {user}")).await.well();
+    mine("workspaces get prod").await.badly(77, &["TOKEN_INVALID", "tollreeve login"]);
     desk.process.kill().await;
 }
 

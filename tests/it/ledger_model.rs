@@ -342,7 +342,7 @@ fn question(user: u128, cost: i64, ttl: i64) -> Question<'static> {
     Question {
         stamp: None,
         request_id: "",
-        credential: Credential::Token(Some(Principal::User(UserId::from_bits(user)))),
+        credential: Credential::Token(Some(Principal::User(UserId::from_bits(user)).into())),
         client_ip: None,
         origin: "",
         permission: tollreeve::domain::permission::Permission::ModelsInvoke,

@@ -33,7 +33,7 @@ const LISTS: [(&str, &[&str], &[&str]); 11] = [
     ("ListWorkspaces", &["name desc", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListProjects", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListTeams", &["name desc", "display_name"], &["create_time > 2020-01-01T00:00:00Z"]),
-    ("ListUsers", &["email", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
+    ("ListUsers", &["email", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE", "role = roles/reader"]),
     ("ListServiceAccounts", &["name", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListInvitations", &["email desc"], &["email = 7@example.com", "create_time > 2020-01-01T00:00:00Z"]),
     ("ListKeys", &["display_name"], &["state = REVOKED", "state = ACTIVE"]),
@@ -86,16 +86,20 @@ async fn a_page_is_a_range_of_an_index_for_every_list_order_and_filter() {
                 request = set(&request, &at("page_token"), &token);
             }
         }
-        search(&env, &cluster, &rpc.path, &request).await;
+        search(&env, &cluster, &rpc.path, &request, "rareword").await;
+    }
+    let users = calls(&place).into_iter().find(|(path, _)| path.ends_with("/ListUsers")).expect("a list");
+    for filter in ["role = roles/developer", &format!("team = {}", world.team)] {
+        search(&env, &cluster, &users.0, &users.1, filter).await;
     }
     env.end().await;
 }
 
-/// A search for a rare word goes by the words and by the ids that they give.
-async fn search(env: &Env, cluster: &Cluster, path: &str, request: &[u8]) {
+/// A search for what is rare, such as a word, goes by an index and by the ids that it gives.
+async fn search(env: &Env, cluster: &Cluster, path: &str, request: &[u8], wanted: &str) {
     let filter = [number_of(path, "filter").expect("a filter")];
     let before = cluster.log().len();
-    if call(&env.operator, path, set(request, &filter, "rareword")).await.is_err() {
+    if call(&env.operator, path, set(request, &filter, wanted)).await.is_err() {
         return;
     }
     let plan = eventually("the plan is logged", async || page_plan(&cluster.log()[before..])).await;
@@ -145,6 +149,7 @@ async fn populate(url: &str) {
                  SELECT {}, {ten}, 't' || n, {name}, '', n, 1", id("team")),
         format!("users (id, tenant_id, email, email_folded, display_name, state, teams, created, version)
                  SELECT {}, {ten}, n || '@example.com', n || '@example.com', {name}, {state}, '[]', n, 1", id("user")),
+        format!("team_members (team_id, user_id) SELECT {}, {}", id("team"), id("user")),
         format!("service_accounts (id, tenant_id, slug, display_name, state, created, version)
                  SELECT {}, {ten}, 's' || n, {name}, {state}, n, 1", id("sa")),
         format!("invitations (id, tenant_id, user_id, email, email_folded, role, template_id, template, teams, inviter, inviter_tenant, state, created, expires, version)

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tollreeve::{
     app::{
         App, Work,
-        caller::{Caller, Intent},
+        caller::{Caller, Intent, Origin},
         context::Audit,
         mail::{self, MAX_ATTEMPTS, Mail, Outcome},
     },
@@ -62,15 +62,9 @@ fn letter(env: &Env) -> Letter {
 
 async fn owner(env: &Env, world: &World, validate_only: bool) -> Caller {
     let id = world.owner.rsplit('/').next().unwrap_or_default();
-    Caller {
-        principal: Principal::User(id.parse().expect("a user")),
-        tenant: tenant(env).await,
-        name: world.owner.clone(),
-        source: String::new(),
-        user_agent: String::new(),
-        request_id: String::new(),
-        intent: Intent { validate_only, ..Intent::default() },
-    }
+    let principal = Principal::User(id.parse().expect("a user"));
+    let caller = Origin::default().proven(principal, None, tenant(env).await, world.owner.clone());
+    Caller { intent: Intent { validate_only, ..Intent::default() }, ..caller }
 }
 
 async fn tenant(env: &Env) -> TenantId {

@@ -4,13 +4,18 @@
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, postgres::PgRow};
 use tollreeve::{
     app::{
-        caller::{Caller, Intent},
+        caller::{Caller, Origin},
         context::Work,
         reviews,
     },
-    domain::{bindings::Principal, id::TenantId, time::Clock as _},
+    domain::{
+        bindings::Principal,
+        id::{Id, TenantId},
+        time::Clock as _,
+        tokens::Basis,
+    },
     pb::tollreeve::v1 as pb,
-    store::{self, StoreError, Tx, connect::Settings, mail::Posted},
+    store::{self, Inserted, StoreError, Tx, connect::Settings, mail::Posted},
 };
 
 use crate::harness::{
@@ -19,7 +24,7 @@ use crate::harness::{
     process::Process,
     raw::call,
     server::{Env, on_postgres},
-    world::{World, on_hold},
+    world::{World, create_user, on_hold},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +70,9 @@ fn whose(table: &str, columns: &[String], tenant: TenantId) -> Option<String> {
         "requests" => format!("caller {}", of("users")),
         "feed_events" => format!("body LIKE '%{tenant}%'"),
         // The price list is the same for all; the others tell nothing of anybody.
-        "prices" | "feed_head" | "keyring" | "replicas" | "replica_mail" | "_sqlx_migrations" => return None,
+        "prices" | "feed_head" | "keyring" | "signing_keys" | "replicas" | "replica_mail" | "_sqlx_migrations" => {
+            return None;
+        }
         other => panic!("say whose the rows of {other} are, and raise a wall before it: tollreeve_wall in a migration"),
     })
 }
@@ -102,16 +109,19 @@ fn assert_walled(answer: Result<u64, sqlx::Error>, what: &str) {
 }
 
 /// Fills a tenant: a row in every table that has rows of tenants.
-async fn settled(env: &Env, slug: &str) -> World {
+async fn settled(env: &Env, slug: &str, bits: u128) -> World {
     let world = World::named(env, slug).await;
     world.dollars(&world.tenant, 1_000_000).await;
     let hold = world.hold(world.ask()).await;
     world.charge(on_hold(&hold, 5)).await;
     for (path, body) in every_call(&world).await {
-        if ["/Create", "/Grant", "/Update", "/Apply"].iter().any(|verb| path.contains(verb)) {
+        if ["/Create", "/Add", "/Grant", "/Update", "/Apply"].iter().any(|verb| path.contains(verb)) {
             call(&env.operator, &path, body).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
         }
     }
+    let leaver = create_user(&env.operator, &world.tenant, "leaver@example.com", "roles/member", &[]).await;
+    let request = pb::DeleteUserRequest { name: leaver, ..pb::DeleteUserRequest::default() };
+    env.operator.identity().delete_user(request).await.expect("removed");
     let account = pb::ServiceAccount {
         name: world.account.clone(),
         spiffe_id: format!("spiffe://prod.example/{slug}"),
@@ -123,6 +133,7 @@ async fn settled(env: &Env, slug: &str) -> World {
         ..pb::UpdateServiceAccountRequest::default()
     };
     env.operator.identity().update_service_account(request).await.expect("named by its certificates");
+    know_the_owner(env, &world).await;
     // Under an id for the request, by somebody of the tenant.
     let tenant = pb::Tenant { name: world.tenant.clone(), display_name: "Renamed".into(), ..pb::Tenant::default() };
     let request = pb::UpdateTenantRequest {
@@ -133,8 +144,25 @@ async fn settled(env: &Env, slug: &str) -> World {
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     owner.identity().update_tenant(request).await.expect("renamed");
     reviews::write_down_uses(env.server.app()).await.expect("written");
+    let (basis, mut tx) = (Basis::Session(Id::from_bits(bits)), env.server.app().db.begin().await.expect("begins"));
+    let (tenant, now) = (id(env, &world).await, env.clock.now());
+    store::ended_bases::end(&mut tx, tenant, basis, now).await.expect("ended");
+    let taken = store::assertions::insert(&mut tx, tenant, Id::from_bits(bits), "jti", now).await;
+    assert_eq!(taken.expect("taken"), store::Inserted::New);
+    tx.commit().await.expect("commits");
     a_mail(env, &world).await;
     world
+}
+
+/// As if the owner had signed in by an identity provider of the tenant.
+async fn know_the_owner(env: &Env, world: &World) {
+    let tenant = id(env, world).await;
+    let mut tx = env.server.app().db.begin().await.expect("begins");
+    let providers = store::identity_providers::all(&mut tx, tenant).await.expect("providers");
+    let Principal::User(owner) = caller(world, tenant).principal else { panic!("a user") };
+    let linked = store::identity_providers::link(&mut tx, &providers[0], "1", owner, env.clock.now()).await;
+    assert_eq!(linked.expect("known"), Inserted::New);
+    tx.commit().await.expect("commits");
 }
 
 /// Puts a mail of the tenant's into the outbox, of a server that sends none.
@@ -156,15 +184,8 @@ async fn a_mail(env: &Env, world: &World) {
 /// The owner of a tenant, as use cases get them.
 fn caller(world: &World, tenant: TenantId) -> Caller {
     let id = world.owner.rsplit('/').next().unwrap_or_default();
-    Caller {
-        principal: Principal::User(id.parse().expect("a user")),
-        tenant,
-        name: world.owner.clone(),
-        source: String::new(),
-        user_agent: String::new(),
-        request_id: String::new(),
-        intent: Intent::default(),
-    }
+    let principal = Principal::User(id.parse().expect("a user"));
+    Origin::default().proven(principal, None, tenant, world.owner.clone())
 }
 
 async fn id(env: &Env, world: &World) -> TenantId {
@@ -180,7 +201,7 @@ async fn enter<'a>(env: &'a Env, caller: &'a Caller, world: &World) -> Work<'a> 
 
 async fn nothing_is_reached(env: &mut Env) {
     World::new(env).await;
-    let (own, foreign) = (settled(env, "initech").await, settled(env, "globex").await);
+    let (own, foreign) = (settled(env, "initech", 1).await, settled(env, "globex", 2).await);
     let (here, there) = (id(env, &own).await, id(env, &foreign).await);
     let caller = caller(&own, here);
     let mut tx = env.server.app().db.read().await.expect("begins");

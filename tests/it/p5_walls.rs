@@ -40,6 +40,11 @@ fn seen(status: &Status, sent: &Place) -> (Code, String, String) {
         (&sent.workspace, "WORKSPACE"),
         (&sent.team, "TEAM"),
         (&sent.user, "USER"),
+        (&sent.public_key, "PUBLIC KEY"),
+        (&sent.admin, "ADMIN"),
+        (&sent.leaver, "LEAVER"),
+        (&sent.quitter, "QUITTER"),
+        (&sent.disbanded, "DISBANDED"),
         (&sent.account, "ACCOUNT"),
         (&sent.binding, "BINDING"),
         (&sent.budget, "BUDGET"),
@@ -103,17 +108,21 @@ async fn a_foreign_id_under_ones_own_name_is_an_unknown_one(env: &mut Env) {
     };
     let nobody = Place {
         user: unknown(&borrowed.user),
+        admin: unknown(&borrowed.admin),
+        leaver: unknown(&borrowed.leaver),
+        quitter: unknown(&borrowed.quitter),
         binding: unknown(&borrowed.binding),
         key: unknown(&borrowed.key),
         budget: unknown(&borrowed.budget),
         invitation: unknown(&borrowed.invitation),
+        public_key: unknown(&borrowed.public_key),
         ..borrowed.clone()
     };
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     let by_id = ["User", "Binding", "Key", "Budget", "Invitation"];
     for ((path, theirs), (_, nobodys)) in calls(&borrowed).into_iter().zip(calls(&nobody)) {
         let rpc = path.rsplit('/').next().unwrap_or_default();
-        if rpc.starts_with("Create") || !by_id.iter().any(|kind| rpc.ends_with(kind)) {
+        if rpc.starts_with("Create") || rpc.starts_with("Add") || !by_id.iter().any(|kind| rpc.ends_with(kind)) {
             continue;
         }
         let first = refused(&owner, &path, theirs, &borrowed).await;
@@ -134,9 +143,23 @@ async fn no_text_of_any_request_tells_a_foreign_name_from_nobodys(env: &mut Env)
     let kinds = |place: &Place| {
         let end_user = format!("{}/endUsers/mia", place.tenant);
         let Place {
-            tenant, workspace, project, team, user, account, binding, key, budget, role, template, event, ..
+            tenant,
+            workspace,
+            project,
+            team,
+            user,
+            account,
+            public_key,
+            binding,
+            key,
+            budget,
+            role,
+            template,
+            event,
+            ..
         } = place.clone();
-        [tenant, workspace, project, team, user, account, binding, key, budget, role, template, event, end_user]
+        let below = [workspace, project, team, user, account, public_key, binding, key, budget, role, template, event];
+        [vec![tenant, end_user], below.to_vec()].concat()
     };
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     let mut unknown = BTreeSet::new();
@@ -249,7 +272,10 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         project: "tenants/acme/workspaces/prod/projects/search".into(),
         team: "tenants/acme/teams/core".into(),
         user: "tenants/acme/serviceAccounts/edge".into(),
+        session: String::new(),
+        identity_provider: "tenants/acme/identityProviders/okta".into(),
         account: "tenants/acme/serviceAccounts/edge".into(),
+        public_key: String::new(),
         binding: String::new(),
         key: String::new(),
         budget: String::new(),
@@ -257,6 +283,10 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         template: "tenants/acme/roleTemplates/engineer".into(),
         invitation: String::new(),
         event: String::new(),
+        admin: String::new(),
+        leaver: String::new(),
+        quitter: String::new(),
+        disbanded: String::new(),
         doomed: "tenants/acme".into(),
     };
     let good = calls(&place).into_iter().find(|(path, _)| path.ends_with(&format!("/{rpc}"))).expect("a case").1;

@@ -19,7 +19,10 @@ use tower::{Layer, Service};
 use super::{Answered, answered, is_public};
 use crate::{
     domain::{bindings::Principal, spiffe::SpiffeId, time::Clock},
-    engine::{Gate, tokens::TokenKeys},
+    engine::{
+        Gate,
+        tokens::{TokenKeys, Verified},
+    },
     grpc::status,
 };
 
@@ -34,7 +37,7 @@ pub struct Peer {
 
 /// An authenticated caller, as the handlers find it among a request's extensions.
 #[derive(Clone, Copy, Debug)]
-pub struct Authenticated(pub Principal);
+pub struct Authenticated(pub Verified);
 
 /// Authenticates calls.
 pub struct AuthnLayer<J> {
@@ -54,20 +57,20 @@ impl<J> AuthnLayer<J> {
         let now = self.clock.now();
         let spiffe = peer.and_then(|peer| peer.spiffe.as_deref());
         let Some(value) = headers.get(AUTHORIZATION) else {
-            let account = self.gate.named_by(spiffe?)?;
+            let account = Verified::from(self.gate.named_by(spiffe?)?);
             return self.gate.acts(account, now).then_some(Authenticated(account));
         };
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let principal = self.tokens.verify(token.trim(), now)?;
-        if let (Some(spiffe), Principal::ServiceAccount(_)) = (spiffe, principal)
-            && self.gate.named_by(spiffe).is_some_and(|account| account != principal)
+        let verified = self.tokens.verify(token.trim(), now)?;
+        if let (Some(spiffe), Principal::ServiceAccount(_)) = (spiffe, verified.principal)
+            && self.gate.named_by(spiffe).is_some_and(|account| account != verified.principal)
         {
             return None;
         }
-        self.gate.acts(principal, now).then_some(Authenticated(principal))
+        self.gate.acts(verified, now).then_some(Authenticated(verified))
     }
 }
 

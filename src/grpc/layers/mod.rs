@@ -26,10 +26,19 @@ fn answered<E>(status: Status) -> Answered<E> {
     ready(Ok(status.into_http()))
 }
 
-/// The RPCs that anybody may call: whoever has the link of an invitation has no token yet.
-const PUBLIC: [&str; 1] = ["/tollreeve.v1.IdentityService/AcceptInvitation"];
+/// Calls that need no token: who makes them has none yet and shows something else, or checks those of others.
+const PUBLIC: [&str; 7] = [
+    "/tollreeve.v1.SessionService/SignIn",
+    "/tollreeve.v1.SessionService/SignInWithIdToken",
+    "/tollreeve.v1.SessionService/RefreshSession",
+    "/tollreeve.v1.SessionService/ResetPassword",
+    "/tollreeve.v1.SignInService/ExchangeAssertion",
+    "/tollreeve.v1.SignInService/GetJwks",
+    "/tollreeve.v1.IdentityService/AcceptInvitation",
+];
 
-/// Whether anybody may ask at a path: health, reflection, and what is for those who have no token yet.
-fn is_public(path: &str) -> bool {
+/// Whether anybody may make a call: to health and reflection, those by which one signs in, and the public keys.
+#[must_use]
+pub fn is_public(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.") || PUBLIC.contains(&path)
 }

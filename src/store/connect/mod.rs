@@ -151,6 +151,21 @@ impl Db {
         }
     }
 
+    /// Opens a database that a server may be using, to read of it and to change what no decision depends on but by the feed.
+    /// It is neither locked nor brought up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn attach(settings: &Settings) -> Result<Self, OpenError> {
+        let db = Self::connect(settings).await?;
+        match (settings, db) {
+            (Settings::Sqlite { folder }, Self::Sqlite { read, .. }) => {
+                Ok(Self::Sqlite { write: sqlite::writer(folder).await?, read })
+            }
+            (_, db) => Ok(db),
+        }
+    }
+
     /// Brings the database up to date and closes it again. Gives the migrations that it lacked.
     ///
     /// # Errors

@@ -65,13 +65,18 @@ pub(super) async fn migrated(folder: &Path) -> Result<(SqlitePool, Vec<Applied>)
     // Made here and not by SQLite, for its permissions; SQLite gives the files beside it the same.
     private(&path).map_err(|cause| OpenError::File { path, cause })?;
     recognize(folder).await?;
-    let options = options(folder).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-    let pool = pool(1).connect_with(options).await?;
+    let pool = writer(folder).await?;
     let mut connection = pool.acquire().await?;
     sqlx::query("PRAGMA application_id = 0x746F6C6C").execute(&mut *connection).await?;
     let applied = migrations::run(&migrations::sqlite(), &mut *connection).await?;
     drop(connection);
     Ok((pool, applied))
+}
+
+/// One connection that writes.
+pub(super) async fn writer(folder: &Path) -> Result<SqlitePool, OpenError> {
+    let options = options(folder).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    Ok(pool(1).connect_with(options).await?)
 }
 
 /// Connections that read what [`migrated`] has opened.

@@ -4,6 +4,7 @@ use tollreeve::pb::tollreeve::v1::{
     access_service_client::AccessServiceClient, audit_service_client::AuditServiceClient,
     budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient,
     identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
+    session_service_client::SessionServiceClient, sign_in_service_client::SignInServiceClient,
 };
 use tonic::{
     Code, Request, Status,
@@ -85,6 +86,14 @@ impl Client {
 
     pub fn budgets(&self) -> BudgetServiceClient<Authed> {
         BudgetServiceClient::new(self.raw())
+    }
+
+    pub fn sessions(&self) -> SessionServiceClient<Authed> {
+        SessionServiceClient::new(self.raw())
+    }
+
+    pub fn sign_in(&self) -> SignInServiceClient<Authed> {
+        SignInServiceClient::new(self.raw())
     }
 
     pub fn audit(&self) -> AuditServiceClient<Authed> {

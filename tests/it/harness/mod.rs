@@ -1,5 +1,6 @@
 //! What the tests stand on: databases, a clock, servers, callers, and a small world to live in.
 
+pub mod assertions;
 pub mod authority;
 pub mod books;
 pub mod calls;
@@ -7,6 +8,7 @@ pub mod client;
 pub mod clock;
 pub mod http2;
 pub mod ids;
+pub mod issuer;
 pub mod kill;
 pub mod ledger;
 pub mod model_charges;

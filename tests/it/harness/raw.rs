@@ -3,7 +3,7 @@
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto, field_descriptor_proto::Type};
-use tollreeve::pb::DESCRIPTOR_SET;
+use tollreeve::{grpc::layers::is_public, pb::DESCRIPTOR_SET};
 use tonic::{
     Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -67,9 +67,9 @@ impl Rpc {
         !READS.iter().any(|read| self.name.starts_with(read))
     }
 
-    /// Whether anybody may call it, without a token.
-    pub fn is_public(&self) -> bool {
-        self.name == "AcceptInvitation"
+    /// Whether it is for people, by what they know themselves: no token is needed, or one's own alone is good for it.
+    pub fn is_personal(&self) -> bool {
+        is_public(&self.path) || self.name == "ChangePassword"
     }
 }
 

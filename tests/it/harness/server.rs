@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tollreeve::{
     config::{Config, Options},
-    domain::{bindings::Principal, time::Clock as _},
+    domain::{bindings::Principal, time::Clock as _, tokens::Basis},
     runtime::Server,
     store::connect::Settings,
 };
@@ -48,6 +48,8 @@ pub fn options(folder: &Path, database_url: Option<&str>) -> Options {
         data_dir: Some(folder.to_owned()),
         database_url: database_url.map(Into::into),
         threads: Some(2),
+        // Nobody listens there: it can be named, and not be asked.
+        oidc_issuers: Some(vec!["http://127.0.0.1:1/issuer".to_owned()]),
         ..Options::default()
     }
 }
@@ -108,7 +110,12 @@ impl Env {
 
     /// A bearer token of somebody, good for as long as any test.
     pub fn token(&self, principal: Principal) -> String {
-        self.server.app().tokens.issue(principal, self.clock.now(), TOKEN).expect("signs").0
+        self.token_on(principal, None)
+    }
+
+    /// A bearer token of somebody that rests on something, good for as long as any test.
+    pub fn token_on(&self, principal: Principal, basis: Option<Basis>) -> String {
+        self.server.app().tokens.issue(principal, basis, self.clock.now(), TOKEN).expect("signs").0
     }
 
     /// A bearer token of somebody, by the id that their resource name ends with.

@@ -57,7 +57,7 @@ impl Call {
     pub fn question<'a>(&'a self, stamp: Option<Stamp<'a>>, mode: Mode) -> Question<'a> {
         Question {
             request_id: &self.id,
-            credential: Credential::Token(Some(Principal::User(UserId::from_bits(self.user)))),
+            credential: Credential::Token(Some(Principal::User(UserId::from_bits(self.user)).into())),
             client_ip: None,
             origin: "",
             permission: Permission::ModelsInvoke,

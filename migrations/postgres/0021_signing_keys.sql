@@ -1,0 +1,12 @@
+-- The keys that tokens are signed with: their public halves. The private ones are files.
+CREATE TABLE signing_keys (
+    kid TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    -- PEM, SubjectPublicKeyInfo.
+    public_key TEXT COLLATE "C" NOT NULL,
+    created BIGINT NOT NULL,
+    -- From when on no token is taken that is signed with it.
+    retires BIGINT
+);
+
+-- Of nobody: only the server itself reads and writes them.
+SELECT tollreeve_wall('signing_keys', 'FALSE');

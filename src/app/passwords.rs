@@ -1,0 +1,173 @@
+//! Use cases of passwords: changed by whoever knows it, reset by whoever was given a token for that.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use super::{
+    App, AppError, Work,
+    caller::{Caller, Origin},
+    context::Audit,
+    sessions::{self, SessionTokens},
+    users,
+};
+use crate::{
+    domain::{
+        bindings::Principal,
+        id::UserId,
+        names::UserName,
+        passwords::objection,
+        permission::Permission,
+        sealed::Seal,
+        sessions::{PasswordReset, Session},
+        time::Timestamp,
+        users::{User, fold_email},
+    },
+    store::{self, passwords::Password},
+};
+
+/// Asks for the caller's password to be changed.
+#[derive(Debug)]
+pub struct ChangePassword {
+    /// The one they have.
+    pub password: SecretString,
+    /// The one they want.
+    pub new: SecretString,
+}
+
+/// Asks for a token by which a user can set a password.
+#[derive(Debug)]
+pub struct CreatePasswordReset {
+    /// Who.
+    pub user: UserName,
+}
+
+/// Asks for a password to be set by such a token.
+#[derive(Debug)]
+pub struct ResetPassword {
+    /// The token.
+    pub token: SecretString,
+    /// The password.
+    pub new: SecretString,
+}
+
+/// A token by which a user can set a password.
+#[derive(Debug)]
+pub struct IssuedReset {
+    /// The token.
+    pub token: SecretString,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+/// A password is set.
+#[derive(Debug)]
+pub struct PasswordSet;
+
+fn reset_seal(app: &App) -> Seal {
+    Seal::new(PasswordReset::PREFIX, app.pepper.derive("password resets"))
+}
+
+/// What goes on record for a password: never the password.
+#[derive(Serialize)]
+struct PasswordRecord {
+    changed: Timestamp,
+    /// The sessions that ended with the one before.
+    ended: Vec<Session>,
+}
+
+/// Gives a user a password, and ends their sessions.
+async fn set(work: &mut Work<'_>, user: UserId, hash: String) -> Result<PasswordRecord, AppError> {
+    let password = Password { hash, changed: work.now };
+    store::passwords::set(&mut work.tx, work.tenant.id, user, &password).await?;
+    Ok(PasswordRecord { changed: work.now, ended: sessions::end_all(work, user).await? })
+}
+
+fn refuse_weak(field: &'static str, password: &SecretString, user: &User) -> Result<(), AppError> {
+    let why = objection(password.expose_secret(), &user.email);
+    why.map_or(Ok(()), |why| Err(AppError::invalid(field, why)))
+}
+
+/// Changes the caller's password.
+pub async fn change(app: Arc<App>, caller: Caller, asked: ChangePassword) -> Result<SessionTokens, AppError> {
+    let Principal::User(id) = caller.principal else {
+        return Err(AppError::State("only users have passwords".to_owned()));
+    };
+    let mut tx = app.db.read().await?;
+    tx.wall(&[caller.tenant]).await?;
+    let missing = || AppError::State("there is no password to be changed: ask for one to be reset".to_owned());
+    let user = store::users::by_id(&mut tx, id).await?.ok_or_else(missing)?;
+    let password = store::passwords::get(&mut tx, id).await?.ok_or_else(missing)?;
+    let tenant = store::tenants::by_id(&mut tx, caller.tenant).await?.ok_or_else(missing)?.slug;
+    tx.rollback().await?;
+    refuse_weak("new_password", &asked.new, &user)?;
+    let (account, address) = ((tenant.to_string(), fold_email(&user.email)), caller.origin().ip());
+    app.sign_ins.admit(&account, address, true, app.clock.uptime())?;
+    if !app.hasher.is_right(asked.password, Some(password.hash.clone())).await? {
+        app.sign_ins.fail(&account, address, app.clock.uptime());
+        return Err(AppError::NotSignedIn);
+    }
+    let hash = app.hasher.hash(asked.new).await?;
+    let mut work = app.own(&caller, &tenant).await?;
+    if store::passwords::get(&mut work.tx, id).await?.as_ref() != Some(&password) {
+        return Err(AppError::NotSignedIn);
+    }
+    let record = set(&mut work, id, hash).await?;
+    let session = sessions::open(&mut work, id, address).await?;
+    let now = work.now;
+    work.commit(Audit::new("passwords.change", &caller.name, None, Some(&record))).await?;
+    sessions::issue(&app, &tenant, session, now)
+}
+
+/// What goes on record for a token by which a password can be set: never the token.
+#[derive(Serialize)]
+struct ResetRecord {
+    expires: Timestamp,
+}
+
+/// Makes a token by which a user can set a password.
+pub async fn create_reset(app: Arc<App>, caller: Caller, asked: CreatePasswordReset) -> Result<IssuedReset, AppError> {
+    let mut work = app.change(&caller, &asked.user.tenant, &asked.user).await?;
+    work.require(Permission::UsersWrite, work.scope())?;
+    let user = users::find(&mut work, &asked.user).await?;
+    // They may be given more tomorrow: what they hold then, whoever has the token has too, but only until its end.
+    let expires = work.now.after(PasswordReset::LIFE);
+    let held = store::bindings::authority(&mut work.tx, Principal::User(user.id), work.now).await?;
+    if let Some(missing) = held.beyond(work.authority(), Timestamp::from_micros(i64::MAX)) {
+        return Err(AppError::Forbidden(missing));
+    }
+    let changed = store::passwords::get(&mut work.tx, user.id).await?.map(|password| password.changed);
+    let token = PasswordReset { user: user.id, expires }.text(&reset_seal(&app), changed).into();
+    work.commit(Audit::new("passwordResets.create", &asked.user, None, Some(&ResetRecord { expires }))).await?;
+    Ok(IssuedReset { token, expires })
+}
+
+/// Sets a password by a token that says who may.
+///
+/// # Errors
+/// [`AppError::NotSignedIn`] for a token that is not good any more.
+pub async fn reset(app: Arc<App>, from: Origin, asked: ResetPassword) -> Result<PasswordSet, AppError> {
+    let seal = reset_seal(&app);
+    let (reset, unproven) = PasswordReset::read(asked.token.expose_secret(), &seal).ok_or(AppError::NotSignedIn)?;
+    let mut tx = app.db.read().await?;
+    let user = store::users::by_id(&mut tx, reset.user).await?.ok_or(AppError::NotSignedIn)?;
+    let tenant = store::tenants::by_id(&mut tx, user.tenant).await?.ok_or(AppError::NotSignedIn)?.slug;
+    let before = store::passwords::get(&mut tx, user.id).await?;
+    tx.rollback().await?;
+    let changed = before.as_ref().map(|password| password.changed);
+    if !reset.is_good(&unproven, &seal, changed, app.clock.now()) {
+        return Err(AppError::NotSignedIn);
+    }
+    refuse_weak("new_password", &asked.new, &user)?;
+    let hash = app.hasher.hash(asked.new).await?;
+    let caller = from.user(&user, &tenant);
+    let mut work = app.own(&caller, &tenant).await?;
+    // Somebody may have been faster.
+    if store::passwords::get(&mut work.tx, user.id).await? != before {
+        return Err(AppError::NotSignedIn);
+    }
+    let record = set(&mut work, user.id, hash).await?;
+    work.commit(Audit::new("passwords.reset", &caller.name, None, Some(&record))).await?;
+    Ok(PasswordSet)
+}

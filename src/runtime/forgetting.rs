@@ -1,0 +1,21 @@
+//! Erases, now and then, what nobody needs to know any more: nothing waits for it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::MissedTickBehavior;
+
+use crate::app::{App, tokens};
+
+const EVERY: Duration = Duration::from_mins(5);
+
+/// Erases for as long as the server runs.
+pub async fn run(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = tokens::forget(&app).await {
+            tracing::warn!(%error, "what no token rests on any more waits to be forgotten");
+        }
+    }
+}
