@@ -80,9 +80,8 @@ impl Draft<'_> {
         let Branding { logo_url, primary_color, support_contact, .. } = self.branding;
         let name = escaped(self.name());
         let color = escaped(if primary_color.is_empty() { USUAL_COLOR } else { primary_color });
-        let mut html = format!(
-            "<!doctype html>\n<html><body style=\"font-family:sans-serif;color:#1f2937\">\n<div style=\"max-width:560px;margin:0 auto\">\n"
-        );
+        let mut html = "<!doctype html>\n<html><body style=\"font-family:sans-serif;color:#1f2937\">\n".to_owned();
+        html.push_str("<div style=\"max-width:560px;margin:0 auto\">\n");
         if !logo_url.is_empty() {
             let _ = writeln!(html, "<p><img src=\"{}\" alt=\"{name}\" height=\"40\"></p>", escaped(logo_url));
         }

@@ -37,7 +37,7 @@ const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
 /// How mails leave.
 pub enum Way {
     /// By SMTP.
-    Smtp(AsyncSmtpTransport<Tokio1Executor>, Mailbox),
+    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>, Mailbox),
     /// To where the server was started.
     Terminal,
 }
@@ -51,7 +51,7 @@ impl Way {
         Ok(match &config.smtp {
             Some(SmtpConfig { url, from }) => {
                 let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())?;
-                Some(Self::Smtp(transport.timeout(Some(ANSWER)).build(), from.clone()))
+                Some(Self::Smtp(Box::new(transport.timeout(Some(ANSWER)).build()), from.clone()))
             }
             None if config.to_terminal => Some(Self::Terminal),
             None => None,

@@ -36,7 +36,7 @@ use crate::{
         mail::Post,
         sign_ins::SignIns,
     },
-    config::Config,
+    config::{Config, mail::MailConfig},
     domain::{bindings::Principal, id::Id, service_accounts::ServiceAccount, time::Clock},
     engine::{Gate, GateParts, error::GateError, keeper::Keeper, lease::Lease, timing::Timing},
     grpc::{
@@ -290,17 +290,12 @@ async fn join(
         let _: () = keep.await;
         Ended::TakenForDead
     });
-    let post = Post {
-        sends: config.mail.smtp.is_some() || config.mail.to_terminal,
-        shows_links: config.mail.smtp.is_none(),
-        public_url: config.mail.public_url.clone(),
-    };
     let app = Arc::new(App {
         db,
         gate,
         feed,
         tokens: keyring.tokens,
-        post,
+        post: post(&config.mail),
         pepper: keyring.pepper,
         hasher: Hasher::default(),
         sign_ins: SignIns::default(),
@@ -320,6 +315,15 @@ async fn join(
         store::bell::listen(&bell.db, heard).await;
     });
     Ok((app, tasks))
+}
+
+/// How mails leave.
+fn post(mail: &MailConfig) -> Post {
+    Post {
+        sends: mail.smtp.is_some() || mail.to_terminal,
+        shows_links: mail.smtp.is_none(),
+        public_url: mail.public_url.clone(),
+    }
 }
 
 /// Opens the database. The lock of a server that has just ended may take PostgreSQL a moment to notice.
