@@ -155,6 +155,17 @@
 //! keys ([`app::issuers`]), so that nobody makes it ask anywhere else, and an owner names one of them. Invariant: one user is one
 //! subject to a provider, from their first sign-in by it; an address that goes to somebody else later leads to nobody.
 //!
+//! # Joining and leaving
+//!
+//! Whoever is invited is a user from the beginning ([`app::invitations`]), so that lists show them, but holds nothing; accepting
+//! ([`app::joining`]) is done by the authority of whoever invited, read in that transaction: what they could not give any more is
+//! not given. The link's secret is stored as a keyed hash. A mail is put into the outbox by the change that it is about
+//! ([`app::mail`]), encrypted, and sent by a task of whichever server takes it first ([`runtime::mailer`]): at least once.
+//!
+//! Who is removed ([`app::removals`]) is gone from every list, and their address is free; only an id stays, for the keys that refer to
+//! it. Invariant: a tenant keeps an active owner: whatever could end that asks first ([`app::bindings`]), under the tenant's lock, so
+//! that two who leave at once do not both find the other.
+//!
 //! # Last use
 //!
 //! When somebody or a key was last used is noted by a call in two bytes of a row that it reads anyway ([`engine::last_use`]),
