@@ -26,10 +26,11 @@ use crate::{
 /// Begins the name of every environment variable that belongs to this program.
 const ENV_PREFIX: &str = "TOLLREEVE_";
 /// Variables that other commands of this program read; no settings of the server.
-const CLIENT_ENV: [&str; 8] = [
+const CLIENT_ENV: [&str; 9] = [
     "TOLLREEVE_SERVER",
     "TOLLREEVE_TOKEN",
     "TOLLREEVE_TENANT",
+    "TOLLREEVE_LOGIN_FILE",
     "TOLLREEVE_API_KEY",
     "TOLLREEVE_CONFIG",
     "TOLLREEVE_CA_FILE",
@@ -410,7 +411,7 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_refused_and_a_known_one_is_not() {
-        assert!(check_environment(["PATH", "TOLLREEVE_LISTEN", "TOLLREEVE_TOKEN"]).is_ok());
+        assert!(check_environment(["PATH", "TOLLREEVE_LISTEN", "TOLLREEVE_TOKEN", "TOLLREEVE_LOGIN_FILE"]).is_ok());
         assert!(check_environment(["TOLLREEVE_LISTEM"]).is_err());
     }
 

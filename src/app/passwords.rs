@@ -9,6 +9,7 @@ use super::{
     App, AppError, Work,
     caller::{Caller, Origin},
     context::Audit,
+    mail::{self, Mail},
     sessions::{self, SessionTokens},
     users,
 };
@@ -16,13 +17,14 @@ use crate::{
     domain::{
         bindings::Principal,
         id::UserId,
-        names::UserName,
+        mail::Draft,
+        names::{Slug, TenantName, UserName},
         passwords::objection,
         permission::Permission,
         sealed::Seal,
         sessions::{PasswordReset, Session},
         time::Timestamp,
-        users::{User, fold_email},
+        users::{User, UserState, fold_email},
     },
     store::{self, passwords::Password},
 };
@@ -42,6 +44,19 @@ pub struct CreatePasswordReset {
     /// Who.
     pub user: UserName,
 }
+
+/// Asks for a mail with such a token.
+#[derive(Debug)]
+pub struct RequestReset {
+    /// Where.
+    pub tenant: TenantName,
+    /// Their address.
+    pub email: String,
+}
+
+/// A mail was asked for; whether there is anybody to send it to is not told.
+#[derive(Debug)]
+pub struct ResetRequested;
 
 /// Asks for a password to be set by such a token.
 #[derive(Debug)]
@@ -64,6 +79,9 @@ pub struct IssuedReset {
 /// A password is set.
 #[derive(Debug)]
 pub struct PasswordSet;
+
+/// The page of the front end that such a link leads to.
+const PAGE: &str = "reset-password";
 
 fn reset_seal(app: &App) -> Seal {
     Seal::new(PasswordReset::PREFIX, app.pepper.derive("password resets"))
@@ -141,6 +159,55 @@ pub async fn create_reset(app: Arc<App>, caller: Caller, asked: CreatePasswordRe
     let token = PasswordReset { user: user.id, expires }.text(&reset_seal(&app), changed).into();
     work.commit(Audit::new("passwordResets.create", &asked.user, None, Some(&ResetRecord { expires }))).await?;
     Ok(IssuedReset { token, expires })
+}
+
+/// Mails a user a link by which they can set their password, if there is such a user. Beside the answer, so that it takes as
+/// long where there is none.
+///
+/// # Errors
+/// [`AppError::State`] where no mails are sent.
+pub async fn request_reset(app: Arc<App>, from: Origin, asked: RequestReset) -> Result<ResetRequested, AppError> {
+    if !app.post.sends {
+        return Err(AppError::State("this server sends no mails: ask whoever runs the tenant for a reset".to_owned()));
+    }
+    let tenant = asked.tenant.tenant;
+    if app.sign_ins.may_mail((tenant.to_string(), fold_email(&asked.email)), app.clock.uptime()) {
+        tokio::spawn(async move {
+            if let Err(error) = mail_reset(&app, &from, &tenant, &asked.email).await {
+                tracing::warn!(%error, "a reset of a password could not be mailed");
+            }
+        });
+    }
+    Ok(ResetRequested)
+}
+
+async fn mail_reset(app: &App, from: &Origin, tenant: &Slug, email: &str) -> Result<(), AppError> {
+    let caller = from.anonymous();
+    let mut work = match app.enter_freely(&caller, tenant).await {
+        Err(AppError::NotFound(_)) => return Ok(()),
+        work => work?,
+    };
+    let tenant_id = work.tenant.id;
+    let found = store::users::by_email(&mut work.tx, tenant_id, email).await?;
+    let Some(user) = found.filter(|user| user.state == UserState::Active && work.tenant.in_use()) else {
+        return Ok(());
+    };
+    let changed = store::passwords::get(&mut work.tx, user.id).await?.map(|password| password.changed);
+    let expires = work.now.after(PasswordReset::LIFE);
+    let token = PasswordReset { user: user.id, expires }.text(&reset_seal(app), changed);
+    let letter = Draft {
+        branding: &work.tenant.branding,
+        tenant: &work.tenant.display_name,
+        subject: "Choose a password",
+        before: &["Somebody, you perhaps, has asked for another password for this address."],
+        link: ("Choose a password", &app.post.link(PAGE, &token)),
+        after: &["The link is good for an hour, and once.", "If it was not you, leave it: nothing happens."],
+    }
+    .write();
+    mail::post(&mut work, Mail { about: &user.id.to_string(), to: &user.email, letter }).await?;
+    let name = UserName { tenant: tenant.clone(), user: user.id };
+    work.commit(Audit::new("passwordResets.request", &name, None, Some(&ResetRecord { expires }))).await?;
+    Ok(())
 }
 
 /// Sets a password by a token that says who may.

@@ -32,7 +32,7 @@ impl Audit {
 
     /// Whether the change may take something away from somebody: all but those that are known not to.
     pub(super) fn restricts(&self) -> bool {
-        const GIVE: [&str; 13] = [
+        const GIVE: [&str; 14] = [
             "create",
             "batchCreate",
             "undelete",
@@ -46,6 +46,7 @@ impl Audit {
             "fail",
             "resend",
             "accept",
+            "request",
         ];
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
         ["budgets", "prices"].contains(&noun) || !GIVE.contains(&verb)

@@ -13,6 +13,8 @@ const HERE: Pace = Pace { free: 5, longest: Duration::from_mins(15) };
 const PLACE: Pace = Pace { free: 50, longest: Duration::from_mins(15) };
 /// One account from everywhere. Bounded low: it is not its owner who tries.
 const ACCOUNT: Pace = Pace { free: 50, longest: Duration::from_secs(4) };
+/// Mails to one account by which a password can be set.
+const MAILS: Pace = Pace { free: 3, longest: Duration::from_mins(15) };
 /// Failures of one account are on record once in so long.
 const RECORD: Duration = Duration::from_mins(1);
 /// Most accounts whose failures are counted for the record.
@@ -30,6 +32,7 @@ struct Known {
     here: Throttle<(Account, IpAddr)>,
     place: Throttle<IpAddr>,
     account: Throttle<Account>,
+    mails: Throttle<Account>,
     /// When failures were last on record, and how many there were since.
     recorded: HashMap<Account, (Duration, u64)>,
 }
@@ -72,6 +75,16 @@ impl SignIns {
                 Some(1)
             }
         }
+    }
+
+    /// Whether an account, be there one or not, may be sent another mail now. Then it counts.
+    pub fn may_mail(&self, account: Account, now: Duration) -> bool {
+        let mut this = self.0.lock();
+        let may = this.mails.wait(&account, MAILS, now).is_none();
+        if may {
+            this.mails.fail(account, now);
+        }
+        may
     }
 
     /// It was them.

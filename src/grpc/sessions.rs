@@ -10,7 +10,10 @@ use super::{
 use crate::{
     app::{
         id_tokens, identity_providers,
-        passwords::{self, ChangePassword, CreatePasswordReset, IssuedReset, PasswordSet, ResetPassword},
+        passwords::{
+            self, ChangePassword, CreatePasswordReset, IssuedReset, PasswordSet, RequestReset, ResetPassword,
+            ResetRequested,
+        },
         sessions::{
             self, ListSessions, NamedSession, Refresh, RevokeAllSessions, RevokeSession, SessionTokens, SessionsEnded,
             SignIn,
@@ -93,6 +96,13 @@ impl SessionService for Management {
         self.run(request, passwords::create_reset).await
     }
 
+    async fn request_password_reset(
+        &self,
+        request: Request<RequestPasswordResetRequest>,
+    ) -> Answer<RequestPasswordResetResponse> {
+        self.run_public(request, passwords::request_reset).await
+    }
+
     async fn reset_password(&self, request: Request<ResetPasswordRequest>) -> Answer<ResetPasswordResponse> {
         self.run_public(request, passwords::reset).await
     }
@@ -107,15 +117,25 @@ pub(super) fn secret(field: &str, text: String, most: usize) -> Result<SecretStr
     }
 }
 
+/// An address. Whether it can be one does not matter: then nobody has it.
+fn address(email: String) -> Result<String, FieldError> {
+    let email = parse::bounded("email", email, 254)?;
+    if email.is_empty() { Err(invalid("email", "is required")) } else { Ok(email) }
+}
+
+impl TryFrom<RequestPasswordResetRequest> for RequestReset {
+    type Error = FieldError;
+
+    fn try_from(request: RequestPasswordResetRequest) -> Result<Self, FieldError> {
+        Ok(Self { tenant: parse::required("tenant", &request.tenant)?, email: address(request.email)? })
+    }
+}
+
 impl TryFrom<SignInRequest> for SignIn {
     type Error = FieldError;
 
     fn try_from(request: SignInRequest) -> Result<Self, FieldError> {
-        // Whether it can be an address does not matter: then nobody has it.
-        let email = parse::bounded("email", request.email, 254)?;
-        if email.is_empty() {
-            return Err(invalid("email", "is required"));
-        }
+        let email = address(request.email)?;
         let (tenant, password) =
             (parse::required("tenant", &request.tenant)?, secret("password", request.password, MAX_SECRET)?);
         Ok(Self { tenant, email, password })
@@ -236,6 +256,12 @@ impl From<IssuedReset> for CreatePasswordResetResponse {
     fn from(issued: IssuedReset) -> Self {
         let reset_token = issued.token.expose_secret().to_owned();
         Self { reset_token, expire_time: Some(parse::to_wire(issued.expires)) }
+    }
+}
+
+impl From<ResetRequested> for RequestPasswordResetResponse {
+    fn from(ResetRequested: ResetRequested) -> Self {
+        Self {}
     }
 }
 

@@ -6,12 +6,14 @@ use tollreeve::pb::tollreeve::v1 as pb;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::mail::sending;
 use crate::harness::{
     both,
     client::{Client, assert_invalid, assert_refused},
     eventually,
     random::Random,
     server::Env,
+    smtp::Smtp,
     world::{World, create_user},
 };
 
@@ -26,6 +28,7 @@ both!(
     one_more_session_than_a_user_may_have_ends_the_one_unused_for_longest,
     another_password_ends_every_session,
     a_reset_is_good_once_for_an_hour_and_for_who_may_have_it_made,
+    a_reset_is_mailed_to_who_has_the_address_and_nobody_is_told_whether_there_is_one,
     guessing_is_slowed_down_and_nobody_is_locked_out,
     failures_are_on_record_once_a_minute,
     sessions_of_others_take_a_permission,
@@ -339,6 +342,42 @@ async fn a_reset_is_good_once_for_an_hour_and_for_who_may_have_it_made(env: &mut
     let token = reset_token(&env.operator, &world.user).await;
     env.operator.identity().suspend_user(suspend).await.expect("suspended");
     assert_refused(try_reset(env, token, PASSWORD).await, Code::Unauthenticated, "CREDENTIALS_INVALID");
+}
+
+async fn a_reset_is_mailed_to_who_has_the_address_and_nobody_is_told_whether_there_is_one(env: &mut Env) {
+    let ask = async |env: &Env, tenant: &str, email: &str| {
+        let request = pb::RequestPasswordResetRequest { tenant: tenant.into(), email: email.into() };
+        anybody(env).sessions().request_password_reset(request).await.map(tonic::Response::into_inner)
+    };
+    assert_refused(ask(env, "tenants/acme", EMAIL).await, Code::FailedPrecondition, "STATE_CONFLICT");
+    let smtp = Smtp::start().await;
+    let own = sending(env, &smtp).await;
+    let world = World::new(&own).await;
+    let idle = create_user(&own.operator, &world.tenant, "idle@example.com", "roles/member", &[]).await;
+    own.operator.identity().suspend_user(pb::SuspendUserRequest { name: idle }).await.expect("suspended");
+    let nothing = pb::RequestPasswordResetResponse {};
+    for (tenant, email) in [
+        ("tenants/nowhere", EMAIL),
+        (world.tenant.as_str(), "nobody@example.com"),
+        (world.tenant.as_str(), "idle@example.com"),
+        (world.tenant.as_str(), "DEV@example.com"),
+    ] {
+        assert_eq!(ask(&own, tenant, email).await.expect("the same for all"), nothing);
+    }
+    let mail = smtp.to(EMAIL).await;
+    assert_eq!(smtp.mails().len(), 1, "nobody else is sent any");
+    assert_invalid(try_reset(&own, mail.token(), "weak").await, "new_password");
+    try_reset(&own, mail.token(), PASSWORD).await.expect("set");
+    sign_in(&own, &world).await;
+    let refused = try_reset(&own, mail.token(), PASSWORD).await;
+    assert_refused(refused, Code::Unauthenticated, "CREDENTIALS_INVALID");
+    // Whoever asks again and again fills nobody's mailbox.
+    for _ in 0..20 {
+        ask(&own, &world.tenant, EMAIL).await.expect("the same for all");
+    }
+    let mails = smtp.taken(3).await.len();
+    assert!(mails < 10, "{mails} of twenty");
+    own.end().await;
 }
 
 async fn guessing_is_slowed_down_and_nobody_is_locked_out(env: &mut Env) {

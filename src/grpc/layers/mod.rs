@@ -27,10 +27,11 @@ fn answered<E>(status: Status) -> Answered<E> {
 }
 
 /// Calls that need no token: who makes them has none yet and shows something else, or checks those of others.
-const PUBLIC: [&str; 7] = [
+const PUBLIC: [&str; 8] = [
     "/tollreeve.v1.SessionService/SignIn",
     "/tollreeve.v1.SessionService/SignInWithIdToken",
     "/tollreeve.v1.SessionService/RefreshSession",
+    "/tollreeve.v1.SessionService/RequestPasswordReset",
     "/tollreeve.v1.SessionService/ResetPassword",
     "/tollreeve.v1.SignInService/ExchangeAssertion",
     "/tollreeve.v1.SignInService/GetJwks",
