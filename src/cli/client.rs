@@ -376,6 +376,7 @@ fn hint(status: &Status, reason: Option<&str>) -> Option<&'static str> {
         "ETAG_MISMATCH" => "somebody else changed it: read it again, then retry",
         "HOLD_TOKEN_INVALID" => "copy the whole token, and charge as the caller it was given to",
         "STORAGE_UNAVAILABLE" | "OVERLOADED" | "DRAINING" | "REVISION_AHEAD" => "nothing was done; try again shortly",
+        "OUTCOME_UNKNOWN" => "it may have been done: look, or repeat it with the same id",
         "INTERNAL" => "a defect of the server; its log has the detail",
         _ => match status.code() {
             Code::Unavailable => "is the server running? `tollreeve start-dev` starts one",

@@ -159,8 +159,8 @@ impl<J: Journal> Gate<J> {
     /// It is taken in at once, unless the ledger must be asked first: what is awaited is small, for thousands wait.
     ///
     /// # Errors
-    /// [`GateError`]; nothing was recorded, except that [`GateError::Unavailable`] after a lost answer of the database
-    /// leaves it open: the same charge id again tells.
+    /// [`GateError`]; nothing was recorded, except that [`GateError::InDoubt`] leaves it open: the same charge id
+    /// again tells.
     pub fn charge(
         &self,
         caller: Principal,

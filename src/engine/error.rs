@@ -2,7 +2,7 @@
 
 use crate::domain::permission::Permission;
 
-/// An error of the gate. Nothing was held and nothing was recorded.
+/// An error of the gate. Nothing was held and nothing was recorded, unless it is said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GateError {
     /// A field's value cannot be: its name and why.
@@ -36,6 +36,9 @@ pub enum GateError {
     /// The ledger cannot be reached or cannot write.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),
+    /// A charge may be recorded, or may yet be: the same again tells.
+    #[error("the charge may have been recorded: {0}")]
+    InDoubt(&'static str),
     /// Too many charges wait to be written.
     #[error("too many calls wait for the ledger")]
     Overloaded,

@@ -177,7 +177,7 @@ impl UnderWay {
                 () = self.ticks.notified() => {}
             }
         }
-        Err(GateError::Unavailable("the charge is still on its way; send it again".to_owned()))
+        Err(GateError::InDoubt("it is still on its way to the ledger"))
     }
 }
 

@@ -147,12 +147,20 @@ fn of_store(error: &StoreError) -> Status {
             tracing::warn!(%cause, "the database is unavailable");
             unavailable()
         }
+        StoreError::InDoubt(cause) => {
+            tracing::warn!(%cause, "the outcome of a commit is not known");
+            in_doubt("the database did not say whether the change was made: read it, or send the same again")
+        }
         StoreError::Corrupt(_) => internal(error),
     }
 }
 
 fn unavailable() -> Status {
     retry_later(Code::Unavailable, ErrorReason::StorageUnavailable, "the database is unavailable; nothing was changed")
+}
+
+fn in_doubt(message: &str) -> Status {
+    retry_later(Code::Unavailable, ErrorReason::OutcomeUnknown, message)
 }
 
 /// The error of one charge of a batch: what Charge alone would have answered.
@@ -190,6 +198,7 @@ pub fn of_gate(error: &GateError) -> Status {
             tracing::warn!(%cause, "the ledger is unavailable");
             unavailable()
         }
+        GateError::InDoubt(_) => in_doubt(&format!("{error}; send it again with the same charge_id")),
         GateError::Overloaded => overloaded(),
         GateError::Draining => retry_later(Code::Unavailable, ErrorReason::Draining, "the server is stopping"),
     }

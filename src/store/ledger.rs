@@ -55,8 +55,6 @@ pub(super) enum Failure {
     Superseded,
     /// The database has forgotten something, and not everything is back.
     Forgotten,
-    /// The commit's answer was lost.
-    Lost(StoreError),
 }
 
 impl From<StoreError> for Failure {
@@ -74,8 +72,8 @@ impl From<sqlx::Error> for Failure {
 impl From<Failure> for JournalError {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Store(error @ StoreError::InDoubt(_)) => Self::InDoubt(error.to_string()),
             Failure::Store(error) => Self::Unavailable(error.to_string()),
-            Failure::Lost(error) => Self::InDoubt(error.to_string()),
             Failure::Superseded => Self::Superseded,
             Failure::Forgotten => Self::Unavailable(
                 "the database has forgotten what it had committed; the servers are putting it back".to_owned(),
@@ -128,12 +126,6 @@ impl Ledger {
         }
     }
 
-    /// Commits. On `SQLite` a commit that fails has not happened; over a network that is not known.
-    pub(super) async fn commit(tx: Tx) -> std::result::Result<(), Failure> {
-        let embedded = matches!(tx, Tx::Sqlite(_));
-        tx.commit().await.map_err(|error| if embedded { Failure::Store(error) } else { Failure::Lost(error) })
-    }
-
     /// Runs something to its end, whatever becomes of whoever waits for it.
     async fn apart<T: Send + 'static>(
         &self,
@@ -158,7 +150,7 @@ impl Ledger {
                 None => None,
             });
         }
-        Self::commit(tx).await?;
+        tx.commit().await?;
         Ok(answers)
     }
 
@@ -222,7 +214,7 @@ impl Ledger {
             tx.rollback().await?;
             return Ok(None);
         };
-        Self::commit(tx).await?;
+        tx.commit().await?;
         Ok(Some(batch))
     }
 
@@ -320,7 +312,7 @@ impl Ledger {
         for slice in Self::lock_with_periods(&mut tx, ids).await? {
             folded.extend(slices::fold(&mut tx, slice.slice).await?);
         }
-        Self::commit(tx).await?;
+        tx.commit().await?;
         Ok(folded)
     }
 
@@ -345,7 +337,7 @@ impl Ledger {
             }
         }
         execute!(&mut tx, "UPDATE replicas SET state = 3 WHERE boot_id = $1", self.boot.to_string())?;
-        Self::commit(tx).await
+        Ok(tx.commit().await?)
     }
 
     async fn beat_once(&self, applied: i64) -> std::result::Result<Beat, Failure> {
@@ -359,7 +351,7 @@ impl Ledger {
                 Pulse::Dead => return Err(Failure::Superseded),
                 Pulse::Forgotten => {
                     let peers = replicas::peers(&mut tx, self.boot).await?;
-                    Self::commit(tx).await?;
+                    tx.commit().await?;
                     return Ok(Beat { in_doubt: true, peers, ..Beat::default() });
                 }
             };
@@ -371,7 +363,7 @@ impl Ledger {
             last = seq;
         }
         beat.closing = slices::closing(&mut tx).await?;
-        Self::commit(tx).await?;
+        tx.commit().await?;
         self.last.fetch_max(last, Ordering::AcqRel);
         *self.read.lock() = new;
         Ok(beat)
@@ -381,7 +373,7 @@ impl Ledger {
         // Also when somebody has not said what was forgotten: it may be this one.
         let mut tx = self.begin_if(false, |_| true).await?;
         replicas::expire(&mut tx, &peer.boot.to_string(), Some(peer.seq)).await?;
-        Self::commit(tx).await
+        Ok(tx.commit().await?)
     }
 
     async fn extend_one(&self, extension: &Extension) -> std::result::Result<bool, Failure> {
@@ -391,7 +383,7 @@ impl Ledger {
             return Ok(false);
         }
         replicas::tell(&mut tx, &[(run, Mail::Extended { hold, issued, seconds })]).await?;
-        Self::commit(tx).await?;
+        tx.commit().await?;
         Ok(true)
     }
 
@@ -419,7 +411,7 @@ impl Ledger {
                 None => found.extend(slices::read(&mut tx, slice).await?),
             }
         }
-        Self::commit(tx).await?;
+        tx.commit().await?;
         Ok(found)
     }
 }

@@ -89,12 +89,15 @@ pub enum Tx {
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
-/// Why the database did not do what it was asked. Whatever it is, nothing was changed.
+/// Why the database did not do what it was asked. Nothing was changed, unless it is said.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be reached, cannot write, or took too long. Trying again later may help.
     #[error("the database is unavailable: {0}")]
     Unavailable(#[from] sqlx::Error),
+    /// The answer to a commit was lost: the changes are durable, all of them, or undone.
+    #[error("the database did not say whether it committed: {0}")]
+    InDoubt(#[source] sqlx::Error),
     /// It holds something that this program never writes.
     #[error("the database holds a {0} that cannot be read")]
     Corrupt(Cow<'static, str>),
@@ -185,13 +188,13 @@ impl Tx {
     /// Makes the changes durable.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: whether they are durable is then unknown, unless the database is embedded.
+    /// On `SQLite` a commit that fails has not happened: [`StoreError::Unavailable`]. Over a network that is not known:
+    /// [`StoreError::InDoubt`].
     pub async fn commit(self) -> Result<()> {
         match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => in_time(tx.commit()).await?,
+            Self::Sqlite(tx) => Ok(tx.commit().await?),
+            Self::Postgres(tx) => in_time(tx.commit()).await.map_err(StoreError::InDoubt),
         }
-        Ok(())
     }
 
     /// Undoes the changes.

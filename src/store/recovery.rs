@@ -53,14 +53,14 @@ impl Ledger {
                 Confirmed::Over
             }
         };
-        Self::commit(tx).await?;
+        tx.commit().await?;
         Ok(confirmed)
     }
 
     pub(super) async fn end_doubt_of(&self, boot: BootId) -> std::result::Result<(), Failure> {
         let mut tx = self.begin().await?;
         execute!(&mut tx, "UPDATE replicas SET doubtful = FALSE WHERE boot_id = $1 AND state <> 1", boot.to_string())?;
-        Self::commit(tx).await
+        Ok(tx.commit().await?)
     }
 }
 

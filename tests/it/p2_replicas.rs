@@ -361,7 +361,8 @@ async fn revoke(shared: Arc<Shared>, mut random: Random) -> usize {
                 let asked =
                     pb::AuthorizeRequest { mode: pb::HoldMode::CheckOnly.into(), ..brief(world.ask_with(secret)) };
                 if let Ok(Ok(answer)) = timeout(PATIENCE, world.try_authorize(asked)).await {
-                    assert_eq!(codes(&answer), [DenialCode::KeyRevoked], "after the acknowledgement");
+                    // Beside it perhaps that there is no money left.
+                    assert!(codes(&answer).contains(&DenialCode::KeyRevoked), "after the acknowledgement: {answer:?}");
                 }
             });
             futures_util::future::join_all(calls).await;

@@ -287,7 +287,9 @@ impl Sidecar {
                     }
                     return answer.extended.map(|(token, _)| token);
                 }
-                Ok(Some(Err(GateError::Unavailable(_) | GateError::Overloaded | GateError::Draining))) => {}
+                Ok(Some(Err(
+                    GateError::Unavailable(_) | GateError::InDoubt(_) | GateError::Overloaded | GateError::Draining,
+                ))) => {}
                 Ok(Some(Err(error))) => world.broke(|| format!("a charge was refused: {error}")),
                 Ok(None) | Err(_) => {}
             }
