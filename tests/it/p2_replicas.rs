@@ -183,12 +183,12 @@ impl Scene {
     }
 
     async fn until_taken_for_dead(&self, n: usize) {
-        eventually("the others take it for dead", async || self.is_live(n).await.filter(|live| !live)).await;
+        at_last("the others take it for dead", async || self.is_live(n).await.filter(|live| !live)).await;
     }
 
     /// Waits until all servers are there again, and charges are acknowledged again.
     async fn until_well(&self) {
-        eventually("all have a place", async || {
+        at_last("all have a place", async || {
             for n in 0..SERVERS {
                 self.is_live(n).await.filter(|live| *live)?;
             }
