@@ -3,12 +3,12 @@
 //! A token says where the last page ended, authenticated together with the list it belongs to: whose records, which of
 //! them and in which order. So it is good for the same list only, and nobody can make one.
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::{App, AppError, Listed};
 use crate::{
-    domain::{key_secret::KeyHash, listing::Sorted},
+    domain::{key_secret::KeyHash, keyed::keyed, listing::Sorted},
     store::listing::{Listing, Position},
 };
 
@@ -28,7 +28,7 @@ impl<'a> Paging<'a> {
     /// # Errors
     /// [`AppError::Invalid`] for a token that this server did not give for this list.
     pub fn begin(app: &App, list: &str, listing: &'a Listing) -> Result<Self, AppError> {
-        let mut mac = Hmac::<Sha256>::new(&block(app.pepper.derive(PURPOSE)).into());
+        let mut mac = keyed(&app.pepper.derive(PURPOSE));
         for part in [list, &listing.asked] {
             mac.update(&part.len().to_le_bytes());
             mac.update(part.as_bytes());
@@ -77,11 +77,4 @@ impl<'a> Paging<'a> {
         mac.update(position.as_bytes());
         KeyHash(mac.finalize().into_bytes().into()).to_hex()
     }
-}
-
-/// HMAC fills a key up to its block with zeros (RFC 2104, section 2).
-fn block(key: [u8; 32]) -> [u8; 64] {
-    let mut block = [0; 64];
-    block[..32].copy_from_slice(&key);
-    block
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::{App, AppError, Work, context::random};
 use crate::{
-    domain::{mail::Letter, time::Timestamp},
+    domain::mail::Letter,
     store::{
         self,
         mail::{End, Posted, Taken},
@@ -171,8 +171,7 @@ fn short(why: &str) -> String {
 
 /// Removes what was done long ago.
 pub async fn prune(app: &App) -> Result<(), AppError> {
-    let micros = i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
-    let before = Timestamp::from_micros(app.clock.now().micros().saturating_sub(micros));
+    let before = app.clock.now().before(KEPT);
     let mut tx = app.db.begin().await?;
     store::mail::prune(&mut tx, before).await?;
     Ok(tx.commit().await?)

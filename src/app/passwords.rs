@@ -122,8 +122,11 @@ pub async fn change(app: Arc<App>, caller: Caller, asked: ChangePassword) -> Res
     refuse_weak("new_password", &asked.new, &user)?;
     let (account, address) = ((tenant.to_string(), fold_email(&user.email)), caller.origin().ip());
     app.sign_ins.admit(&account, address, true, app.clock.uptime())?;
-    if !app.hasher.is_right(asked.password, Some(password.hash.clone())).await? {
-        app.sign_ins.fail(&account, address, app.clock.uptime());
+    let is_right = app.hasher.is_right(asked.password, Some(password.hash.clone())).await;
+    if !matches!(is_right, Ok(false)) {
+        app.sign_ins.take_back(&account, address);
+    }
+    if !is_right? {
         return Err(AppError::NotSignedIn);
     }
     let hash = app.hasher.hash(asked.new).await?;

@@ -66,11 +66,10 @@ pub async fn review(app: Arc<App>, caller: Caller, asked: ReviewAccess) -> Resul
     }
     let (tenant, slug, now) = (work.tenant.id, work.tenant.slug.clone(), work.now);
     let paging = Paging::begin(&app, &format!("review of {tenant}"), &asked.listing)?;
-    let since = i64::try_from(asked.unused_for.as_micros()).unwrap_or(i64::MAX);
     let wanted = Asked {
         tenant,
         kinds: &asked.kinds,
-        before: Timestamp::from_micros(now.micros().saturating_sub(since)),
+        before: now.before(asked.unused_for),
         by_age: asked.listing.order.field == "create_time",
         descending: asked.listing.order.descending,
         limit: asked.listing.page.limit,

@@ -152,18 +152,26 @@ pub async fn sign_in(app: Arc<App>, from: Origin, asked: SignIn) -> Result<Sessi
     let candidate = Candidate::find(&app, &tenant, &asked.email, address).await?;
     app.sign_ins.admit(&account, address, candidate.known, app.clock.uptime())?;
     let hash = candidate.password.as_ref().map(|password| password.hash.clone());
-    let is_right = app.hasher.is_right(asked.password, hash).await?;
+    let is_right = app.hasher.is_right(asked.password, hash).await;
+    if is_right.is_err() {
+        app.sign_ins.take_back(&account, address);
+    }
+    let is_right = is_right?;
     if let (Some(user), Some(password), true) = (&candidate.user, &candidate.password, is_right) {
         let caller = from.user(user, &tenant);
         match begin(&app, &caller, &tenant, address, Proof::Password(password)).await {
             Err(AppError::NotSignedIn) => {}
-            outcome => {
+            Ok(tokens) => {
                 app.sign_ins.succeed(&account, address);
-                return outcome;
+                return Ok(tokens);
+            }
+            Err(error) => {
+                app.sign_ins.take_back(&account, address);
+                return Err(error);
             }
         }
     }
-    if let Some(count) = app.sign_ins.fail(&account, address, app.clock.uptime()) {
+    if let Some(count) = app.sign_ins.fail(&account, app.clock.uptime()) {
         // Beside the answer: it takes as long whether or not there is anything to be put on record.
         let app = Arc::clone(&app);
         tokio::spawn(async move {
@@ -250,7 +258,7 @@ pub(super) async fn begin(
 /// Adds a session of a user's, and ends the one that was carried on longest ago when they have too many.
 pub(super) async fn open(work: &mut Work<'_>, user: UserId, from: IpAddr) -> Result<Session, AppError> {
     let now = work.now;
-    store::sessions::forget(&mut work.tx, user, Timestamp::from_micros(now.micros() - 2 * micros(LIFE))).await?;
+    store::sessions::forget(&mut work.tx, user, now.before(2 * LIFE)).await?;
     let mut others = live(work, user).await?;
     others.sort_by_key(|session| std::cmp::Reverse(session.refreshed));
     for session in others.drain(others.len().min(MAX_SESSIONS - 1)..) {
@@ -269,10 +277,6 @@ pub(super) async fn open(work: &mut Work<'_>, user: UserId, from: IpAddr) -> Res
     };
     store::sessions::insert(&mut work.tx, &session).await?;
     Ok(session)
-}
-
-fn micros(span: std::time::Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Ends a session, and with it the tokens that rest on it.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac as _;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::{
     bindings::{Principal, Scope},
     id::{InvitationId, RoleTemplateId, TeamId, TenantId, UserId, WorkspaceId},
     key_secret::KeyHash,
+    keyed::keyed,
     names::Slug,
     roles::RoleRef,
     time::Timestamp,
@@ -106,10 +106,7 @@ pub fn secret(random: &[u8; SECRET_BYTES]) -> String {
 pub fn hash(key: &[u8; 32], secret: &str) -> Option<KeyHash> {
     let bytes = URL_SAFE_NO_PAD.decode(secret.strip_prefix(MARK)?).ok()?;
     let bytes: [u8; SECRET_BYTES] = bytes.try_into().ok()?;
-    // HMAC fills a key up to its block with zeros (RFC 2104, section 2).
-    let mut block = [0; 64];
-    block[..32].copy_from_slice(key);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
+    let mut mac = keyed(key);
     mac.update(&bytes);
     Some(KeyHash(mac.finalize().into_bytes().into()))
 }

@@ -6,10 +6,12 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+
+use super::keyed::keyed;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const PUBLIC_ID_LEN: usize = 12;
@@ -191,10 +193,7 @@ impl Pepper {
     /// From 32 random bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
-        // HMAC fills a key up to its block with zeros (RFC 2104, section 2).
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(bytes);
-        Self(Hmac::new(&block.into()))
+        Self(keyed(bytes))
     }
 
     /// A key for another purpose than hashing secrets: nothing that is hashed has a zero byte in it.

@@ -9,6 +9,7 @@ pub mod id;
 pub mod identity_providers;
 pub mod invitations;
 pub mod key_secret;
+pub mod keyed;
 pub mod keys;
 pub mod lifecycle;
 pub mod listing;

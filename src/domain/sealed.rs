@@ -1,8 +1,10 @@
 //! Texts that are given away and come back: what they say is authenticated, so that nothing of them has to be stored.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
+
+use super::keyed::keyed;
 
 const MAC_LEN: usize = 32;
 /// Longest payload, in bytes.
@@ -20,10 +22,7 @@ impl Seal {
     /// With a key of its own for each purpose.
     #[must_use]
     pub fn new(prefix: &'static str, key: [u8; 32]) -> Self {
-        // HMAC fills a key up to its block with zeros (RFC 2104, section 2).
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&key);
-        Self { prefix, mac: Hmac::new(&block.into()) }
+        Self { prefix, mac: keyed(&key) }
     }
 
     /// The text that says `payload`, for as long as `context` stays what it is.

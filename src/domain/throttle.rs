@@ -60,6 +60,13 @@ impl<K: Hash + Eq + Clone> Throttle<K> {
         *failures = Failures { count: failures.count.saturating_add(1), last: now };
     }
 
+    /// One that was noted was none.
+    pub fn take_back(&mut self, key: &K) {
+        if let Some(failures) = self.0.get_mut(key) {
+            failures.count = failures.count.saturating_sub(1);
+        }
+    }
+
     /// Forgets failures: it was them.
     pub fn succeed(&mut self, key: &K) {
         self.0.remove(key);
@@ -96,7 +103,10 @@ mod tests {
         assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(throttle.wait(&"ben", PACE, now), None);
         assert_eq!(throttle.wait(&"mia", PACE, now + MEMORY), None, "forgotten");
+        throttle.take_back(&"mia");
+        assert_eq!(throttle.0["mia"].count, 10);
         throttle.succeed(&"mia");
+        throttle.take_back(&"mia");
         assert_eq!(throttle.wait(&"mia", PACE, now), None);
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use smallvec::SmallVec;
 
@@ -10,6 +10,7 @@ use super::holds::HoldRef;
 use crate::domain::{
     bindings::Principal,
     id::{BootId, KeyId, ProjectId, ServiceAccountId, UserId, WorkspaceId},
+    keyed::keyed,
     time::Timestamp,
     varint,
 };
@@ -66,10 +67,7 @@ impl HoldKey {
     /// From 32 random bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
-        // HMAC fills a key up to its block with zeros (RFC 2104, section 2).
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(bytes);
-        Self(Hmac::new(&block.into()))
+        Self(keyed(bytes))
     }
 
     /// Makes the token.
