@@ -319,7 +319,7 @@ async fn send(work: &mut Work<'_>, invitation: &Invitation, secret: &str) -> Res
         tenant: &work.tenant.display_name,
         subject: &format!("You are invited to {name}"),
         before: &[&format!("Somebody at {name} has invited you to join them.")],
-        link: ("Accept the invitation", &link),
+        link: Some(("Accept the invitation", &link)),
         after: &[
             &format!("The link is good until {until} UTC, and once."),
             "If you do not know what this is about, leave it: nothing happens.",

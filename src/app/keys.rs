@@ -154,7 +154,7 @@ async fn require_policy(work: &mut Work<'_>, owner: Principal, asked: &CreateKey
 }
 
 /// The record of a key for the audit log: all but what is stored of its secret.
-fn redacted(key: &Key) -> Value {
+pub(super) fn redacted(key: &Key) -> Value {
     let mut record = serde_json::to_value(key).unwrap_or_default();
     if let Some(fields) = record.as_object_mut() {
         fields.remove("hash");

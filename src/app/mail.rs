@@ -15,7 +15,7 @@
 //!
 //! ```text
 //! let address = app.post.link("reset-password", &secret);
-//! let letter = Draft { branding: .., tenant: .., subject: "..", before: &[..], link: ("Choose a password", &address), after: &[..] }.write();
+//! let letter = Draft { branding: .., tenant: .., subject: "..", before: &[..], link: Some(("Choose a password", &address)), after: &[..] }.write();
 //! mail::post(&mut work, Mail { about: &user.id.to_string(), to: &user.email, letter }).await?;
 //! ```
 

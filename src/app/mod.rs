@@ -20,6 +20,7 @@ pub mod invitations;
 pub mod issuers;
 pub mod joining;
 pub mod keys;
+pub mod leaks;
 pub mod listing;
 pub mod mail;
 pub mod memberships;

@@ -203,7 +203,7 @@ async fn mail_reset(app: &App, from: &Origin, tenant: &Slug, email: &str) -> Res
         tenant: &work.tenant.display_name,
         subject: "Choose a password",
         before: &["Somebody, you perhaps, has asked for another password for this address."],
-        link: ("Choose a password", &app.post.link(PAGE, &token)),
+        link: Some(("Choose a password", &app.post.link(PAGE, &token))),
         after: &["The link is good for an hour, and once.", "If it was not you, leave it: nothing happens."],
     }
     .write();

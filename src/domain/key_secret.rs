@@ -17,9 +17,9 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 const PUBLIC_ID_LEN: usize = 12;
 const SECRET_LEN: usize = 32;
 const CHECKSUM_LEN: usize = 6;
-const MARK: &str = "_tr_";
+pub(super) const MARK: &str = "_tr_";
 /// `_tr_` + id + `_` + secret + checksum.
-const TAIL_LEN: usize = MARK.len() + PUBLIC_ID_LEN + 1 + SECRET_LEN + CHECKSUM_LEN;
+pub(super) const TAIL_LEN: usize = MARK.len() + PUBLIC_ID_LEN + 1 + SECRET_LEN + CHECKSUM_LEN;
 /// Longest key prefix, in characters.
 pub const MAX_PREFIX_LEN: usize = 8;
 /// Random bytes that [`KeySecret::generate`] takes. One base62 digit needs 6 bits and rejects two of 64 values; this is

@@ -42,8 +42,8 @@ pub struct Draft<'a> {
     pub subject: &'a str,
     /// What comes before the link.
     pub before: &'a [&'a str],
-    /// What to do, and where: the address may have a secret in it.
-    pub link: (&'a str, &'a str),
+    /// What to do, and where, if there is anything to be done: the address may have a secret in it.
+    pub link: Option<(&'a str, &'a str)>,
     /// What comes after the link.
     pub after: &'a [&'a str],
 }
@@ -64,8 +64,9 @@ impl Draft<'_> {
         for paragraph in self.before {
             let _ = write!(text, "{}\n\n", one_line(paragraph));
         }
-        let (what, address) = self.link;
-        let _ = write!(text, "{}:\n{address}\n\n", one_line(what));
+        if let Some((what, address)) = self.link {
+            let _ = write!(text, "{}:\n{address}\n\n", one_line(what));
+        }
         for paragraph in self.after {
             let _ = write!(text, "{}\n\n", one_line(paragraph));
         }
@@ -89,11 +90,13 @@ impl Draft<'_> {
         for paragraph in self.before {
             let _ = writeln!(html, "<p>{}</p>", escaped(paragraph));
         }
-        let (what, address) = (escaped(self.link.0), escaped(self.link.1));
-        let _ = writeln!(
-            html,
-            "<p><a href=\"{address}\" style=\"background:{color};color:#ffffff;padding:10px 16px;text-decoration:none\">{what}</a></p>\n<p>{address}</p>"
-        );
+        if let Some((what, address)) = self.link {
+            let (what, address) = (escaped(what), escaped(address));
+            let _ = writeln!(
+                html,
+                "<p><a href=\"{address}\" style=\"background:{color};color:#ffffff;padding:10px 16px;text-decoration:none\">{what}</a></p>\n<p>{address}</p>"
+            );
+        }
         for paragraph in self.after {
             let _ = writeln!(html, "<p>{}</p>", escaped(paragraph));
         }
@@ -159,7 +162,7 @@ mod tests {
     use super::*;
 
     fn draft(branding: &Branding) -> Letter {
-        let link = ("Join <now>", "https://app.example/join#a=1&b=2");
+        let link = Some(("Join <now>", "https://app.example/join#a=1&b=2"));
         Draft {
             branding,
             tenant: "Acme & Sons",

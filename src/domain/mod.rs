@@ -11,6 +11,7 @@ pub mod invitations;
 pub mod key_secret;
 pub mod keyed;
 pub mod keys;
+pub mod leaks;
 pub mod lifecycle;
 pub mod listing;
 pub mod mail;

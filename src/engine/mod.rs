@@ -21,7 +21,7 @@ use crate::domain::{
     bindings::Principal,
     budgets::Budget,
     change::{Change, FeedEvent},
-    id::BootId,
+    id::{BootId, KeyId},
     key_secret::Pepper,
     time::{Clock, Timestamp},
 };
@@ -385,6 +385,13 @@ impl<J> Gate<J> {
     fn next_decision(&self) -> DecisionId {
         let run = u64::try_from(self.boot.bits() & 0xffff_ffff_ffff_ffff).unwrap_or_default();
         DecisionId { run, count: self.decisions.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The key that a text is, be it in use or not.
+    #[must_use]
+    pub fn key_of(&self, text: &str) -> Option<KeyId> {
+        let state = self.read();
+        state.find_key(text, &self.pepper).ok().map(|at| state.keys.row(at).id())
     }
 
     fn read(&self) -> ShardedLockReadGuard<'_, State> {

@@ -7,7 +7,10 @@ use super::{
     services::{Answer, Management},
 };
 use crate::{
-    app::keys::{self, CreateKey, GetKey, KeyCreated, ListKeys, NamedKey, SetKeyState},
+    app::{
+        keys::{self, CreateKey, GetKey, KeyCreated, ListKeys, NamedKey, SetKeyState},
+        leaks,
+    },
     domain::{
         keys::KeyState,
         listing::{Field, Kind, WORDS},
@@ -51,6 +54,10 @@ impl KeyService for Management {
 
     async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Answer<RevokeKeyResponse> {
         self.run(request, keys::set_state).await
+    }
+
+    async fn report_leaked_key(&self, request: Request<ReportLeakedKeyRequest>) -> Answer<ReportLeakedKeyResponse> {
+        self.run_public(request, leaks::report).await
     }
 }
 

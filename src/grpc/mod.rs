@@ -28,6 +28,7 @@ mod identity;
 mod identity_providers;
 mod invitations;
 mod keys;
+mod leaks;
 mod memberships;
 mod ownership;
 mod policies;

@@ -149,6 +149,29 @@ pub async fn by_email(tx: &mut Tx, tenant: TenantId, email: &str) -> Result<Opti
     row.map(user).transpose()
 }
 
+/// The addresses of the active users who own or administer a tenant, by themselves or in a team, at most `limit`.
+pub async fn in_charge(tx: &mut Tx, tenant: TenantId, now: Timestamp, limit: i64) -> Result<Vec<String>> {
+    let rows = fetch_all!(
+        tx,
+        (String,),
+        "WITH holders AS (
+             SELECT member FROM bindings
+             WHERE tenant_id = $1 AND scope_tenant = $1 AND scope_workspace IS NULL AND role IN ('owner', 'admin')
+               AND (expires IS NULL OR expires > $2)
+         )
+         SELECT email FROM users
+         WHERE tenant_id = $1 AND state = 'active' AND id IN (
+             SELECT member FROM holders
+             UNION SELECT team_members.user_id FROM team_members JOIN holders ON holders.member = team_members.team_id
+         )
+         ORDER BY id LIMIT $3",
+        tenant.to_string(),
+        now.micros(),
+        limit
+    )?;
+    Ok(rows.into_iter().map(|(email,)| email).collect())
+}
+
 /// A page of the users of a tenant.
 pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<User>> {
     let within = Some(("tenant_id", tenant.to_string()));

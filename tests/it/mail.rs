@@ -55,7 +55,7 @@ const SECRET: &str = "the-secret-of-the-link";
 
 fn letter(env: &Env) -> Letter {
     let link = env.server.app().post.link("reset-password", SECRET);
-    let (branding, link) = (Branding::default(), ("Choose a password", link.as_str()));
+    let (branding, link) = (Branding::default(), Some(("Choose a password", link.as_str())));
     Draft { branding: &branding, tenant: "Acme", subject: "Hello", before: &["Somebody asked."], link, after: &[] }
         .write()
 }

@@ -27,7 +27,7 @@ fn answered<E>(status: Status) -> Answered<E> {
 }
 
 /// Calls that need no token: who makes them has none yet and shows something else, or checks those of others.
-const PUBLIC: [&str; 8] = [
+const PUBLIC: [&str; 9] = [
     "/tollreeve.v1.SessionService/SignIn",
     "/tollreeve.v1.SessionService/SignInWithIdToken",
     "/tollreeve.v1.SessionService/RefreshSession",
@@ -36,6 +36,7 @@ const PUBLIC: [&str; 8] = [
     "/tollreeve.v1.SignInService/ExchangeAssertion",
     "/tollreeve.v1.SignInService/GetJwks",
     "/tollreeve.v1.IdentityService/AcceptInvitation",
+    "/tollreeve.v1.KeyService/ReportLeakedKey",
 ];
 
 /// Whether anybody may make a call: to health and reflection, those by which one signs in, and the public keys.

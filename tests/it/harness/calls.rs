@@ -46,6 +46,8 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
     let prices = pb::ImportPricesRequest { prices: vec![price] };
     let token = token_of(&invite(&world.operator, &world.tenant).await);
     let accept = pb::AcceptInvitationRequest { token, display_name: String::new() };
+    let found = world.another_key(pb::Key::default()).await;
+    let report = pb::ReportLeakedKeyRequest { secret: found.secret, ..pb::ReportLeakedKeyRequest::default() };
     let mut all = calls(&place);
     all.extend([
         ("/tollreeve.v1.GateService/Authorize".into(), world.ask().encode_to_vec()),
@@ -53,6 +55,7 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
         ("/tollreeve.v1.GateService/ChargeBatch".into(), charges.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/CreateTenant".into(), tenant.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/AcceptInvitation".into(), accept.encode_to_vec()),
+        ("/tollreeve.v1.KeyService/ReportLeakedKey".into(), report.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new()),
         ("/tollreeve.v1.AccessService/ListPermissions".into(), Vec::new()),
         ("/tollreeve.v1.BudgetService/ImportPrices".into(), prices.encode_to_vec()),
