@@ -76,7 +76,8 @@ impl<'de> Deserialize<'de> for PublicId {
 pub struct Presented<'a> {
     /// What to look up.
     pub public_id: PublicId,
-    secret: &'a [u8],
+    /// All but the checksum.
+    body: &'a [u8],
 }
 
 impl<'a> Presented<'a> {
@@ -94,7 +95,7 @@ impl<'a> Presented<'a> {
             && are_digits(public_id)
             && are_digits(secret)
             && *checksum == checksum_of(body);
-        is_well_formed.then_some(Self { public_id: PublicId(*public_id), secret })
+        is_well_formed.then_some(Self { public_id: PublicId(*public_id), body })
     }
 }
 
@@ -205,11 +206,12 @@ impl Pepper {
         mac.finalize().into_bytes().into()
     }
 
-    /// Hashes the secret of a presented key.
+    /// Hashes a presented key, its prefix too: one that was made for development cannot be passed off as another, or another as
+    /// it, by whoever has it.
     #[must_use]
     pub fn hash(&self, key: &Presented<'_>) -> KeyHash {
         let mut mac = self.0.clone();
-        mac.update(key.secret);
+        mac.update(key.body);
         KeyHash(mac.finalize().into_bytes().into())
     }
 }
@@ -240,6 +242,17 @@ mod tests {
         let stored = pepper.hash(&presented);
         assert!(pepper.hash(&presented).is(&stored));
         assert!(!Pepper::new(&[2; 32]).hash(&presented).is(&stored));
+    }
+
+    #[test]
+    fn a_key_with_another_prefix_is_another_key() {
+        let random = std::array::from_fn(|i| u8::try_from(i * 7 % 251).unwrap_or(0));
+        let disguised = KeySecret::generate("dev", &random).expect("enough digits");
+        let (one, other) = (key(), Presented::parse(disguised.expose()).expect("well-formed"));
+        assert_eq!(one.public_id, other.public_id);
+        let pepper = Pepper::new(&[1; 32]);
+        let stored = pepper.hash(&Presented::parse(one.expose()).expect("well-formed"));
+        assert!(!pepper.hash(&other).is(&stored));
     }
 
     #[test]

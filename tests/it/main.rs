@@ -17,6 +17,7 @@ mod gate_allowlists;
 mod identity;
 mod invitations;
 mod inviting;
+mod key_strings;
 mod leaks;
 mod ledger_model;
 mod ledger_order;
