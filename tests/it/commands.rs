@@ -1,92 +1,14 @@
 //! The commands for people: the real program against a real server.
 
-use std::process::{Command, Output};
-
 use serde_json::Value;
-use tempfile::TempDir;
 use tollreeve::pb::tollreeve::v1 as pb;
 
 use crate::harness::{
     assertions::Signer,
-    client::Client,
-    process::{Process, command, run},
-    world::{World, account_token, create_account, create_user, create_workspace},
+    desk::{Desk, Said},
+    process::{command, run},
+    world::{account_token, create_account, create_user, create_workspace},
 };
-
-/// A server as a process, with a world in it, and somebody at a terminal.
-struct Desk {
-    world: World,
-    operator: String,
-    server: String,
-    process: Process,
-    folder: TempDir,
-}
-
-/// What a command printed, and how it ended.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().expect("it ends by itself");
-        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
-    }
-}
-
-impl Said {
-    #[track_caller]
-    fn well(self) -> String {
-        assert_eq!(self.code, 0, "{}", self.err);
-        self.out
-    }
-
-    #[track_caller]
-    fn json(self) -> Value {
-        serde_json::from_str(&self.well()).expect("JSON")
-    }
-
-    #[track_caller]
-    fn badly(self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, code, "{self:?}");
-        for word in words {
-            assert!(self.err.contains(word), "{word}: {}", self.err);
-        }
-    }
-}
-
-impl Desk {
-    async fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("tollreeve-it-").tempdir().expect("a folder");
-        let process = Process::serve(folder.path(), None, &[]).await;
-        let mut ask = command(&["operator-token", "--data-dir"]);
-        ask.arg(folder.path());
-        let operator = Said::from(run(ask).await).well().trim().to_owned();
-        let world = World::made_by(&Client::new(process.addr, Some(&operator)), "acme").await;
-        let server = format!("http://{}", process.addr);
-        Self { world, operator, server, process, folder }
-    }
-
-    fn command(&self, token: &str, words: &str) -> Command {
-        let mut command = command(&words.split_whitespace().collect::<Vec<_>>());
-        command.env("TOLLREEVE_SERVER", &self.server).env("TOLLREEVE_TOKEN", token).env("TOLLREEVE_TENANT", "acme");
-        command
-    }
-
-    /// Runs a command as the operator.
-    async fn run(&self, words: &str) -> Said {
-        run(self.command(&self.operator, words)).await.into()
-    }
-
-    /// Runs a command as somebody else.
-    async fn run_as(&self, token: &str, words: &str) -> Said {
-        run(self.command(token, words)).await.into()
-    }
-}
 
 /// The text with what differs from run to run replaced, each by as many signs.
 fn steady(text: &str) -> String {

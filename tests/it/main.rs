@@ -15,6 +15,7 @@ mod forgotten;
 mod gate;
 mod gate_allowlists;
 mod identity;
+mod invitation_commands;
 mod invitations;
 mod inviting;
 mod ledger_model;

@@ -6,6 +6,7 @@ pub mod books;
 pub mod calls;
 pub mod client;
 pub mod clock;
+pub mod desk;
 pub mod http2;
 pub mod ids;
 pub mod issuer;

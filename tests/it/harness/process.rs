@@ -32,8 +32,13 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 /// Runs the program to its end, which must come by itself.
-pub async fn run(mut command: Command) -> Output {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+pub async fn run(command: Command) -> Output {
+    run_with(command, Stdio::null()).await
+}
+
+/// The same with something to read from standard input.
+pub async fn run_with(mut command: Command, input: impl Into<Stdio>) -> Output {
+    let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     let mut running = Running(Some(child));
     eventually("the program ends", async || running.0.as_mut()?.try_wait().ok()?).await;
     running.0.take().expect("nobody else takes it").wait_with_output().expect("its output")
