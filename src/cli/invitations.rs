@@ -101,6 +101,9 @@ struct Guest {
     /// Your name for people. Default: your address up to the `@`.
     #[arg(long, default_value = "", hide_default_value = true)]
     display_name: String,
+    /// File with the password to sign in by from then on, `-` for standard input. Default: none yet.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
 }
 
 const COLUMNS: [(&str, &str); 6] = [
@@ -274,11 +277,20 @@ fn told(
 }
 
 async fn accept(session: &Session, guest: Guest) -> anyhow::Result<ExitCode> {
-    let Guest { secret_file, display_name } = guest;
+    let Guest { secret_file, display_name, password_file } = guest;
     let piped = || (!std::io::stdin().is_terminal()).then(|| PathBuf::from("-"));
-    let secret = login::password("Secret of the invitation: ", secret_file.or_else(piped).as_deref())?;
+    let secret_file = secret_file.or_else(piped);
+    if secret_file.as_deref().is_some_and(|file| file == Path::new("-")) && secret_file == password_file {
+        return Err(UsageError("standard input has one of the two: give a file for the other".to_owned()).into());
+    }
+    let secret = login::password("Secret of the invitation: ", secret_file.as_deref())?;
+    let password = match password_file.as_deref() {
+        Some(file) => login::password("", Some(file))?,
+        None => String::new(),
+    };
+    let done = if password.is_empty() { "joined: a password is still to be set" } else { "joined: `tollreeve login` signs you in" };
     let token = secret.rsplit_once("#token=").map_or(secret.as_str(), |(_, token)| token).trim().to_owned();
-    let request = pb::AcceptInvitationRequest { token, display_name };
+    let request = pb::AcceptInvitationRequest { token, display_name, password };
     let answer = called!(session, "accept", "the invitation", identity.accept_invitation(request))?;
-    session.changed(&answer, "user", "joined: a password is still to be set", false)
+    session.changed(&answer, "user", done, false)
 }

@@ -132,7 +132,8 @@ impl TryFrom<pb::AcceptInvitationRequest> for AcceptInvitation {
             none if none.is_empty() => None,
             name => Some(parse::display_name("display_name", name, &"")?),
         };
-        Ok(Self { token: request.token, display_name })
+        let password = (!request.password.is_empty()).then(|| request.password.into());
+        Ok(Self { token: request.token, display_name, password })
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{
     desk::{Desk, Said},
-    process::run_with,
+    process::{run, run_with},
 };
 
 /// The link in a record.
@@ -25,7 +25,7 @@ fn file(desk: &Desk, name: &str, text: &str) -> String {
 async fn accept(desk: &Desk, words: &str) -> Said {
     let mut command = desk.command("", &format!("invitations accept {words}"));
     command.env_remove("TOLLREEVE_TOKEN").env_remove("TOLLREEVE_TENANT").current_dir(desk.folder.path());
-    crate::harness::process::run(command).await.into()
+    run(command).await.into()
 }
 
 #[tokio::test]
@@ -115,5 +115,31 @@ async fn whoever_is_invited_accepts_without_a_token() {
     assert_eq!((&joined["user"]["name"], &joined["user"]["displayName"]), (&noa["user"], &"noa".into()));
     accept(&desk, "inv_secret").await.badly(64, &["unexpected argument"]);
     accept(&desk, "--secret-file nowhere").await.badly(1, &["cannot read `nowhere`"]);
+    desk.process.kill().await;
+}
+
+#[tokio::test]
+async fn whoever_accepts_with_a_password_signs_in_and_nobody_reads_it_anywhere() {
+    let desk = Desk::new().await;
+    let made = desk.run("invitations create mia@acme.test --output json").await.json()["invitation"].clone();
+    let secret = file(&desk, "secret", &link(&made));
+    let [weak, good] = [file(&desk, "weak", "hunter2\n"), file(&desk, "good", "correct horse battery\n")];
+    let refused = accept(&desk, &format!("--secret-file {secret} --password-file {weak}")).await;
+    assert!(!refused.err.contains("hunter2"), "{refused:?}");
+    refused.badly(65, &["password: must be 12 to 128 characters"]);
+    accept(&desk, "--password-file -").await.badly(64, &["give a file for the other"]);
+    let mut command = desk.command("", &format!("invitations accept --secret-file {secret} --password-file -"));
+    command.env_remove("TOLLREEVE_TOKEN").current_dir(desk.folder.path());
+    let said = Said::from(run_with(command, File::open(&good).expect("a file")).await).well();
+    assert!(said.starts_with("joined: `tollreeve login` signs you in\n") && !said.contains("correct"), "{said}");
+    let mut command = desk.command("", &format!("login --email mia@acme.test --password-file {good}"));
+    command.env_remove("TOLLREEVE_TOKEN").env("TOLLREEVE_LOGIN_FILE", desk.folder.path().join("login.json"));
+    let said = Said::from(run(command).await).well();
+    assert!(said.contains(made["user"].as_str().expect("a name")), "{said}");
+    let log = desk.process.log();
+    let secret = link(&made);
+    for hidden in ["hunter2", "correct horse", secret.split_once("#token=").expect("a link").1] {
+        assert!(!log.contains(hidden), "{log}");
+    }
     desk.process.kill().await;
 }

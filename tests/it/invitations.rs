@@ -39,7 +39,7 @@ pub async fn create(client: &Client, tenant: &str, invitation: pb::Invitation) -
 }
 
 pub async fn accept(client: &Client, token: &str) -> Result<pb::User, Status> {
-    let request = pb::AcceptInvitationRequest { token: token.into(), display_name: String::new() };
+    let request = pb::AcceptInvitationRequest { token: token.into(), ..Default::default() };
     Ok(client.with_token(None).identity().accept_invitation(request).await?.into_inner().user.expect("a user"))
 }
 
@@ -92,7 +92,11 @@ async fn whoever_accepts_has_exactly_what_they_were_invited_to(env: &mut Env) {
     let invited = user(&owner, &made.user).await.expect("a user");
     assert_eq!((invited.state(), invited.teams.len()), (pb::UserState::Invited, 0));
     assert_eq!(roles(&owner, &world.tenant, &made.user).await, []);
-    let request = pb::AcceptInvitationRequest { token: token_of(&made), display_name: "Mia M.".into() };
+    let request = pb::AcceptInvitationRequest {
+        token: token_of(&made),
+        display_name: "Mia M.".into(),
+        ..pb::AcceptInvitationRequest::default()
+    };
     let joined = env.operator.with_token(None).identity().accept_invitation(request).await.expect("accepted");
     let joined = joined.into_inner().user.expect("a user");
     assert_eq!((joined.name.as_str(), joined.display_name.as_str()), (made.user.as_str(), "Mia M."));

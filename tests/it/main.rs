@@ -18,6 +18,7 @@ mod identity;
 mod invitation_commands;
 mod invitations;
 mod inviting;
+mod joining;
 mod ledger_model;
 mod ledger_order;
 mod list_plans;

@@ -45,7 +45,7 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
     let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
     let prices = pb::ImportPricesRequest { prices: vec![price] };
     let token = token_of(&invite(&world.operator, &world.tenant).await);
-    let accept = pb::AcceptInvitationRequest { token, display_name: String::new() };
+    let accept = pb::AcceptInvitationRequest { token, ..Default::default() };
     let mut all = calls(&place);
     all.extend([
         ("/tollreeve.v1.GateService/Authorize".into(), world.ask().encode_to_vec()),
