@@ -15,7 +15,7 @@ use super::{
     context::Audit,
     invitations::{self, hash_of, local_part},
     passwords::{self, PasswordRecord},
-    role_templates,
+    promises, role_templates,
     users::{self, NamedUser},
 };
 use crate::{
@@ -123,7 +123,7 @@ async fn open<'a>(
 
 /// Gives what was promised.
 async fn join(work: &mut Work<'_>, invitation: &Invitation, display_name: Option<String>) -> Result<User, AppError> {
-    invitations::require(work, invitation).await?;
+    promises::require(work, invitation).await?;
     let found = store::users::by_id(&mut work.tx, invitation.user).await?;
     let before = found.filter(|user| user.tenant == work.tenant.id && user.state == UserState::Invited);
     let before = before.ok_or_else(|| AppError::NotFound(invitation.user.to_string()))?;
@@ -136,7 +136,7 @@ async fn join(work: &mut Work<'_>, invitation: &Invitation, display_name: Option
     };
     store::invitations::admit(&mut work.tx, &user).await?;
     work.emit(Change::User(user.clone()));
-    if let Some((name, _)) = invitations::template(work, invitation).await? {
+    if let Some((name, _)) = promises::template(work, invitation).await? {
         role_templates::give(work, &name, Principal::User(user.id), invitation.scope()).await?;
         return Ok(user);
     }

@@ -97,7 +97,8 @@ fn some(field: &str, many: usize) -> Result<(), FieldError> {
     }
 }
 
-fn teams(field: &str, names: &[String]) -> Result<Vec<TeamName>, FieldError> {
+/// Names of teams, as many as a user can be in.
+pub(super) fn teams(field: &str, names: &[String]) -> Result<Vec<TeamName>, FieldError> {
     if names.len() > MAX_TEAMS {
         return Err(invalid(field, format!("must be at most {MAX_TEAMS}")));
     }

@@ -29,7 +29,7 @@ async fn update(client: &Client, team: pb::Team, update_mask: Option<FieldMask>)
     Ok(client.identity().update_team(request).await?.into_inner().team.expect("a team"))
 }
 
-async fn create(client: &Client, tenant: &str, id: &str, limit: Option<i64>) -> Result<pb::Team, Status> {
+pub async fn create(client: &Client, tenant: &str, id: &str, limit: Option<i64>) -> Result<pb::Team, Status> {
     let team = pb::Team { monthly_limit_nanos: limit, ..pb::Team::default() };
     let request = pb::CreateTeamRequest { parent: tenant.into(), team_id: id.into(), team: Some(team) };
     Ok(client.identity().create_team(request).await?.into_inner().team.expect("a team"))
