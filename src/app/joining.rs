@@ -25,7 +25,7 @@ use crate::{
         invitations::{Invitation, InvitationState},
         key_secret::KeyHash,
         names::{InvitationName, Slug, UserName},
-        users::{User, UserState},
+        users::{MAX_TEAMS, User, UserState},
     },
     store,
 };
@@ -127,14 +127,16 @@ async fn join(work: &mut Work<'_>, invitation: &Invitation, display_name: Option
     let found = store::users::by_id(&mut work.tx, invitation.user).await?;
     let before = found.filter(|user| user.tenant == work.tenant.id && user.state == UserState::Invited);
     let before = before.ok_or_else(|| AppError::NotFound(invitation.user.to_string()))?;
+    // Beside those that somebody has put them into meanwhile, as far as there is room.
+    let meanwhile = before.teams.iter().filter(|team| !invitation.teams.contains(team));
     let user = User {
         display_name: display_name.unwrap_or_else(|| local_part(&invitation.email)),
         state: UserState::Active,
-        teams: invitation.teams.clone(),
+        teams: invitation.teams.iter().chain(meanwhile).copied().take(MAX_TEAMS).collect(),
         version: before.version + 1,
-        ..before
+        ..before.clone()
     };
-    store::invitations::admit(&mut work.tx, &user).await?;
+    store::invitations::admit(&mut work.tx, &before, &user).await?;
     work.emit(Change::User(user.clone()));
     if let Some((name, _)) = promises::template(work, invitation).await? {
         role_templates::give(work, &name, Principal::User(user.id), invitation.scope()).await?;

@@ -24,7 +24,7 @@ use crate::{
         sealed::Seal,
         sessions::{PasswordReset, Session},
         time::Timestamp,
-        users::{User, UserState, fold_email},
+        users::{UserState, fold_email},
     },
     store::{self, passwords::Password},
 };

@@ -180,7 +180,9 @@ async fn find(session: &Session, text: &str) -> anyhow::Result<String> {
 fn sent(done: &str, link: bool, validate_only: bool) -> String {
     match (validate_only, link) {
         (true, _) => done.to_owned(),
-        (_, true) => format!("{done}: this server sends no mails, so bring them the activation link, which is not shown again"),
+        (_, true) => {
+            format!("{done}: this server sends no mails, so bring them the activation link, which is not shown again")
+        }
         (_, false) => format!("{done}: the link goes to them by mail"),
     }
 }
@@ -261,11 +263,7 @@ async fn create_many(
 }
 
 /// Says who was invited.
-fn told(
-    session: &Session,
-    all: &pb::BatchCreateInvitationsResponse,
-    validate_only: bool,
-) -> anyhow::Result<ExitCode> {
+fn told(session: &Session, all: &pb::BatchCreateInvitationsResponse, validate_only: bool) -> anyhow::Result<ExitCode> {
     let count = all.invitations.len();
     let link = all.invitations.iter().any(|one| !one.activation_link.is_empty());
     let done = if validate_only {
@@ -288,7 +286,11 @@ async fn accept(session: &Session, guest: Guest) -> anyhow::Result<ExitCode> {
         Some(file) => login::password("", Some(file))?,
         None => String::new(),
     };
-    let done = if password.is_empty() { "joined: a password is still to be set" } else { "joined: `tollreeve login` signs you in" };
+    let done = if password.is_empty() {
+        "joined: a password is still to be set"
+    } else {
+        "joined: `tollreeve login` signs you in"
+    };
     let token = secret.rsplit_once("#token=").map_or(secret.as_str(), |(_, token)| token).trim().to_owned();
     let request = pb::AcceptInvitationRequest { token, display_name, password };
     let answer = called!(session, "accept", "the invitation", identity.accept_invitation(request))?;

@@ -163,7 +163,10 @@ mod tests {
         let changed =
             ["policies.spending.project_budget_required", "policies.default_role", "policies.invitation_teams"];
         assert_eq!(paths, changed);
-        assert_eq!((policies.default_role, policies.invitation_teams), ("".into(), vec!["tenants/acme/teams/core".into()]));
+        assert_eq!(
+            (policies.default_role, policies.invitation_teams),
+            ("".into(), vec!["tenants/acme/teams/core".into()])
+        );
         let none = PolicyArgs { invitation_teams: vec!["none".into()], ..Default::default() };
         let (policies, paths) = none.message(&names).expect("policies");
         assert_eq!((policies.invitation_teams, paths), (Vec::new(), vec!["policies.invitation_teams".into()]));

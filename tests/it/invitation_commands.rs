@@ -74,7 +74,9 @@ async fn many_are_invited_from_a_file_in_parts() {
     assert!(said.starts_with("2 invited: this server sends no mails") && said.contains("#token=inv_"), "{said}");
     let dry = desk.run("invitations create f@acme.test g@acme.test --validate-only").await.well();
     assert!(dry.starts_with("2 would be invited; nothing was changed\n"), "{dry}");
-    desk.run("invitations create f@acme.test d@acme.test").await.badly(73, &["addresses 1 to 2 of 2", "invitations[1]"]);
+    desk.run("invitations create f@acme.test d@acme.test")
+        .await
+        .badly(73, &["addresses 1 to 2 of 2", "invitations[1]"]);
     desk.run(&format!("invitations create --file {}", file(&desk, "none", "\n"))).await.badly(64, &["no address"]);
     desk.run("invitations create --file nowhere").await.badly(1, &["cannot read `nowhere`"]);
     // More than a call takes: what was done is told, with its links, and the same goes on after what was refused.

@@ -24,14 +24,12 @@ const EMAIL: &str = "mia@example.com";
 const PASSWORD: &str = "correct horse battery";
 
 async fn join(client: &Client, token: &str, password: &str) -> Result<pb::User, Status> {
-    let request =
-        pb::AcceptInvitationRequest { token: token.into(), password: password.into(), ..Default::default() };
+    let request = pb::AcceptInvitationRequest { token: token.into(), password: password.into(), ..Default::default() };
     Ok(client.with_token(None).identity().accept_invitation(request).await?.into_inner().user.expect("a user"))
 }
 
 async fn sign_in(env: &Env, world: &World, password: &str) -> Result<pb::SessionTokens, Status> {
-    let request =
-        pb::SignInRequest { tenant: world.tenant.clone(), email: EMAIL.into(), password: password.into() };
+    let request = pb::SignInRequest { tenant: world.tenant.clone(), email: EMAIL.into(), password: password.into() };
     let answer = env.operator.with_token(None).sessions().sign_in(request).await?;
     Ok(answer.into_inner().tokens.expect("tokens"))
 }
@@ -52,11 +50,8 @@ async fn whoever_joins_with_a_password_signs_in_by_it_at_once(env: &mut Env) {
     // Without one, there is none, until it is reset.
     let other = create(&env.operator, &world.tenant, to("noa@example.com")).await.expect("invited");
     accept(&env.operator, &token_of(&other)).await.expect("joined");
-    let request = pb::SignInRequest {
-        tenant: world.tenant.clone(),
-        email: "noa@example.com".into(),
-        password: PASSWORD.into(),
-    };
+    let request =
+        pb::SignInRequest { tenant: world.tenant.clone(), email: "noa@example.com".into(), password: PASSWORD.into() };
     let refused = env.operator.with_token(None).sessions().sign_in(request).await;
     assert_refused(refused, Code::Unauthenticated, "CREDENTIALS_INVALID");
 }
@@ -79,7 +74,9 @@ async fn a_password_that_cannot_be_leaves_the_invitation_as_it_is(env: &mut Env)
     let gone = create(&env.operator, &world.tenant, to("gone@example.com")).await.expect("invited");
     cancel(&env.operator, &gone.name).await.expect("cancelled");
     let never = accept(&env.operator, "x").await.expect_err("none");
-    for (token, password) in [("x", "short"), ("x", PASSWORD), (&*token_of(&gone), "short"), (&*token_of(&gone), PASSWORD)] {
+    for (token, password) in
+        [("x", "short"), ("x", PASSWORD), (&*token_of(&gone), "short"), (&*token_of(&gone), PASSWORD)]
+    {
         let refused = join(&env.operator, token, password).await.expect_err("none");
         let told = (refused.code(), refused.message(), refused.details());
         assert_eq!(told, (never.code(), never.message(), never.details()));
@@ -115,11 +112,11 @@ async fn no_password_of_who_joins_is_kept_but_as_its_hash(env: &mut Env) {
     let books = env.books().await;
     let hashes: Vec<(String,)> = books.rows("SELECT hash FROM passwords").await;
     assert!(hashes.len() == 1 && hashes[0].0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashes:?}");
-    let kept: Vec<(String,)> = books
-        .rows("SELECT before || after || reason FROM audit_events UNION ALL SELECT body FROM feed_events")
-        .await;
+    let kept: Vec<(String,)> =
+        books.rows("SELECT before || after || reason FROM audit_events UNION ALL SELECT body FROM feed_events").await;
     assert!(kept.iter().all(|row| !row.0.contains(PASSWORD) && !row.0.contains(&hashes[0].0)), "{kept:?}");
-    let accepted: Vec<(String,)> = books.rows("SELECT after FROM audit_events WHERE action = 'invitations.accept'").await;
+    let accepted: Vec<(String,)> =
+        books.rows("SELECT after FROM audit_events WHERE action = 'invitations.accept'").await;
     assert!(accepted.len() == 1 && accepted[0].0.contains("\"password\":{\"changed\":"), "{accepted:?}");
     books.close().await;
 }

@@ -218,9 +218,8 @@ async fn an_invitation_without_role_and_teams_gives_what_its_workspace_lays_down
         invitations::create(client, &world.tenant, invitation).await
     };
     let given = |made: pb::Invitation| (made.role, made.teams);
-    let both = |role: &str, teams: &[&String]| {
-        (role.to_owned(), teams.iter().map(|team| (*team).clone()).collect::<Vec<_>>())
-    };
+    let both =
+        |role: &str, teams: &[&String]| (role.to_owned(), teams.iter().map(|team| (*team).clone()).collect::<Vec<_>>());
     let here = world.workspace.as_str();
     assert_eq!(given(invite(&env.operator, "", &[], here).await.expect("invited")), both("roles/member", &[]));
     lay_down(&env.operator, here, inviting("roles/analyst", &[&world.team, &ops]), &[]).await.expect("laid down");

@@ -101,7 +101,10 @@ fn public_key() -> pb::ServiceAccountKey {
 
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
-    let user = || pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
+    let user = || {
+        let (email, teams) = (format!("{}@example.com", unique("user")), vec![place.team.clone()]);
+        pb::User { email, teams, ..pb::User::default() }
+    };
     let [another, third] = [user(), user()].map(|user| pb::NewUser { user: Some(user), ..Default::default() });
     let binding = pb::Binding {
         role: "roles/analyst".into(),
@@ -255,6 +258,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ListProjectsRequest place.workspace;
         "IdentityService" ListTeamsRequest place.tenant;
         "IdentityService" ListUsersRequest place.tenant;
+        "IdentityService" ListTeamMembersRequest place.team;
         "IdentityService" ListInvitationsRequest place.tenant;
         "IdentityService" ListServiceAccountsRequest place.tenant;
         "SessionService" ListSessionsRequest place.user;
@@ -350,12 +354,14 @@ fn changes_of_people(place: &Place) -> Vec<(String, Vec<u8>)> {
     let role =
         pb::ChangeUserRoleRequest { name: place.quitter.clone(), role: "roles/analyst".into(), ..Default::default() };
     let suspend = pb::BatchSuspendUsersRequest { parent: parent.clone(), names: names.clone(), ..Default::default() };
+    let back = pb::BatchReactivateUsersRequest { parent: parent.clone(), names: names.clone(), ..Default::default() };
     let delete = pb::BatchDeleteUsersRequest { parent, names, ..Default::default() };
     let mut calls = vec![
         to("IdentityService", "AddTeamMembers", &join),
         to("IdentityService", "RemoveTeamMembers", &leave),
         to("IdentityService", "ChangeUserRole", &role),
         to("IdentityService", "BatchSuspendUsers", &suspend),
+        to("IdentityService", "BatchReactivateUsers", &back),
         to("IdentityService", "BatchDeleteUsers", &delete),
     ];
     calls.extend(named! {
