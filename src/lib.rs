@@ -159,7 +159,8 @@
 //!
 //! Whoever is invited is a user from the beginning ([`app::invitations`]), so that lists show them, but holds nothing; accepting
 //! ([`app::joining`]) is done by the authority of whoever invited, read in that transaction: what they could not give any more is
-//! not given. The link's secret is stored as a keyed hash. A mail is put into the outbox by the change that it is about
+//! not given. The link's secret is stored as a keyed hash. A password may come along: it is hashed before the transaction, and only
+//! for who has a good link, since anybody may ask. A mail is put into the outbox by the change that it is about
 //! ([`app::mail`]), encrypted, and sent by a task of whichever server takes it first ([`runtime::mailer`]): at least once.
 //!
 //! Who is removed ([`app::removals`]) is gone from every list, and their address is free; only an id stays, for the keys that refer to

@@ -7,25 +7,22 @@
 use std::sync::Arc;
 
 use super::{
-    App, AppError, Changed, Listed, Work, bindings,
+    App, AppError, Changed, Listed, Work,
     caller::Caller,
-    context::{Audit, random, undeleted},
+    context::{Audit, random},
     listing::Paging,
     mail::{self, Mail},
-    role_templates, roles, seats, teams,
-    users::Gift,
+    promises::{self, Promise},
 };
 use crate::{
     domain::{
         bindings::{Member, Principal},
         change::Change,
-        invitations::{self, FromTemplate, Invitation, InvitationState, LIFETIME, SECRET_BYTES},
+        invitations::{self, Invitation, InvitationState, LIFETIME, SECRET_BYTES},
         key_secret::KeyHash,
         mail::Draft,
-        names::{InvitationName, RoleTemplateName, TeamName, TenantName, WorkspaceName},
-        permission::{Permission, PermissionSet},
-        role_templates::RoleTemplate,
-        roles::RoleRef,
+        names::{InvitationName, TenantName},
+        permission::Permission,
         users::{User, UserState},
     },
     store::{self, Inserted, listing::Listing},
@@ -37,19 +34,6 @@ const PAGE: &str = "accept-invitation";
 const PURPOSE: &str = "invitations";
 /// Longest name for people, in characters.
 const MAX_NAME: usize = 128;
-
-/// What somebody is invited to.
-#[derive(Debug)]
-pub struct Promise {
-    /// Their address.
-    pub email: String,
-    /// What they are given.
-    pub gift: Gift,
-    /// Their teams.
-    pub teams: Vec<TeamName>,
-    /// What the role is given on; `None`: the whole tenant.
-    pub workspace: Option<WorkspaceName>,
-}
 
 /// Asks for somebody to be invited.
 #[derive(Debug)]
@@ -176,107 +160,10 @@ pub(super) fn hash_of(app: &App, secret: &str) -> Option<KeyHash> {
     invitations::hash(&app.pepper.derive(PURPOSE), secret)
 }
 
-/// What a role gives now, if there is still such a role.
-async fn permissions(work: &mut Work<'_>, role: RoleRef) -> Result<PermissionSet, AppError> {
-    let id = match role {
-        RoleRef::BuiltIn(role) => return Ok(role.permissions()),
-        RoleRef::Custom(id) => id,
-    };
-    let own = store::roles::of_tenant(&mut work.tx, work.tenant.id).await?;
-    let found = own.into_iter().find(|role| role.id == id).map(|role| role.permissions);
-    found.ok_or_else(|| AppError::NotFound(role.to_string()))
-}
-
-/// The role template of an invitation, if it still gives the role that was promised.
-pub(super) async fn template(
-    work: &mut Work<'_>,
-    invitation: &Invitation,
-) -> Result<Option<(RoleTemplateName, RoleTemplate)>, AppError> {
-    let Some(promised) = &invitation.template else { return Ok(None) };
-    let name = RoleTemplateName { tenant: work.tenant.slug.clone(), template: promised.slug.clone() };
-    let template = role_templates::find(work, &name).await?;
-    if (template.id, template.role) == (promised.id, invitation.role) {
-        Ok(Some((name, template)))
-    } else {
-        Err(AppError::State(format!("{name} does not give any more what it gave")))
-    }
-}
-
-/// Insists that the caller may give all that an invitation promises, that it is all there, and that there are seats for it.
-pub(super) async fn require(work: &mut Work<'_>, invitation: &Invitation) -> Result<(), AppError> {
-    work.require(Permission::UsersWrite, work.scope())?;
-    if let Some(id) = invitation.workspace {
-        let found = store::workspaces::by_id(&mut work.tx, id).await?;
-        let workspace = found.ok_or_else(|| AppError::NotFound(id.to_string()))?;
-        undeleted(workspace.deleted, &format_args!("{}/workspaces/{}", work.tenant.name(), workspace.slug))?;
-    }
-    let (scope, user) = (invitation.scope(), invitation.user);
-    let role = permissions(work, invitation.role).await?;
-    work.require_all(role, scope, None)?;
-    if let Some((_, template)) = template(work, invitation).await? {
-        if template.budget.is_some() {
-            work.require(Permission::BudgetsWrite, work.scope())?;
-        }
-        if template.key_policy.is_some() {
-            work.require(Permission::KeysWrite, work.scope())?;
-        }
-    }
-    seats::take(work, invitation.role, scope, &[Principal::User(user)]).await?;
-    let known = store::names::names(&mut work.tx, invitation.teams.iter().map(ToString::to_string).collect()).await?;
-    for team in &invitation.teams {
-        if known.of(team).is_empty() {
-            return Err(AppError::NotFound(team.to_string()));
-        }
-        bindings::require_joining(work, *team, &[Principal::User(user)]).await?;
-    }
-    Ok(())
-}
-
-/// The invitation that a promise comes to.
-async fn promised(work: &mut Work<'_>, promise: &Promise) -> Result<Invitation, AppError> {
-    let (role, template) = match &promise.gift {
-        Gift::Role(name) => (roles::find(work, name).await?.role(), None),
-        Gift::Template(name) => {
-            let template = role_templates::find(work, name).await?;
-            (template.role, Some(FromTemplate { id: template.id, slug: template.slug }))
-        }
-    };
-    let workspace = match &promise.workspace {
-        Some(name) => {
-            work.own(&name.tenant, name)?;
-            Some(work.open_workspace(&name.workspace, name).await?.id)
-        }
-        None => None,
-    };
-    let mut teams = Vec::with_capacity(promise.teams.len());
-    for name in &promise.teams {
-        let team = teams::find(work, name).await?.id;
-        if !teams.contains(&team) {
-            teams.push(team);
-        }
-    }
-    Ok(Invitation {
-        id: work.app().new_id(work.now)?,
-        tenant: work.tenant.id,
-        user: work.app().new_id(work.now)?,
-        email: promise.email.clone(),
-        role,
-        template,
-        workspace,
-        teams,
-        inviter: work.caller().principal,
-        inviter_tenant: work.caller().tenant,
-        state: InvitationState::Pending,
-        created: work.now,
-        expires: work.now.after(LIFETIME),
-        version: 1,
-    })
-}
-
 /// Makes the user, the invitation and the mail. Gives the link, if it may be shown.
 async fn invite(work: &mut Work<'_>, promise: &Promise) -> Result<(Invitation, String), AppError> {
-    let invitation = promised(work, promise).await?;
-    require(work, &invitation).await?;
+    let invitation = promises::promised(work, promise).await?;
+    promises::require(work, &invitation).await?;
     let user = User {
         id: invitation.user,
         tenant: invitation.tenant,
@@ -432,7 +319,7 @@ pub async fn resend(
         version: before.version + 1,
         ..before.clone()
     };
-    require(&mut work, &after).await?;
+    promises::require(&mut work, &after).await?;
     let (secret, hash) = new_secret(&app)?;
     store::invitations::update(&mut work.tx, &after, Some(&hash)).await?;
     mail::withdraw(&mut work, &after.id.to_string()).await?;

@@ -6,12 +6,16 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
+use serde::Serialize;
+
 use super::{
     App, AppError, Changed, Work, bindings,
     caller::{Caller, Origin},
     context::Audit,
     invitations::{self, hash_of, local_part},
-    role_templates,
+    passwords::{self, PasswordRecord},
+    promises, role_templates,
     users::{self, NamedUser},
 };
 use crate::{
@@ -21,7 +25,7 @@ use crate::{
         invitations::{Invitation, InvitationState},
         key_secret::KeyHash,
         names::{InvitationName, Slug, UserName},
-        users::{User, UserState},
+        users::{MAX_TEAMS, User, UserState},
     },
     store,
 };
@@ -32,36 +36,64 @@ pub struct AcceptInvitation {
     pub token: String,
     /// What they want to be called; `None`: by their address.
     pub display_name: Option<String>,
+    /// The password that they want; `None`: none yet.
+    pub password: Option<SecretString>,
+}
+
+/// What goes on record for an invitation that is accepted.
+#[derive(Serialize)]
+struct Accepted<'a> {
+    #[serde(flatten)]
+    invitation: &'a Invitation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<PasswordRecord>,
 }
 
 /// Accepts an invitation. Of all who try at once, with the same link, one succeeds: the tenant's log is locked.
 ///
 /// # Errors
-/// [`AppError::Invitation`] for a link that is good for nothing, whyever; [`AppError::SeatsTaken`]; of the database.
+/// [`AppError::Invitation`] for a link that is good for nothing, whyever; [`AppError::Invalid`] for a password that cannot be;
+/// [`AppError::SeatsTaken`]; of the database.
 pub async fn accept(app: Arc<App>, from: Origin, asked: AcceptInvitation) -> Result<Changed<NamedUser>, AppError> {
-    let hash = hash_of(&app, &asked.token).ok_or(AppError::Invitation)?;
+    let secret = hash_of(&app, &asked.token).ok_or(AppError::Invitation)?;
     let mut tx = app.db.read().await?;
-    let found = store::invitations::by_hash(&mut tx, &hash).await?.ok_or(AppError::Invitation)?;
-    let slug = store::tenants::by_id(&mut tx, found.tenant).await?.ok_or(AppError::Invitation)?.slug;
-    drop(tx);
+    let found = store::invitations::by_hash(&mut tx, &secret).await?.ok_or(AppError::Invitation)?;
+    let tenant = store::tenants::by_id(&mut tx, found.tenant).await?.ok_or(AppError::Invitation)?;
+    tx.rollback().await?;
+    if !found.is_open(app.clock.now()) || !tenant.in_use() {
+        return Err(AppError::Invitation);
+    }
+    // Only who has a good link makes the server hash anything, and no transaction waits for that.
+    let password = match asked.password {
+        Some(password) => {
+            passwords::refuse_weak("password", &password, &found.email)?;
+            Some(app.hasher.hash(password).await?)
+        }
+        None => None,
+    };
     // By what whoever invited may do; but it is done by who joins.
-    let name = UserName { tenant: slug.clone(), user: found.user }.to_string();
+    let name = UserName { tenant: tenant.slug.clone(), user: found.user }.to_string();
     let caller = from.proven(found.inviter, None, found.inviter_tenant, name);
-    let (mut work, before) = open(&app, &caller, &slug, &hash).await?;
+    let (mut work, before) = open(&app, &caller, &tenant.slug, &secret).await?;
     let joined = join(&mut work, &before, asked.display_name).await;
     let user = match joined {
         Ok(user) => user,
         Err(error @ (AppError::Forbidden(_) | AppError::NotFound(_) | AppError::State(_))) => {
             work.tx.rollback().await?;
-            give_up(&app, &caller, &slug, &hash, &error).await?;
+            give_up(&app, &caller, &tenant.slug, &secret, &error).await?;
             return Err(AppError::Invitation);
         }
         Err(error) => return Err(error),
     };
     let after = Invitation { state: InvitationState::Accepted, version: before.version + 1, ..before.clone() };
     store::invitations::update(&mut work.tx, &after, None).await?;
+    let password = match password {
+        Some(hash) => Some(passwords::set(&mut work, user.id, hash).await?),
+        None => None,
+    };
     let record = users::named(&mut work, user).await?;
-    let name = InvitationName { tenant: slug, invitation: after.id };
+    let name = InvitationName { tenant: tenant.slug, invitation: after.id };
+    let (before, after) = (Accepted { invitation: &before, password: None }, Accepted { invitation: &after, password });
     let revision = work.commit(Audit::new("invitations.accept", &name, Some(&before), Some(&after))).await?;
     Ok(Changed { record, revision })
 }
@@ -91,20 +123,22 @@ async fn open<'a>(
 
 /// Gives what was promised.
 async fn join(work: &mut Work<'_>, invitation: &Invitation, display_name: Option<String>) -> Result<User, AppError> {
-    invitations::require(work, invitation).await?;
+    promises::require(work, invitation).await?;
     let found = store::users::by_id(&mut work.tx, invitation.user).await?;
     let before = found.filter(|user| user.tenant == work.tenant.id && user.state == UserState::Invited);
     let before = before.ok_or_else(|| AppError::NotFound(invitation.user.to_string()))?;
+    // Beside those that somebody has put them into meanwhile, as far as there is room.
+    let meanwhile = before.teams.iter().filter(|team| !invitation.teams.contains(team));
     let user = User {
         display_name: display_name.unwrap_or_else(|| local_part(&invitation.email)),
         state: UserState::Active,
-        teams: invitation.teams.clone(),
+        teams: invitation.teams.iter().chain(meanwhile).copied().take(MAX_TEAMS).collect(),
         version: before.version + 1,
-        ..before
+        ..before.clone()
     };
-    store::invitations::admit(&mut work.tx, &user).await?;
+    store::invitations::admit(&mut work.tx, &before, &user).await?;
     work.emit(Change::User(user.clone()));
-    if let Some((name, _)) = invitations::template(work, invitation).await? {
+    if let Some((name, _)) = promises::template(work, invitation).await? {
         role_templates::give(work, &name, Principal::User(user.id), invitation.scope()).await?;
         return Ok(user);
     }

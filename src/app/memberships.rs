@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    App, AppError, Changed, bindings,
+    App, AppError, Changed, Listed, bindings,
     caller::Caller,
     context::Audit,
     teams::{self, NamedTeam},
-    users,
+    users::{self, NamedUser},
 };
 use crate::{
     domain::{
@@ -20,7 +20,7 @@ use crate::{
         permission::Permission,
         users::{MAX_TEAMS, User},
     },
-    store,
+    store::{self, listing::Listing},
 };
 
 /// Asks for users to join a team or to leave it: all of them or none.
@@ -34,6 +34,15 @@ pub struct ChangeMembers {
     pub joining: bool,
 }
 
+/// Asks for the members of a team.
+#[derive(Debug)]
+pub struct ListMembers {
+    /// Of which team.
+    pub parent: TeamName,
+    /// Which, in which order, and which page.
+    pub listing: Listing,
+}
+
 /// What goes on record.
 #[derive(Serialize)]
 struct Membership {
@@ -45,7 +54,7 @@ struct Membership {
 /// themselves.
 ///
 /// # Errors
-/// [`AppError`].
+/// [`AppError`]; so for every function of this module.
 pub async fn change(app: Arc<App>, caller: Caller, asked: ChangeMembers) -> Result<Changed<NamedTeam>, AppError> {
     let ChangeMembers { name, users, joining } = asked;
     let mut work = app.change(&caller, &name.tenant, &name).await?;
@@ -93,4 +102,13 @@ pub async fn change(app: Arc<App>, caller: Caller, asked: ChangeMembers) -> Resu
         Audit::new("teams.removeMembers", &name, Some(&within), Some(&out))
     };
     teams::commit(work, team, audit).await
+}
+
+/// Lists who is in a team.
+pub async fn list(app: Arc<App>, caller: Caller, asked: ListMembers) -> Result<Listed<NamedUser>, AppError> {
+    let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
+    work.require(Permission::TeamsRead, work.scope())?;
+    work.require(Permission::UsersRead, work.scope())?;
+    let team = teams::find(&mut work, &asked.parent).await?.id;
+    users::page(&mut work, &format!("members of {team}"), asked.listing, Some(team)).await
 }

@@ -28,6 +28,7 @@ pub mod ownership;
 pub mod passwords;
 pub mod prices;
 pub mod projects;
+pub mod promises;
 pub mod record;
 pub mod removals;
 pub mod reviews;

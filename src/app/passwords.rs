@@ -24,7 +24,7 @@ use crate::{
         sealed::Seal,
         sessions::{PasswordReset, Session},
         time::Timestamp,
-        users::{User, UserState, fold_email},
+        users::{UserState, fold_email},
     },
     store::{self, passwords::Password},
 };
@@ -89,21 +89,25 @@ fn reset_seal(app: &App) -> Seal {
 
 /// What goes on record for a password: never the password.
 #[derive(Serialize)]
-struct PasswordRecord {
+pub(super) struct PasswordRecord {
     changed: Timestamp,
     /// The sessions that ended with the one before.
     ended: Vec<Session>,
 }
 
 /// Gives a user a password, and ends their sessions.
-async fn set(work: &mut Work<'_>, user: UserId, hash: String) -> Result<PasswordRecord, AppError> {
+pub(super) async fn set(work: &mut Work<'_>, user: UserId, hash: String) -> Result<PasswordRecord, AppError> {
     let password = Password { hash, changed: work.now };
     store::passwords::set(&mut work.tx, work.tenant.id, user, &password).await?;
     Ok(PasswordRecord { changed: work.now, ended: sessions::end_all(work, user).await? })
 }
 
-fn refuse_weak(field: &'static str, password: &SecretString, user: &User) -> Result<(), AppError> {
-    let why = objection(password.expose_secret(), &user.email);
+/// Insists that a text can be the password of whoever has this address.
+///
+/// # Errors
+/// [`AppError::Invalid`] with the field.
+pub(super) fn refuse_weak(field: &'static str, password: &SecretString, email: &str) -> Result<(), AppError> {
+    let why = objection(password.expose_secret(), email);
     why.map_or(Ok(()), |why| Err(AppError::invalid(field, why)))
 }
 
@@ -119,7 +123,7 @@ pub async fn change(app: Arc<App>, caller: Caller, asked: ChangePassword) -> Res
     let password = store::passwords::get(&mut tx, id).await?.ok_or_else(missing)?;
     let tenant = store::tenants::by_id(&mut tx, caller.tenant).await?.ok_or_else(missing)?.slug;
     tx.rollback().await?;
-    refuse_weak("new_password", &asked.new, &user)?;
+    refuse_weak("new_password", &asked.new, &user.email)?;
     let (account, address) = ((tenant.to_string(), fold_email(&user.email)), caller.origin().ip());
     app.sign_ins.admit(&account, address, true, app.clock.uptime())?;
     let is_right = app.hasher.is_right(asked.password, Some(password.hash.clone())).await;
@@ -229,7 +233,7 @@ pub async fn reset(app: Arc<App>, from: Origin, asked: ResetPassword) -> Result<
     if !reset.is_good(&unproven, &seal, changed, app.clock.now()) {
         return Err(AppError::NotSignedIn);
     }
-    refuse_weak("new_password", &asked.new, &user)?;
+    refuse_weak("new_password", &asked.new, &user.email)?;
     let hash = app.hasher.hash(asked.new).await?;
     let caller = from.user(&user, &tenant);
     let mut work = app.own(&caller, &tenant).await?;

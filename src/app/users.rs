@@ -104,13 +104,15 @@ pub struct SetUserState {
     pub state: UserState,
 }
 
-/// Asks for users to be suspended: all of them or none.
+/// Asks for users to be suspended or reactivated: all of them or none.
 #[derive(Debug)]
-pub struct SuspendUsers {
+pub struct SetUserStates {
     /// Of which tenant.
     pub parent: TenantName,
     /// Which, each once.
     pub names: Vec<UserName>,
+    /// The state they are to be in: active or suspended.
+    pub state: UserState,
 }
 
 /// A user under their name.
@@ -310,12 +312,23 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetUser) -> Result<NamedU
 pub async fn list(app: Arc<App>, caller: Caller, asked: ListUsers) -> Result<Listed<NamedUser>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::UsersRead, work.scope())?;
-    let mut listing = asked.listing;
-    resolve(&mut work, &mut listing.terms).await?;
-    let paging = Paging::begin(&app, &format!("users of {}", work.tenant.id), &listing)?;
+    let list = format!("users of {}", work.tenant.id);
+    page(&mut work, &list, asked.listing, None).await
+}
+
+/// A page of the users of the tenant at work, or of those in one of its teams. `list` is whose they are, for page tokens.
+pub(super) async fn page(
+    work: &mut Work<'_>,
+    list: &str,
+    mut listing: Listing,
+    team: Option<TeamId>,
+) -> Result<Listed<NamedUser>, AppError> {
+    resolve(work, &mut listing.terms).await?;
+    listing.terms.extend(team.map(|team| Term::IsIn(team.to_string())));
+    let paging = Paging::begin(work.app(), list, &listing)?;
     let rows = store::users::list(&mut work.tx, work.tenant.id, &listing, paging.after()).await?;
     let Listed { records, next } = paging.end(rows);
-    Ok(Listed { records: named_all(&mut work, records).await?, next })
+    Ok(Listed { records: named_all(work, records).await?, next })
 }
 
 /// Finds what the terms of a filter name: roles and teams.
@@ -379,51 +392,50 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetUserState) -> Re
     if before.state == asked.state {
         return unchanged(work, before).await;
     }
-    let action = match (before.state, asked.state) {
-        (UserState::Invited, _) => {
-            let why = "is invited: only they can accept, and the invitation can be cancelled";
-            return Err(AppError::State(format!("{} {why}", asked.name)));
-        }
-        (_, UserState::Suspended) => "users.suspend",
-        _ => "users.reactivate",
-    };
+    let action = if asked.state == UserState::Suspended { "users.suspend" } else { "users.reactivate" };
     let after = put_into(&mut work, &before, asked.state).await?;
     let record = named(&mut work, after).await?;
     let revision = work.commit(Audit::new(action, &asked.name, Some(&before), Some(&record.user))).await?;
     Ok(Changed { record, revision })
 }
 
-/// Suspends users, all of them or none. Those who are suspended stay so.
-pub async fn suspend_many(
+/// Suspends or reactivates users, all of them or none. Those who stand so already stay so.
+pub async fn set_states(
     app: Arc<App>,
     caller: Caller,
-    asked: SuspendUsers,
+    asked: SetUserStates,
 ) -> Result<Changed<Vec<NamedUser>>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::UsersSuspend, work.scope())?;
     let (mut before, mut after, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for name in &asked.names {
         let user = find(&mut work, name).await?;
-        if user.state == UserState::Suspended || work.is_replay() {
+        if user.state == asked.state || work.is_replay() {
             all.push(user);
             continue;
         }
-        let suspended = put_into(&mut work, &user, UserState::Suspended).await?;
-        all.push(suspended.clone());
-        after.push(suspended);
+        let changed = put_into(&mut work, &user, asked.state).await?;
+        all.push(changed.clone());
+        after.push(changed);
         before.push(user);
     }
     let record = named_all(&mut work, all).await?;
+    let action = if asked.state == UserState::Suspended { "users.batchSuspend" } else { "users.batchReactivate" };
     let revision = if after.is_empty() {
         work.unchanged().await?
     } else {
-        work.commit(Audit::new("users.batchSuspend", &asked.parent, Some(&before), Some(&after))).await?
+        work.commit(Audit::new(action, &asked.parent, Some(&before), Some(&after))).await?
     };
     Ok(Changed { record, revision })
 }
 
-/// Puts a user into another state.
+/// Puts a user into another state: not somebody who is invited, for only they can accept.
 async fn put_into(work: &mut Work<'_>, before: &User, state: UserState) -> Result<User, AppError> {
+    if before.state == UserState::Invited {
+        let name = UserName { tenant: work.tenant.slug.clone(), user: before.id };
+        let why = "is invited: only they can accept, and the invitation can be cancelled";
+        return Err(AppError::State(format!("{name} {why}")));
+    }
     if state == UserState::Suspended {
         bindings::keep_somebody(work, Principal::User(before.id)).await?;
         sessions::end_all(work, before.id).await?;

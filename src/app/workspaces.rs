@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{App, AppError, Changed, Listed, caller::Caller, context::Audit, listing::Paging};
+use super::{App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, listing::Paging, teams};
 use crate::{
     domain::{
         change::Change,
         lifecycle::{Edit, Update},
-        names::{Slug, TenantName, WorkspaceName},
+        names::{Slug, TeamName, TenantName, WorkspaceName},
         permission::Permission,
         policies::Policies,
         tenants::{Lifecycle, Tenant},
@@ -97,6 +97,7 @@ pub async fn create(
             revision: work.unchanged().await?,
         });
     }
+    require_teams(&mut work, &asked.policies.invitation_teams).await?;
     let workspace = Workspace {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
@@ -117,6 +118,14 @@ pub async fn create(
     let audit = Audit::new("workspaces.create", &named.name(), None, Some(&named.workspace));
     let revision = work.commit(audit).await?;
     Ok(Changed { record: named, revision })
+}
+
+/// Insists that teams are there when a workspace names them. They may go later: whoever needs them looks again.
+async fn require_teams(work: &mut Work<'_>, names: &[TeamName]) -> Result<(), AppError> {
+    for name in names {
+        teams::find(work, name).await?;
+    }
+    Ok(())
 }
 
 /// Reads a workspace.
@@ -159,6 +168,9 @@ pub async fn edit(app: Arc<App>, caller: Caller, asked: EditWorkspace) -> Result
     let Some(after) = work.edited(&asked.name, &before, asked.version, &asked.edit)? else {
         return Ok(Changed { record: NamedWorkspace { tenant, workspace: before }, revision: work.unchanged().await? });
     };
+    if after.policies.invitation_teams != before.policies.invitation_teams {
+        require_teams(&mut work, &after.policies.invitation_teams).await?;
+    }
     store::workspaces::update(&mut work.tx, &after).await?;
     work.emit(Change::Workspace(after.clone()));
     let action = format!("workspaces.{}", asked.edit.verb());

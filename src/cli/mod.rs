@@ -6,6 +6,7 @@ pub mod bindings;
 pub mod charge;
 pub mod client;
 pub mod demo;
+pub mod invitations;
 pub mod keys;
 pub mod leaks;
 pub mod lifecycle;
@@ -77,6 +78,8 @@ enum Command {
     Projects(projects::Args),
     /// Users: make, change, promote, suspend, remove; who owns the tenant.
     Users(users::Args),
+    /// Invitations: ask people to join, again, or not any more; and accept.
+    Invitations(invitations::Args),
     /// Teams: who is in them, and what each may spend in a month.
     Teams(teams::Args),
     /// Roles, and what each may do.
@@ -190,6 +193,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Workspaces(args) => workspaces::run(args).await,
         Command::Projects(args) => projects::run(args).await,
         Command::Users(args) => users::run(args).await,
+        Command::Invitations(args) => invitations::run(args).await,
         Command::Teams(args) => teams::run(args).await,
         Command::Roles(args) => roles::run(args).await,
         Command::Bindings(args) => bindings::run(args).await,

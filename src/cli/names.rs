@@ -31,6 +31,8 @@ pub const PROJECT: Collections = Collections { collections: &["workspaces", "pro
 pub const TEAM: Collections = Collections { collections: &["teams"], example: "core" };
 /// Users.
 pub const USER: Collections = Collections { collections: &["users"], example: "user_..." };
+/// Invitations.
+pub const INVITATION: Collections = Collections { collections: &["invitations"], example: "inv_..." };
 /// Service accounts.
 pub const SERVICE_ACCOUNT: Collections = Collections { collections: &["serviceAccounts"], example: "edge" };
 /// Public keys of service accounts.

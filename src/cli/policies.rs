@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::names;
+use super::names::{self, Names, TEAM, UsageError};
 use crate::{domain::money::Nanos, pb::tollreeve::v1 as pb};
 
 /// What a workspace lays down; what is not given stays as it is.
@@ -15,9 +15,12 @@ pub struct PolicyArgs {
     /// Whether a project cannot be made without a budget.
     #[arg(long, value_name = "BOOL")]
     project_budget_required: Option<bool>,
-    /// Role of a binding on the workspace that names none, or `none`.
+    /// Role of a binding on the workspace, and of an invitation into it, that names none; or `none`.
     #[arg(long, value_name = "ROLE")]
     default_role: Option<String>,
+    /// Team of who is invited into the workspace without any, `core`, or `none`; may be given more than once.
+    #[arg(long = "invitation-team", value_name = "TEAM")]
+    invitation_teams: Vec<String>,
     /// What becomes of somebody's keys when they are removed.
     #[arg(long, value_enum)]
     keys_on_removal: Option<Removal>,
@@ -40,9 +43,12 @@ enum Removal {
 
 impl PolicyArgs {
     /// The policies that are given, and the paths of what they change.
-    #[must_use]
-    pub fn message(&self) -> (pb::WorkspacePolicies, Vec<String>) {
-        let Self { project_budget, project_budget_required, default_role, keys_on_removal } = self;
+    ///
+    /// # Errors
+    /// When a text names no team.
+    pub fn message(&self, names: &Names) -> Result<(pb::WorkspacePolicies, Vec<String>), UsageError> {
+        let Self { project_budget, project_budget_required, default_role, invitation_teams, keys_on_removal } = self;
+        let teams = invitation_teams.iter().filter(|team| *team != "none").map(|team| names.full(TEAM, team));
         let named = default_role.as_deref().filter(|role| *role != "none").unwrap_or_default();
         let policies = pb::WorkspacePolicies {
             spending: Some(pb::SpendingPolicy {
@@ -50,6 +56,7 @@ impl PolicyArgs {
                 project_budget_required: project_budget_required.unwrap_or_default(),
             }),
             default_role: names::role(named),
+            invitation_teams: teams.collect::<Result<_, _>>()?,
             keys_on_removal: match keys_on_removal {
                 None => pb::KeysOnRemoval::Unspecified,
                 Some(Removal::Revoke) => pb::KeysOnRemoval::Revoke,
@@ -62,10 +69,11 @@ impl PolicyArgs {
             ("spending.project_budget", project_budget.is_some()),
             ("spending.project_budget_required", project_budget_required.is_some()),
             ("default_role", default_role.is_some()),
+            ("invitation_teams", !invitation_teams.is_empty()),
             ("keys_on_removal", keys_on_removal.is_some()),
         ];
         let given = paths.into_iter().filter(|(_, given)| *given);
-        (policies, given.map(|(path, _)| format!("policies.{path}")).collect())
+        Ok((policies, given.map(|(path, _)| format!("policies.{path}")).collect()))
     }
 }
 
@@ -142,15 +150,25 @@ mod tests {
 
     #[test]
     fn only_what_is_given_is_changed() {
-        let (_, paths) = PolicyArgs::default().message();
+        let names = Names::within(Some("acme"));
+        let (_, paths) = PolicyArgs::default().message(&names).expect("policies");
         assert!(paths.is_empty());
         let args = PolicyArgs {
             default_role: Some("none".into()),
             project_budget_required: Some(false),
+            invitation_teams: vec!["core".into()],
             ..Default::default()
         };
-        let (policies, paths) = args.message();
-        assert_eq!(paths, ["policies.spending.project_budget_required", "policies.default_role"]);
-        assert_eq!(policies.default_role, "");
+        let (policies, paths) = args.message(&names).expect("policies");
+        let changed =
+            ["policies.spending.project_budget_required", "policies.default_role", "policies.invitation_teams"];
+        assert_eq!(paths, changed);
+        assert_eq!(
+            (policies.default_role, policies.invitation_teams),
+            ("".into(), vec!["tenants/acme/teams/core".into()])
+        );
+        let none = PolicyArgs { invitation_teams: vec!["none".into()], ..Default::default() };
+        let (policies, paths) = none.message(&names).expect("policies");
+        assert_eq!((policies.invitation_teams, paths), (Vec::new(), vec!["policies.invitation_teams".into()]));
     }
 }

@@ -288,12 +288,32 @@ impl Session {
             if next != "-" {
                 eprintln!("there are more: --all lists all of them, --page-token {next} the next");
             }
-            let records = described.get_field_by_name(records);
-            let records = records.as_deref().and_then(prost_reflect::Value::as_list).unwrap_or_default();
-            let rows = records.iter().filter_map(prost_reflect::Value::as_message);
-            let rows = rows.map(|record| columns.iter().map(|(_, path)| message::cell(record, path)).collect());
-            let header: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
-            show::table(&header, rows.collect())
+            rows(described, records, columns)
         })
     }
+
+    /// Prints what became of several records, as a table of these columns.
+    ///
+    /// # Errors
+    /// As [`Session::print`].
+    pub fn changed_all<M: Message>(
+        &self,
+        answer: &M,
+        records: &str,
+        columns: &[(&str, &str)],
+        done: &str,
+    ) -> anyhow::Result<ExitCode> {
+        let done = self.paint.paint(Colour::Green, done);
+        self.print(answer, |described| format!("{done}\n{}", rows(described, records, columns)))
+    }
+}
+
+/// The records of an answer as a table of these columns, each a heading and a field.
+fn rows(answer: &DynamicMessage, records: &str, columns: &[(&str, &str)]) -> String {
+    let records = answer.get_field_by_name(records);
+    let records = records.as_deref().and_then(prost_reflect::Value::as_list).unwrap_or_default();
+    let rows = records.iter().filter_map(prost_reflect::Value::as_message);
+    let rows = rows.map(|record| columns.iter().map(|(_, path)| message::cell(record, path)).collect());
+    let header: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    show::table(&header, rows.collect())
 }

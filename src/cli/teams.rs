@@ -8,6 +8,7 @@ use super::{
     lifecycle::{Back, Doomed},
     names::{self, TEAM, USER},
     session::{ChangeArgs, ListArgs, Session, SessionArgs, called, listed},
+    users,
 };
 use crate::pb::tollreeve::v1 as pb;
 
@@ -50,6 +51,13 @@ enum Verb {
     Update(Facts),
     /// Delete a team for good: its members leave it, its roles and budgets end.
     Delete(Doomed),
+    /// List who is in a team: `--filter "role = roles/admin state = ACTIVE"`.
+    Members {
+        /// Which, `core`.
+        name: String,
+        #[command(flatten)]
+        list: ListArgs,
+    },
     /// Put users into a team.
     AddMembers(Members),
     /// Take users out of a team.
@@ -142,6 +150,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let answer = called!(session, "delete", &name, identity.delete_team(request))?;
             session.changed(&answer, "team", "deleted", validate_only)
         }
+        Verb::Members { name, list } => members(&session, full(&name)?, list).await,
         Verb::AddMembers(Members { name, users, change: ChangeArgs { validate_only, request_id } }) => {
             let (name, users) = (full(&name)?, people(&session, &users)?);
             let request = pb::AddTeamMembersRequest { name: name.clone(), users, request_id, validate_only };
@@ -155,6 +164,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             session.changed(&answer, "team", "changed", validate_only)
         }
     }
+}
+
+async fn members(session: &Session, parent: String, list: ListArgs) -> anyhow::Result<ExitCode> {
+    // Who is removed is gone: there is nothing deleted to show.
+    let ListArgs { pages, filter, order_by, show_deleted: _ } = list;
+    let request = pb::ListTeamMembersRequest { parent: parent.clone(), filter, order_by, ..Default::default() };
+    let list = listed!(session, pages, &parent, identity.list_team_members(request), members);
+    session.table(&list, "members", &users::COLUMNS)
 }
 
 fn people(session: &Session, users: &[String]) -> anyhow::Result<Vec<String>> {

@@ -120,7 +120,8 @@ struct Heir {
     sure: Sure,
 }
 
-const COLUMNS: [(&str, &str); 7] = [
+/// What tables of users show.
+pub(super) const COLUMNS: [(&str, &str); 7] = [
     ("NAME", "name"),
     ("EMAIL", "email"),
     ("DISPLAY NAME", "display_name"),

@@ -127,7 +127,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Verb::Create { name, environment, display_name, policies, change } => {
             let name = full(&name)?;
-            let policies = Some(policies.message().0);
+            let policies = Some(policies.message(&session.names)?.0);
             let workspace = pb::Workspace { display_name, environment, policies, ..pb::Workspace::default() };
             create(&session, &name, workspace, change).await
         }
@@ -180,7 +180,7 @@ async fn update(
     etag: String,
     ChangeArgs { validate_only, request_id }: ChangeArgs,
 ) -> anyhow::Result<ExitCode> {
-    let (policies, mut paths) = policies.message();
+    let (policies, mut paths) = policies.message(&session.names)?;
     paths.extend(display_name.as_ref().map(|_| "display_name".to_owned()));
     if paths.is_empty() {
         return Err(UsageError("nothing to change is given; see --help".to_owned()).into());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{money::Unit, role::Role, window::Window};
+use super::{money::Unit, names::TeamName, role::Role, window::Window};
 
 /// The policies of a workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -12,8 +12,10 @@ pub struct Policies {
     pub project_budget: Option<BudgetTerms>,
     /// Whether a project cannot be made without a budget.
     pub project_budget_required: bool,
-    /// The role of a binding on the workspace that names none.
+    /// The role of a binding on the workspace, and of an invitation into it, that names none.
     pub default_role: Option<Role>,
+    /// The teams that an invitation into the workspace leads to, unless it names others.
+    pub invitation_teams: Vec<TeamName>,
     /// What becomes of somebody's keys in the workspace when they are removed.
     pub keys_on_removal: KeysOnRemoval,
 }
@@ -53,6 +55,8 @@ pub struct PolicyUpdate {
     pub project_budget_required: Option<bool>,
     /// See [`Policies::default_role`].
     pub default_role: Option<Option<Role>>,
+    /// See [`Policies::invitation_teams`].
+    pub invitation_teams: Option<Vec<TeamName>>,
     /// See [`Policies::keys_on_removal`].
     pub keys_on_removal: Option<KeysOnRemoval>,
 }
@@ -60,10 +64,14 @@ pub struct PolicyUpdate {
 impl Policies {
     /// Takes over what an update changes.
     pub fn update(&mut self, update: &PolicyUpdate) {
-        let PolicyUpdate { project_budget, project_budget_required, default_role, keys_on_removal } = update;
+        let PolicyUpdate { project_budget, project_budget_required, default_role, invitation_teams, keys_on_removal } =
+            update;
         self.project_budget = project_budget.unwrap_or(self.project_budget);
         self.project_budget_required = project_budget_required.unwrap_or(self.project_budget_required);
         self.default_role = default_role.unwrap_or(self.default_role);
+        if let Some(teams) = invitation_teams {
+            self.invitation_teams.clone_from(teams);
+        }
         self.keys_on_removal = keys_on_removal.unwrap_or(self.keys_on_removal);
     }
 }
@@ -88,6 +96,14 @@ mod tests {
         assert_eq!((policies.project_budget, policies.default_role), (Some(terms), Some(Role::Member)));
         policies.update(&PolicyUpdate { project_budget: Some(None), ..PolicyUpdate::default() });
         assert_eq!((policies.project_budget, policies.default_role), (None, Some(Role::Member)));
+        let team: TeamName = "tenants/acme/teams/core".parse().expect("a name");
+        policies.update(&PolicyUpdate { invitation_teams: Some(vec![team.clone()]), ..PolicyUpdate::default() });
+        policies.update(&PolicyUpdate { project_budget_required: Some(true), ..PolicyUpdate::default() });
+        assert_eq!(policies.invitation_teams, [team]);
+        let text = serde_json::to_string(&policies).expect("writes");
+        assert!(text.contains("[\"tenants/acme/teams/core\"]"), "{text}");
+        assert_eq!(serde_json::from_str::<Policies>(&text).expect("reads"), policies);
+        assert!(serde_json::from_str::<Policies>(&text.replace("/core", "")).is_err());
         assert_eq!(serde_json::from_str::<Policies>("{}").expect("reads"), Policies::default());
     }
 }

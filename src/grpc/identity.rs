@@ -211,6 +211,10 @@ impl IdentityService for Management {
         self.run_intended(request, memberships::change).await
     }
 
+    async fn list_team_members(&self, request: Request<ListTeamMembersRequest>) -> Answer<ListTeamMembersResponse> {
+        self.run(request, memberships::list).await
+    }
+
     async fn summarize_teams(&self, request: Request<SummarizeTeamsRequest>) -> Answer<SummarizeTeamsResponse> {
         self.run(request, headcounts::teams).await
     }
@@ -239,7 +243,14 @@ impl IdentityService for Management {
         &self,
         request: Request<BatchSuspendUsersRequest>,
     ) -> Answer<BatchSuspendUsersResponse> {
-        self.run_intended(request, users::suspend_many).await
+        self.run_intended(request, users::set_states).await
+    }
+
+    async fn batch_reactivate_users(
+        &self,
+        request: Request<BatchReactivateUsersRequest>,
+    ) -> Answer<BatchReactivateUsersResponse> {
+        self.run_intended(request, users::set_states).await
     }
 
     async fn summarize_users(&self, request: Request<SummarizeUsersRequest>) -> Answer<SummarizeUsersResponse> {

@@ -2,23 +2,24 @@
 
 use super::{
     parse::{self, FieldError, invalid},
-    users::gift,
+    users::{gift, teams},
 };
 use crate::{
     app::{
         Changed,
         invitations::{
             BatchCreateInvitations, CancelInvitation, CreateInvitation, GetInvitation, ListInvitations,
-            NamedInvitation, NamedInvitations, Promise, ResendInvitation,
+            NamedInvitation, NamedInvitations, ResendInvitation,
         },
         joining::AcceptInvitation,
+        promises::Promise,
         users::NamedUser,
     },
     domain::{
         invitations::{InvitationState, MAX_AT_ONCE},
         listing::{Field, Kind},
-        names::{RoleTemplateName, TeamName, UserName},
-        users::{MAX_TEAMS, is_email},
+        names::{RoleTemplateName, UserName},
+        users::is_email,
     },
     pb::tollreeve::v1 as pb,
 };
@@ -68,17 +69,14 @@ fn promise(at: &str, invitation: pb::Invitation) -> Result<Promise, FieldError> 
     if !is_email(&invitation.email) {
         return Err(invalid(field("email"), "is not an address of at most 254 characters"));
     }
-    if invitation.teams.len() > MAX_TEAMS {
-        return Err(invalid(field("teams"), format!("must be at most {MAX_TEAMS}")));
-    }
-    let team = |(i, name): (usize, &String)| parse::required::<TeamName>(&field(&format!("teams[{i}]")), name);
     let workspace = match invitation.workspace.as_str() {
         "" => None,
         name => Some(parse::required(&field("workspace"), name)?),
     };
+    let named = !(invitation.role.is_empty() && invitation.template.is_empty());
     Ok(Promise {
-        gift: gift(&field(""), &invitation.role, &invitation.template)?,
-        teams: invitation.teams.iter().enumerate().map(team).collect::<Result<_, _>>()?,
+        gift: named.then(|| gift(&field(""), &invitation.role, &invitation.template)).transpose()?,
+        teams: teams(&field("teams"), &invitation.teams)?,
         workspace,
         email: invitation.email,
     })
@@ -132,7 +130,8 @@ impl TryFrom<pb::AcceptInvitationRequest> for AcceptInvitation {
             none if none.is_empty() => None,
             name => Some(parse::display_name("display_name", name, &"")?),
         };
-        Ok(Self { token: request.token, display_name })
+        let password = (!request.password.is_empty()).then(|| request.password.into());
+        Ok(Self { token: request.token, display_name, password })
     }
 }
 

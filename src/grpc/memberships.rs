@@ -2,9 +2,15 @@
 
 use super::{
     parse::{self, FieldError},
-    users::each_once,
+    users::{FIELDS, each_once},
 };
-use crate::{app::memberships::ChangeMembers, pb::tollreeve::v1 as pb};
+use crate::{
+    app::{
+        memberships::{ChangeMembers, ListMembers},
+        users::NamedUser,
+    },
+    pb::tollreeve::v1 as pb,
+};
 
 macro_rules! asks_for_members {
     ($($message:ident: $joining:literal;)+) => {$(
@@ -25,3 +31,9 @@ asks_for_members! {
 }
 
 intended!(AddTeamMembersRequest, RemoveTeamMembersRequest);
+
+asks_for_listing! {
+    ListTeamMembersRequest => ListMembers by FIELDS;
+}
+
+answers_page!(NamedUser as members: ListTeamMembersResponse);

@@ -3,6 +3,7 @@
 use super::{
     budgets::{unit, window},
     parse::{self, FieldError, invalid},
+    users::teams,
 };
 use crate::{
     domain::{
@@ -31,6 +32,7 @@ impl From<Policies> for pb::WorkspacePolicies {
                 project_budget_required: policies.project_budget_required,
             }),
             default_role: policies.default_role.map(|role| role.to_string()).unwrap_or_default(),
+            invitation_teams: policies.invitation_teams.iter().map(ToString::to_string).collect(),
             keys_on_removal: match policies.keys_on_removal {
                 KeysOnRemoval::Revoke => pb::KeysOnRemoval::Revoke,
                 KeysOnRemoval::Reassign => pb::KeysOnRemoval::Reassign,
@@ -69,6 +71,7 @@ pub(super) fn policies(message: Option<pb::WorkspacePolicies>) -> Result<Policie
         project_budget: spending.project_budget.map(|budget_terms| terms(budget, budget_terms)).transpose()?,
         project_budget_required: spending.project_budget_required,
         default_role: role.transpose()?,
+        invitation_teams: teams("workspace.policies.invitation_teams", &message.invitation_teams)?,
         keys_on_removal,
     })
 }

@@ -7,7 +7,7 @@ use crate::{
     app::{
         Changed,
         users::{
-            CreateUser, CreateUsers, GetUser, Gift, ListUsers, NamedUser, NewUser, SetUserState, SuspendUsers,
+            CreateUser, CreateUsers, GetUser, Gift, ListUsers, NamedUser, NewUser, SetUserState, SetUserStates,
             UpdateUser,
         },
     },
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What lists of users can be asked by.
-const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "email", kind: Kind::Email, sorts: true },
     Field { name: "state", kind: Kind::Choice(&["INVITED", "ACTIVE", "SUSPENDED"]), sorts: false },
@@ -97,7 +97,8 @@ fn some(field: &str, many: usize) -> Result<(), FieldError> {
     }
 }
 
-fn teams(field: &str, names: &[String]) -> Result<Vec<TeamName>, FieldError> {
+/// Names of teams, as many as a user can be in.
+pub(super) fn teams(field: &str, names: &[String]) -> Result<Vec<TeamName>, FieldError> {
     if names.len() > MAX_TEAMS {
         return Err(invalid(field, format!("must be at most {MAX_TEAMS}")));
     }
@@ -151,13 +152,22 @@ impl TryFrom<pb::BatchCreateUsersRequest> for CreateUsers {
     }
 }
 
-impl TryFrom<pb::BatchSuspendUsersRequest> for SuspendUsers {
-    type Error = FieldError;
+macro_rules! asks_for_states {
+    ($($message:ident: $state:ident;)+) => {$(
+        impl TryFrom<pb::$message> for SetUserStates {
+            type Error = FieldError;
 
-    fn try_from(request: pb::BatchSuspendUsersRequest) -> Result<Self, FieldError> {
-        let parent = parse::required("parent", &request.parent)?;
-        Ok(Self { parent, names: each_once("names", &request.names)? })
-    }
+            fn try_from(request: pb::$message) -> Result<Self, FieldError> {
+                let parent = parse::required("parent", &request.parent)?;
+                Ok(Self { parent, names: each_once("names", &request.names)?, state: UserState::$state })
+            }
+        }
+    )+};
+}
+
+asks_for_states! {
+    BatchSuspendUsersRequest: Suspended;
+    BatchReactivateUsersRequest: Active;
 }
 
 impl TryFrom<pb::UpdateUserRequest> for UpdateUser {
@@ -208,8 +218,8 @@ macro_rules! answers_many {
     )+};
 }
 
-answers_many!(BatchCreateUsersResponse, BatchSuspendUsersResponse);
+answers_many!(BatchCreateUsersResponse, BatchSuspendUsersResponse, BatchReactivateUsersResponse);
 
-intended!(UpdateUserRequest, BatchCreateUsersRequest, BatchSuspendUsersRequest);
+intended!(UpdateUserRequest, BatchCreateUsersRequest, BatchSuspendUsersRequest, BatchReactivateUsersRequest);
 
 answers_page!(NamedUser as users: ListUsersResponse);

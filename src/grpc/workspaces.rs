@@ -85,13 +85,15 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
             ("policies.spending.project_budget", policies.project_budget.is_some()),
             ("policies.spending.project_budget_required", policies.project_budget_required),
             ("policies.default_role", policies.default_role.is_some()),
+            ("policies.invitation_teams", !policies.invitation_teams.is_empty()),
             ("policies.keys_on_removal", removal_set),
         ];
-        let [renamed, budget, required, role, removal] = parse::masked(request.update_mask, set, FIXED)?;
+        let [renamed, budget, required, role, teams, removal] = parse::masked(request.update_mask, set, FIXED)?;
         let laid_down = PolicyUpdate {
             project_budget: budget.then_some(policies.project_budget),
             project_budget_required: required.then_some(policies.project_budget_required),
             default_role: role.then_some(policies.default_role),
+            invitation_teams: teams.then_some(policies.invitation_teams),
             keys_on_removal: removal.then_some(policies.keys_on_removal),
         };
         let display_name = parse::display_name("workspace.display_name", workspace.display_name, &name.workspace)?;

@@ -196,15 +196,9 @@ pub(super) async fn awaited(
 }
 
 /// Makes of somebody who was invited one who is there, in their teams.
-pub async fn admit(tx: &mut Tx, user: &User) -> Result<()> {
-    users::update(tx, user).await?;
-    let teams = serde_json::to_string(&user.teams).map_err(|_| StoreError::Corrupt("list of a user's teams".into()))?;
-    execute!(tx, "UPDATE users SET teams = $2 WHERE id = $1", user.id.to_string(), teams)?;
-    for team in &user.teams {
-        let (team, id) = (team.to_string(), user.id.to_string());
-        execute!(tx, "INSERT INTO team_members (team_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", team, id)?;
-    }
-    Ok(())
+pub async fn admit(tx: &mut Tx, before: &User, after: &User) -> Result<()> {
+    users::move_to_teams(tx, before, after).await?;
+    users::update(tx, after).await
 }
 
 /// Leaves of somebody who was invited, and will not come, what others may refer to: their id. Their address is free.

@@ -24,6 +24,7 @@ both!(
 
 once!(
     what_was_cancelled_can_be_invited_again,
+    whoever_was_put_into_a_team_meanwhile_is_in_it_everywhere,
     a_template_gives_what_it_says_when_it_is_accepted,
     a_suspended_tenant_lets_nobody_in_and_keeps_its_invitations,
 );
@@ -39,7 +40,7 @@ pub async fn create(client: &Client, tenant: &str, invitation: pb::Invitation) -
 }
 
 pub async fn accept(client: &Client, token: &str) -> Result<pb::User, Status> {
-    let request = pb::AcceptInvitationRequest { token: token.into(), display_name: String::new() };
+    let request = pb::AcceptInvitationRequest { token: token.into(), ..Default::default() };
     Ok(client.with_token(None).identity().accept_invitation(request).await?.into_inner().user.expect("a user"))
 }
 
@@ -92,7 +93,11 @@ async fn whoever_accepts_has_exactly_what_they_were_invited_to(env: &mut Env) {
     let invited = user(&owner, &made.user).await.expect("a user");
     assert_eq!((invited.state(), invited.teams.len()), (pb::UserState::Invited, 0));
     assert_eq!(roles(&owner, &world.tenant, &made.user).await, []);
-    let request = pb::AcceptInvitationRequest { token: token_of(&made), display_name: "Mia M.".into() };
+    let request = pb::AcceptInvitationRequest {
+        token: token_of(&made),
+        display_name: "Mia M.".into(),
+        ..pb::AcceptInvitationRequest::default()
+    };
     let joined = env.operator.with_token(None).identity().accept_invitation(request).await.expect("accepted");
     let joined = joined.into_inner().user.expect("a user");
     assert_eq!((joined.name.as_str(), joined.display_name.as_str()), (made.user.as_str(), "Mia M."));
@@ -337,6 +342,33 @@ async fn what_was_cancelled_can_be_invited_again(env: &mut Env) {
     let token = token_of(&new);
     accept(&restarted.operator, &token).await.expect("still good");
     std::mem::replace(env, restarted).end().await;
+}
+
+async fn whoever_was_put_into_a_team_meanwhile_is_in_it_everywhere(env: &mut Env) {
+    let world = World::new(env).await;
+    let operator = &env.operator;
+    let mut teams = Vec::new();
+    for n in 0..16 {
+        teams.push(
+            crate::teams::create(operator, &world.tenant, &format!("team-{n}"), None).await.expect("a team").name,
+        );
+    }
+    let invitation = pb::Invitation { teams: vec![world.team.clone(), teams[0].clone()], ..to("a@example.com") };
+    let made = create(operator, &world.tenant, invitation).await.expect("invited");
+    for team in &teams {
+        let request =
+            pb::AddTeamMembersRequest { name: team.clone(), users: vec![made.user.clone()], ..Default::default() };
+        operator.identity().add_team_members(request).await.expect("put into it");
+    }
+    let joined = accept(operator, &token_of(&made)).await.expect("accepted");
+    // First what they were invited to, then the rest, as far as there is room.
+    let wanted = [&[world.team.clone()][..], &teams[..15]].concat();
+    assert_eq!(joined.teams, wanted);
+    for (team, is_in) in wanted.iter().map(|team| (team, true)).chain([(&teams[15], false)]) {
+        let request = pb::ListTeamMembersRequest { parent: team.clone(), ..Default::default() };
+        let members = operator.identity().list_team_members(request).await.expect("a list").into_inner().members;
+        assert_eq!(members.iter().any(|user| user.name == made.user), is_in, "{team}");
+    }
 }
 
 async fn a_template_gives_what_it_says_when_it_is_accepted(env: &mut Env) {

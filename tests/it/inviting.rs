@@ -174,7 +174,8 @@ async fn invitations_that_cannot_be_are_named(env: &mut Env) {
         "invitation.teams",
     );
     let made = invite(&env.operator, &world.tenant).await;
-    let request = pb::AcceptInvitationRequest { token: token_of(&made), display_name: "a\nb".into() };
+    let request =
+        pb::AcceptInvitationRequest { token: token_of(&made), display_name: "a\nb".into(), ..Default::default() };
     assert_invalid(env.operator.identity().accept_invitation(request).await, "display_name");
 }
 

@@ -28,12 +28,14 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// Each list, its orders beside that of creation, and filters that choose few and many.
-const LISTS: [(&str, &[&str], &[&str]); 11] = [
+const LISTS: [(&str, &[&str], &[&str]); 12] = [
     ("ListTenants", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListWorkspaces", &["name desc", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListProjects", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListTeams", &["name desc", "display_name"], &["create_time > 2020-01-01T00:00:00Z"]),
     ("ListUsers", &["email", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE", "role = roles/reader"]),
+    // Of a team's members each order but one reads them all, as a filter of ListUsers does.
+    ("ListTeamMembers", &["create_time desc"], &["state = ACTIVE"]),
     ("ListServiceAccounts", &["name", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListInvitations", &["email desc"], &["email = 7@example.com", "create_time > 2020-01-01T00:00:00Z"]),
     ("ListKeys", &["display_name"], &["state = REVOKED", "state = ACTIVE"]),

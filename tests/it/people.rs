@@ -8,7 +8,9 @@ use crate::harness::{
     both,
     client::{Client, assert_invalid, assert_refused},
     server::Env,
-    world::{NewKey, World, bind, codes, create_account, create_key, create_user, create_workspace, on_hold, unique},
+    world::{
+        NewKey, World, bind, codes, create_account, create_key, create_user, create_workspace, invite, on_hold, unique,
+    },
 };
 
 both!(
@@ -18,6 +20,7 @@ both!(
     a_server_starts_again_with_keys_of_those_who_were_removed,
     keys_of_who_is_removed_go_the_way_that_each_workspace_lays_down,
     users_are_created_suspended_and_removed_together_or_not_at_all,
+    users_are_reactivated_together_or_not_at_all,
     users_are_counted_and_found_by_role_team_and_address,
 );
 
@@ -324,6 +327,52 @@ async fn users_are_created_suspended_and_removed_together_or_not_at_all(env: &mu
     let refused = world.authorize(world.ask_with(&key.secret)).await;
     assert!(codes(&refused).contains(&DenialCode::KeyRevoked), "{refused:?}");
     assert_eq!(found(&admin, &world.tenant, "big.example").await, Vec::<String>::new());
+}
+
+async fn users_are_reactivated_together_or_not_at_all(env: &mut Env) {
+    let world = World::new(env).await;
+    let admin = as_user(env, &somebody(&world, "roles/admin").await);
+    let [a, b] = [somebody(&world, "roles/reader").await, somebody(&world, "roles/reader").await];
+    let names = vec![a.clone(), b.clone(), world.user.clone()];
+    let suspend =
+        pb::BatchSuspendUsersRequest { parent: world.tenant.clone(), names: names.clone(), ..Default::default() };
+    admin.identity().batch_suspend_users(suspend.clone()).await.expect("suspended");
+    let back = |names: Vec<String>| pb::BatchReactivateUsersRequest {
+        parent: world.tenant.clone(),
+        names,
+        ..Default::default()
+    };
+    let state = async |name: &str| get(&admin, name).await.expect("a user").state();
+    assert_invalid(admin.identity().batch_reactivate_users(back(vec![])).await, "names");
+    assert_invalid(admin.identity().batch_reactivate_users(back(vec![a.clone(), a.clone()])).await, "names[1]");
+    let nobody = back(vec![a.clone(), world.user.replace("user_0", "user_7")]);
+    assert_refused(admin.identity().batch_reactivate_users(nobody).await, Code::NotFound, "RESOURCE_NOT_FOUND");
+    assert_eq!(state(&a).await, pb::UserState::Suspended, "all or none");
+    // Who is invited is none of those: only they can accept.
+    let invited = invite(&env.operator, &world.tenant).await;
+    let both = vec![a.clone(), invited.user.clone()];
+    let refused = admin.identity().batch_reactivate_users(back(both.clone())).await;
+    assert_refused(refused, Code::FailedPrecondition, "STATE_CONFLICT");
+    let refused = pb::BatchSuspendUsersRequest { names: both, ..suspend };
+    let refused = admin.identity().batch_suspend_users(refused).await;
+    assert_refused(refused, Code::FailedPrecondition, "STATE_CONFLICT");
+    assert_eq!((state(&a).await, state(&invited.user).await), (pb::UserState::Suspended, pb::UserState::Invited));
+    let dry = pb::BatchReactivateUsersRequest { validate_only: true, ..back(names.clone()) };
+    let told = admin.identity().batch_reactivate_users(dry).await.expect("it could be").into_inner();
+    assert!(told.users.iter().all(|user| user.state() == pb::UserState::Active));
+    assert_eq!(state(&a).await, pb::UserState::Suspended, "nothing was changed");
+    let request = pb::BatchReactivateUsersRequest { request_id: unique("back"), ..back(names.clone()) };
+    let answer = admin.identity().batch_reactivate_users(request.clone()).await.expect("back").into_inner();
+    assert_eq!(answer.users.iter().map(|user| user.name.clone()).collect::<Vec<_>>(), names);
+    assert!(answer.users.iter().all(|user| user.state() == pb::UserState::Active));
+    let event = last_event(env, &world).await;
+    assert_eq!((event.action.as_str(), event.resource.as_str()), ("users.batchReactivate", world.tenant.as_str()));
+    let allowed = world.authorize(world.ask()).await;
+    assert_eq!(codes(&allowed), [], "their keys work again");
+    let again = admin.identity().batch_reactivate_users(request).await.expect("the same request").into_inner();
+    assert_eq!(again.revision, answer.revision);
+    admin.identity().batch_reactivate_users(back(names)).await.expect("they are so already");
+    assert_eq!(last_event(env, &world).await.name, event.name, "nothing was done");
 }
 
 async fn users_are_counted_and_found_by_role_team_and_address(env: &mut Env) {

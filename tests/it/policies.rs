@@ -3,17 +3,23 @@
 use tollreeve::pb::tollreeve::v1::{self as pb, DenialCode};
 use tonic::{Code, Status};
 
-use crate::harness::{
-    both,
-    client::{Client, assert_invalid, assert_refused},
-    server::Env,
-    world::{World, account_token, codes, create_account, create_key},
+use crate::{
+    harness::{
+        both,
+        client::{Client, assert_invalid, assert_refused},
+        server::Env,
+        world::{World, account_token, bind, codes, create_account, create_key, token_of},
+    },
+    invitations::{self, to},
+    teams,
 };
 
 both!(
     policies_are_laid_down_read_and_changed_field_by_field_on_record,
     a_new_project_begins_with_the_budget_that_the_workspace_lays_down,
     a_binding_without_a_role_gives_the_default_of_its_workspace,
+    an_invitation_without_role_and_teams_gives_what_its_workspace_lays_down,
+    teams_that_a_workspace_invites_into_are_looked_for_when_they_are_named_and_when_they_are_needed,
     an_environment_is_checked_and_stays,
 );
 
@@ -193,6 +199,94 @@ async fn a_binding_without_a_role_gives_the_default_of_its_workspace(env: &mut E
     assert_refused(ask(&admin, &world.workspace).await, Code::PermissionDenied, "PERMISSION_MISSING");
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     assert_eq!(ask(&owner, &world.workspace).await.expect("an owner holds it"), "roles/owner");
+}
+
+fn inviting(default_role: &str, teams: &[&String]) -> pb::WorkspacePolicies {
+    let invitation_teams = teams.iter().map(|team| (*team).clone()).collect();
+    pb::WorkspacePolicies { default_role: default_role.into(), invitation_teams, ..Default::default() }
+}
+
+async fn an_invitation_without_role_and_teams_gives_what_its_workspace_lays_down(env: &mut Env) {
+    let world = World::new(env).await;
+    let ops = teams::create(&env.operator, &world.tenant, "ops", None).await.expect("a team").name;
+    let mut number = 0;
+    let mut invite = async |client: &Client, role: &str, teams: &[&String], workspace: &str| {
+        number += 1;
+        let teams = teams.iter().map(|team| (*team).clone()).collect();
+        let (role, workspace) = (role.into(), workspace.into());
+        let invitation = pb::Invitation { role, teams, workspace, ..to(&format!("n{number}@example.com")) };
+        invitations::create(client, &world.tenant, invitation).await
+    };
+    let given = |made: pb::Invitation| (made.role, made.teams);
+    let both =
+        |role: &str, teams: &[&String]| (role.to_owned(), teams.iter().map(|team| (*team).clone()).collect::<Vec<_>>());
+    let here = world.workspace.as_str();
+    assert_eq!(given(invite(&env.operator, "", &[], here).await.expect("invited")), both("roles/member", &[]));
+    lay_down(&env.operator, here, inviting("roles/analyst", &[&world.team, &ops]), &[]).await.expect("laid down");
+    let made = invite(&env.operator, "", &[], here).await.expect("invited");
+    assert_eq!(given(made.clone()), both("roles/analyst", &[&world.team, &ops]));
+    let joined = invitations::accept(&env.operator, &token_of(&made)).await.expect("accepted");
+    assert_eq!(joined.teams, [world.team.clone(), ops.clone()]);
+    let list = pb::ListBindingsRequest { parent: world.tenant.clone(), page_size: 1000, ..Default::default() };
+    let bindings = env.operator.access().list_bindings(list).await.expect("a list").into_inner().bindings;
+    let theirs: Vec<_> = bindings.iter().filter(|one| one.member == joined.name).collect();
+    assert_eq!(theirs.len(), 1);
+    assert_eq!((theirs[0].role.as_str(), theirs[0].scope.as_str()), ("roles/analyst", here));
+    // What is named counts, each by itself.
+    let made = invite(&env.operator, "roles/reader", &[], here).await.expect("invited");
+    assert_eq!(given(made), both("roles/reader", &[&world.team, &ops]));
+    let made = invite(&env.operator, "", &[&ops], here).await.expect("invited");
+    assert_eq!(given(made), both("roles/analyst", &[&ops]));
+    // On the whole tenant, nothing is laid down.
+    assert_eq!(given(invite(&env.operator, "", &[], "").await.expect("invited")), both("roles/member", &[]));
+    // Whoever invites must hold it all the same.
+    let admin = create_account(&env.operator, &world.tenant, "admin", Some("roles/admin")).await;
+    let admin = env.operator.with_token(Some(&account_token(&env.operator, &admin).await));
+    invite(&admin, "", &[], here).await.expect("an admin holds that");
+    lay_down(&env.operator, here, inviting("roles/owner", &[]), &["policies.default_role"]).await.expect("laid down");
+    assert_refused(invite(&admin, "", &[], here).await, Code::PermissionDenied, "PERMISSION_MISSING");
+    invite(&admin, "roles/analyst", &[], here).await.expect("they name another");
+    bind(&env.operator, &world.tenant, "roles/owner", &ops, &world.tenant).await;
+    assert_refused(invite(&admin, "roles/analyst", &[], here).await, Code::PermissionDenied, "PERMISSION_MISSING");
+    invite(&admin, "roles/analyst", &[&world.team], here).await.expect("they name another");
+}
+
+async fn teams_that_a_workspace_invites_into_are_looked_for_when_they_are_named_and_when_they_are_needed(
+    env: &mut Env,
+) {
+    let world = World::new(env).await;
+    let other = World::named(env, "globex").await;
+    let ops = teams::create(&env.operator, &world.tenant, "ops", None).await.expect("a team").name;
+    let here = world.workspace.as_str();
+    let mask = &["policies.invitation_teams"];
+    for nobody in [&world.team.replace("core", "nobody"), &other.team] {
+        let refused = lay_down(&env.operator, here, inviting("", &[nobody]), mask).await;
+        assert_refused(refused, Code::NotFound, "RESOURCE_NOT_FOUND");
+    }
+    let refused = lay_down(&env.operator, here, inviting("", &[&ops, &"ops".to_owned()]), mask).await;
+    assert_invalid(refused, "workspace.policies.invitation_teams[1]");
+    let refused = lay_down(&env.operator, here, inviting("", &[&ops; 17]), mask).await;
+    assert_invalid(refused, "workspace.policies.invitation_teams");
+    let after = lay_down(&env.operator, here, inviting("", &[&ops]), mask).await.expect("laid down");
+    assert_eq!(after.invitation_teams, [ops.clone()]);
+    let event = last_event(env, &world).await;
+    assert!(event.after.contains("\"invitation_teams\":[\"tenants/acme/teams/ops\"]"), "{event:?}");
+    // What else is changed leaves them alone, and so does what is there no more.
+    let request = pb::DeleteTeamRequest { name: ops.clone(), ..Default::default() };
+    env.operator.identity().delete_team(request).await.expect("deleted");
+    let after = lay_down(&env.operator, here, inviting("roles/reader", &[]), &["policies.default_role"]).await;
+    assert_eq!(after.expect("changed").invitation_teams, [ops.clone()]);
+    let invite = async |email: &str, teams: Vec<String>| {
+        let invitation = pb::Invitation { workspace: here.into(), teams, ..to(email) };
+        invitations::create(&env.operator, &world.tenant, invitation).await
+    };
+    let refused = invite("a@example.com", vec![]).await.expect_err("it is gone");
+    assert!(refused.message().contains(&format!("{here} invites into {ops}")), "{refused:?}");
+    assert_refused(Err::<(), _>(refused), Code::FailedPrecondition, "STATE_CONFLICT");
+    invite("a@example.com", vec![world.team.clone()]).await.expect("another one is named");
+    lay_down(&env.operator, here, inviting("", &[]), mask).await.expect("none any more");
+    let made = invite("b@example.com", vec![]).await.expect("invited");
+    assert_eq!((made.teams.as_slice(), made.role.as_str()), (&[][..], "roles/reader"));
 }
 
 async fn an_environment_is_checked_and_stays(env: &mut Env) {

@@ -16,6 +16,7 @@ both!(
     a_monthly_limit_is_a_hard_budget_that_comes_and_goes_with_it,
     a_team_shows_its_members_and_how_much_of_its_limit_is_used,
     members_join_and_leave_together_or_not_at_all,
+    members_are_listed_as_users_are,
     a_deleted_team_leaves_nothing_to_its_members,
     teams_are_counted_with_their_members_and_what_they_spent,
 );
@@ -29,7 +30,7 @@ async fn update(client: &Client, team: pb::Team, update_mask: Option<FieldMask>)
     Ok(client.identity().update_team(request).await?.into_inner().team.expect("a team"))
 }
 
-async fn create(client: &Client, tenant: &str, id: &str, limit: Option<i64>) -> Result<pb::Team, Status> {
+pub async fn create(client: &Client, tenant: &str, id: &str, limit: Option<i64>) -> Result<pb::Team, Status> {
     let team = pb::Team { monthly_limit_nanos: limit, ..pb::Team::default() };
     let request = pb::CreateTeamRequest { parent: tenant.into(), team_id: id.into(), team: Some(team) };
     Ok(client.identity().create_team(request).await?.into_inner().team.expect("a team"))
@@ -222,6 +223,66 @@ async fn members_join_and_leave_together_or_not_at_all(env: &mut Env) {
         join(&owner, &team, &[&b]).await.expect("they join");
     }
     assert_refused(join(&owner, &world.team, &[&b]).await, Code::FailedPrecondition, "STATE_CONFLICT");
+}
+
+async fn members_are_listed_as_users_are(env: &mut Env) {
+    let world = World::new(env).await;
+    let (operator, team) =
+        (&env.operator, &create(&env.operator, &world.tenant, "ops", None).await.expect("a team").name);
+    let list = async |filter: &str, order_by: &str| {
+        let (filter, order_by) = (filter.into(), order_by.into());
+        let request = pb::ListTeamMembersRequest { parent: team.clone(), filter, order_by, ..Default::default() };
+        operator.identity().list_team_members(request).await.map(|answer| answer.into_inner().members)
+    };
+    let names = |members: Vec<pb::User>| members.into_iter().map(|user| user.name).collect::<Vec<_>>();
+    assert_eq!(list("", "").await.expect("a list"), []);
+    let mut all = Vec::new();
+    for (email, role) in
+        [("zoe@a.example", "roles/admin"), ("ann@a.example", "roles/reader"), ("mia@b.example", "roles/reader")]
+    {
+        all.push(create_user(operator, &world.tenant, email, role, &[]).await);
+    }
+    let [zoe, ann, mia] = [&all[0], &all[1], &all[2]];
+    join(operator, team, &[zoe, ann, mia]).await.expect("joined");
+    operator.identity().suspend_user(pb::SuspendUserRequest { name: mia.clone() }).await.expect("suspended");
+    let members = list("", "").await.expect("a list");
+    let get = pb::GetUserRequest { name: zoe.clone() };
+    let user = operator.identity().get_user(get).await.expect("a user").into_inner().user.expect("a user");
+    assert_eq!((members.len(), &members[0]), (3, &user), "as it is shown alone");
+    assert_eq!((user.roles, user.state), (vec!["roles/admin".to_owned()], pb::UserState::Active.into()));
+    for (filter, order, wanted) in [
+        ("", "", vec![zoe, ann, mia]),
+        ("", "create_time desc", vec![mia, ann, zoe]),
+        ("", "email", vec![ann, mia, zoe]),
+        ("state = ACTIVE", "email", vec![ann, zoe]),
+        ("role = roles/reader", "", vec![ann, mia]),
+        ("role = roles/reader AND state = SUSPENDED", "", vec![mia]),
+        ("a.example", "", vec![zoe, ann]),
+        ("dev", "", vec![]),
+        (&format!("team = {}", world.team), "", vec![]),
+    ] {
+        let found = names(list(filter, order).await.expect("a list"));
+        assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{filter} {order}");
+    }
+    assert_invalid(list("role = boss", "").await, "filter");
+    assert_invalid(list("", "state").await, "order_by");
+    // Page by page; the token is good for this team only.
+    let page = async |team: &str, page_token: &str| {
+        let (parent, page_token) = (team.to_owned(), page_token.to_owned());
+        let request = pb::ListTeamMembersRequest { parent, page_size: 2, page_token, ..Default::default() };
+        operator.identity().list_team_members(request).await.map(tonic::Response::into_inner)
+    };
+    let first = page(team, "").await.expect("a page");
+    assert_eq!(names(first.members), [zoe.clone(), ann.clone()]);
+    assert_eq!(names(page(team, &first.next_page_token).await.expect("a page").members), [mia.clone()]);
+    assert_invalid(page(&world.team, &first.next_page_token).await, "page_token");
+    leave(operator, team, &[ann]).await.expect("left");
+    assert_eq!(names(list("", "").await.expect("a list")), [zoe.clone(), mia.clone()]);
+    // To see who they are takes both permissions.
+    let reader = env.operator.with_token(Some(&env.user_token(&world.user)));
+    let request = pb::ListTeamMembersRequest { parent: team.clone(), ..Default::default() };
+    let refused = reader.identity().list_team_members(request).await;
+    assert_refused(refused, Code::PermissionDenied, "PERMISSION_MISSING");
 }
 
 async fn a_deleted_team_leaves_nothing_to_its_members(env: &mut Env) {

@@ -45,7 +45,7 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
     let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
     let prices = pb::ImportPricesRequest { prices: vec![price] };
     let token = token_of(&invite(&world.operator, &world.tenant).await);
-    let accept = pb::AcceptInvitationRequest { token, display_name: String::new() };
+    let accept = pb::AcceptInvitationRequest { token, ..Default::default() };
     let found = world.another_key(pb::Key::default()).await;
     let report = pb::ReportLeakedKeyRequest { secret: found.secret, ..pb::ReportLeakedKeyRequest::default() };
     let mut all = calls(&place);
@@ -104,7 +104,10 @@ fn public_key() -> pb::ServiceAccountKey {
 
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
-    let user = || pb::User { email: format!("{}@example.com", unique("user")), ..pb::User::default() };
+    let user = || {
+        let (email, teams) = (format!("{}@example.com", unique("user")), vec![place.team.clone()]);
+        pb::User { email, teams, ..pb::User::default() }
+    };
     let [another, third] = [user(), user()].map(|user| pb::NewUser { user: Some(user), ..Default::default() });
     let binding = pb::Binding {
         role: "roles/analyst".into(),
@@ -258,6 +261,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" ListProjectsRequest place.workspace;
         "IdentityService" ListTeamsRequest place.tenant;
         "IdentityService" ListUsersRequest place.tenant;
+        "IdentityService" ListTeamMembersRequest place.team;
         "IdentityService" ListInvitationsRequest place.tenant;
         "IdentityService" ListServiceAccountsRequest place.tenant;
         "SessionService" ListSessionsRequest place.user;
@@ -353,12 +357,14 @@ fn changes_of_people(place: &Place) -> Vec<(String, Vec<u8>)> {
     let role =
         pb::ChangeUserRoleRequest { name: place.quitter.clone(), role: "roles/analyst".into(), ..Default::default() };
     let suspend = pb::BatchSuspendUsersRequest { parent: parent.clone(), names: names.clone(), ..Default::default() };
+    let back = pb::BatchReactivateUsersRequest { parent: parent.clone(), names: names.clone(), ..Default::default() };
     let delete = pb::BatchDeleteUsersRequest { parent, names, ..Default::default() };
     let mut calls = vec![
         to("IdentityService", "AddTeamMembers", &join),
         to("IdentityService", "RemoveTeamMembers", &leave),
         to("IdentityService", "ChangeUserRole", &role),
         to("IdentityService", "BatchSuspendUsers", &suspend),
+        to("IdentityService", "BatchReactivateUsers", &back),
         to("IdentityService", "BatchDeleteUsers", &delete),
     ];
     calls.extend(named! {
