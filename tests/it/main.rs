@@ -17,6 +17,7 @@ mod gate_allowlists;
 mod identity;
 mod invitations;
 mod inviting;
+mod jws_vectors;
 mod ledger_model;
 mod ledger_order;
 mod list_plans;
