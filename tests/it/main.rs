@@ -24,6 +24,7 @@ mod list_plans;
 mod listing;
 mod lists;
 mod mail;
+mod mail_tls;
 mod matrix;
 mod mtls;
 mod oidc;
