@@ -28,6 +28,7 @@ mod mail_tls;
 mod matrix;
 mod mtls;
 mod oidc;
+mod older_database;
 mod oracle;
 mod outage;
 mod ownership;
