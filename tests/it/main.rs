@@ -26,6 +26,7 @@ mod lists;
 mod mail;
 mod mail_tls;
 mod matrix;
+mod meanwhile;
 mod mtls;
 mod oidc;
 mod older_database;
