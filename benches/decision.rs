@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use report::{Report, percentile, show, size};
 use scene::{MODEL, PROVIDER, Random, Scene};
@@ -22,12 +23,15 @@ use sha2::Sha256;
 use tokio::runtime::Runtime;
 use tollreeve::{
     domain::{
+        bindings::Principal,
         change::Change,
-        id::{BootId, BudgetId},
+        id::{BootId, BudgetId, SessionId},
         key_secret::Pepper,
         permission::Permission,
         prices::Usage,
+        signing_keys::SigningKey,
         time::{Clock, Timestamp},
+        tokens::Basis,
         window::Period,
     },
     engine::{
@@ -42,6 +46,7 @@ use tollreeve::{
         places::Placed,
         question::{Credential, Mode, Question},
         timing::Timing,
+        tokens::{TokenKeys, Verified},
     },
 };
 
@@ -57,6 +62,10 @@ const STEP: i64 = 100;
 const SECOND: usize = 10_000;
 /// Keys that are asked for, in turn.
 const CHOSEN: usize = 100_000;
+/// Sessions that have ended within the time for which their tokens were good.
+const ENDED: usize = 10_000;
+/// Tokens that are checked.
+const TOKENS: usize = 10_000;
 /// Bindings that a tenant has beside those of the people with keys.
 const BINDINGS: usize = 10_000;
 
@@ -87,6 +96,7 @@ fn main() {
             report.note("a decision costs as much as so many of these", format!("{:.2}", ratio(median, yardstick)));
         }
     }
+    sessions(&mut report, decisions);
     report.note("of these figures, the clock's own", show(clock_time()));
     report.print();
 }
@@ -106,35 +116,69 @@ fn decide(
     decisions: usize,
     tell: impl Fn(&Answer<'_>) -> usize + Copy + Send + Sync,
 ) -> Vec<Duration> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let pepper = Pepper::new(&[1; 32]);
-    let scene = Scene::new(keys, keys.min(1000), pepper.clone());
-    let (gate, queues) = Gate::new(GateParts {
-        journal: Generous::default(),
-        pepper,
-        hold_key: HoldKey::new(&[2; 32]),
-        boot: BootId::from_bits(7),
-        timing: Timing::new(Duration::ZERO, Duration::ZERO),
-        lease: Lease::for_good(),
-        meter: Arc::new(()),
-        clock: Arc::new(Noon),
-    });
-    load(&gate, &scene, keys);
-    if bindings > 0 {
-        gate.load(scene.bindings(bindings)).expect("loads");
-    }
-    runtime.spawn(gate.run_grants(queues.grants));
+    let mut bench = Bench::new(keys, bindings);
     let mut random = Random::new(9);
     let texts: Vec<String> =
-        (0..CHOSEN.min(decisions)).map(|_| scene.key(below(&mut random, keys)).1.expose().to_owned()).collect();
-    let mut bench = Bench { gate, scene, runtime, now: NOON, count: 0 };
+        (0..CHOSEN.min(decisions)).map(|_| bench.scene.key(below(&mut random, keys)).1.expose().to_owned()).collect();
     // The first round opens the budgets.
     for text in &texts {
-        let _ = bench.decide(text, tell);
+        let _ = bench.decide(Credential::ApiKey(text), tell);
     }
-    let mut times: Vec<Duration> = texts.iter().cycle().take(decisions).map(|text| bench.decide(text, tell)).collect();
+    let ask = |text: &String| bench.decide(Credential::ApiKey(text), tell);
+    let mut times: Vec<Duration> = texts.iter().cycle().take(decisions).map(ask).collect();
     times.sort_unstable();
     times
+}
+
+/// What it costs a call that its token rests on a session: those that have ended are looked through on every one, once the
+/// signature of the token is known. Decisions with and without one take turns.
+fn sessions(report: &mut Report, decisions: usize) {
+    let mut bench = Bench::new(1000, 0);
+    let session = |n: usize| Basis::Session(SessionId::from_bits((n as u128) << 32 | 7));
+    let until = Timestamp::from_micros(i64::MAX / 2);
+    let ended = (0..ENDED).map(|n| Change::BasisEnded { basis: session(TOKENS + n), until }).collect();
+    bench.gate.load(ended).expect("loads");
+    let held = |answer: &Answer<'_>| answer.hold.as_ref().map_or(0, |hold| hold.amounts().count());
+    let users: Vec<Principal> = (0..50).map(|n| bench.scene.key(n).0.owner).collect();
+    let mut times = [Vec::with_capacity(decisions), Vec::with_capacity(decisions)];
+    for n in 0..decisions + TOKENS {
+        for with in [n % 2, 1 - n % 2] {
+            let who = Verified { principal: users[n % 50], basis: (with == 1).then(|| session(n % TOKENS)) };
+            let took = bench.decide(Credential::Token(Some(who)), held);
+            // The first round opens the budgets.
+            if n >= TOKENS {
+                times[with].push(took);
+            }
+        }
+    }
+    times.iter_mut().for_each(|times| times.sort_unstable());
+    let [without, with] = times.map(|times| percentile(&times, 50));
+    report.note("by a user's token, median", show(without));
+    // Both are told to the nanosecond, and one of them is a few per cent.
+    report.hold("by a token that rests on a session, against one that does not", ratio(with, without), "", ..=1.05);
+    let (fresh, known) = token_times(&users, session);
+    report.note("the check of a token's signature", show(fresh));
+    report.note("the look-up of a token whose signature is known", show(known));
+    report.hold(
+        "what the session adds, against the check of a signature",
+        ratio(with.saturating_sub(without), fresh),
+        "",
+        ..=0.02,
+    );
+}
+
+/// The middle times of checking a token that was never seen, and one that was.
+fn token_times(users: &[Principal], session: impl Fn(usize) -> Basis) -> (Duration, Duration) {
+    let (keys, now) = (TokenKeys::default(), Timestamp::from_micros(NOON));
+    let pair = Ed25519KeyPair::generate().expect("a key");
+    let key = SigningKey::new(pair.public_key().as_ref().try_into().expect("32 bytes"), now);
+    keys.put(key.clone()).expect("a key");
+    keys.equip(&key.kid, pair.to_pkcs8v1().expect("encodes").as_ref()).expect("its private half");
+    let issue =
+        |n: usize| keys.issue(users[n % users.len()], Some(session(n)), now, Duration::from_mins(5)).expect("signs").0;
+    let tokens: Vec<String> = (0..TOKENS).map(issue).collect();
+    let mut check = || middle(TOKENS, |n| assert!(black_box(keys.verify(&tokens[n], now)).is_some()));
+    (check(), check())
 }
 
 fn below(random: &mut Random, end: usize) -> usize {
@@ -159,8 +203,35 @@ struct Bench {
 }
 
 impl Bench {
+    /// A gate that knows customers with so many keys, and so many further bindings in the first tenant.
+    fn new(keys: usize, bindings: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let pepper = Pepper::new(&[1; 32]);
+        let scene = Scene::new(keys, keys.min(1000), pepper.clone());
+        let (gate, queues) = Gate::new(GateParts {
+            journal: Generous::default(),
+            pepper,
+            hold_key: HoldKey::new(&[2; 32]),
+            boot: BootId::from_bits(7),
+            timing: Timing::new(Duration::ZERO, Duration::ZERO),
+            lease: Lease::for_good(),
+            meter: Arc::new(()),
+            clock: Arc::new(Noon),
+        });
+        load(&gate, &scene, keys);
+        if bindings > 0 {
+            gate.load(scene.bindings(bindings)).expect("loads");
+        }
+        runtime.spawn(gate.run_grants(queues.grants));
+        Self { gate, scene, runtime, now: NOON, count: 0 }
+    }
+
     /// One decision, and how long it took.
-    fn decide(&mut self, text: &str, tell: impl Fn(&Answer<'_>) -> usize + Copy + Send + Sync) -> Duration {
+    fn decide(
+        &mut self,
+        credential: Credential<'_>,
+        tell: impl Fn(&Answer<'_>) -> usize + Copy + Send + Sync,
+    ) -> Duration {
         self.now += STEP;
         self.count += 1;
         let now = Timestamp::from_micros(self.now);
@@ -169,7 +240,7 @@ impl Bench {
         }
         let request = format!("{:032x}", self.count);
         let caller = self.scene.caller;
-        let asked = question(text, &request);
+        let asked = question(credential, &request);
         let began = Instant::now();
         let answer = self.gate.authorize_warm(caller, &asked, now, tell).expect("decides");
         let took = began.elapsed();
@@ -182,11 +253,13 @@ impl Bench {
     }
 }
 
-fn question<'a>(text: &'a str, request: &'a str) -> Question<'a> {
+fn question<'a>(credential: Credential<'a>, request: &'a str) -> Question<'a> {
+    // A key has its project.
+    let project = if matches!(credential, Credential::Token(_)) { "project-0" } else { "" };
     Question {
         stamp: None,
         request_id: request,
-        credential: Credential::ApiKey(text),
+        credential,
         client_ip: None,
         origin: "",
         permission: Permission::ModelsInvoke,
@@ -194,7 +267,7 @@ fn question<'a>(text: &'a str, request: &'a str) -> Question<'a> {
         model: MODEL,
         endpoint: "/v1/chat/completions",
         environment: "production-0",
-        project: "",
+        project,
         end_user: "",
         estimate: Usage { input: 374, output: 256, requests: 1, ..Usage::default() },
         cost: None,

@@ -93,6 +93,9 @@ pub struct Options {
     /// Without one no mail is sent, and links are shown to whoever may invite
     #[arg(long, env = "TOLLREEVE_SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<SecretString>,
+    /// PEM file with the authorities that the mail server's certificate may be of, beside those that the machine trusts
+    #[arg(long, env = "TOLLREEVE_SMTP_CA_FILE")]
+    pub smtp_ca_file: Option<PathBuf>,
     /// Whom mails are from, `Acme <no-reply@example.com>`
     #[arg(long, env = "TOLLREEVE_MAIL_FROM")]
     pub mail_from: Option<String>,
@@ -257,6 +260,7 @@ impl Options {
             max_stale_seconds: self.max_stale_seconds.or(file.max_stale_seconds),
             identity: self.identity.or(file.identity),
             smtp_url: self.smtp_url.or(file.smtp_url),
+            smtp_ca_file: self.smtp_ca_file.or(file.smtp_ca_file),
             mail_from: self.mail_from.or(file.mail_from),
             public_url: self.public_url.or(file.public_url),
             max_gate_calls: self.max_gate_calls.or(file.max_gate_calls),

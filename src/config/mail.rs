@@ -1,5 +1,7 @@
 //! Settings of mails: how they are sent, from whom, and what links in them begin with.
 
+use std::path::PathBuf;
+
 use http::Uri;
 use lettre::{AsyncSmtpTransport, Tokio1Executor, message::Mailbox};
 use secrecy::{ExposeSecret, SecretString};
@@ -25,6 +27,8 @@ pub struct MailConfig {
 pub struct SmtpConfig {
     /// Where it is; with a password, perhaps.
     pub url: SecretString,
+    /// PEM file with the authorities that its certificate may be of beside those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
     /// Whom mails are from.
     pub from: Mailbox,
 }
@@ -47,13 +51,20 @@ impl MailConfig {
             None => DEFAULT_URL.to_owned(),
         };
         let smtp = match (&options.smtp_url, &options.mail_from) {
+            (None, None) if options.smtp_ca_file.is_some() => {
+                return Err(bad("smtp_url", "is needed with smtp_ca_file"));
+            }
             (None, None) => None,
             (None, Some(_)) => return Err(bad("smtp_url", "is needed with mail_from")),
             (Some(_), None) => return Err(bad("mail_from", "is needed with smtp_url")),
             (Some(url), Some(from)) => {
                 check_smtp(url.expose_secret())?;
                 let from = from.parse().map_err(|_| bad("mail_from", "must be like `Acme <no-reply@example.com>`"))?;
-                Some(SmtpConfig { url: url.clone(), from })
+                let ca_file = options.smtp_ca_file.clone();
+                if ca_file.is_some() && !speaks_tls(url.expose_secret()) {
+                    return Err(bad("smtp_ca_file", "is for TLS, and smtp_url is in plain text"));
+                }
+                Some(SmtpConfig { url: url.clone(), ca_file, from })
             }
         };
         Ok(Self { smtp, to_terminal: false, public_url })
@@ -76,6 +87,11 @@ fn check_smtp(url: &str) -> Result<(), ConfigError> {
     }
     // The text of its error may have the password in it.
     if AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_err() { bad(shape) } else { Ok(()) }
+}
+
+/// Whether a server that can be asked is asked over TLS.
+fn speaks_tls(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("smtps") || uri.query().is_some())
 }
 
 /// What links begin with, when it can be that.
@@ -143,6 +159,12 @@ mod tests {
         assert_eq!(setting(&options("smtp://127.0.0.1", "nobody", url)), "mail_from");
         assert_eq!(setting(&options("smtp://127.0.0.1", from, "")), "public_url");
         assert_eq!(setting(&options("", from, url)), "smtp_url");
+        let trusting = |smtp, from| Options { smtp_ca_file: Some("authority.pem".into()), ..options(smtp, from, url) };
+        assert_eq!(setting(&trusting("", "")), "smtp_url");
+        assert_eq!(setting(&trusting("smtp://127.0.0.1", from)), "smtp_ca_file");
+        for good in ["smtp://127.0.0.1?tls=required", "smtps://mx.example"] {
+            assert!(MailConfig::of(&trusting(good, from)).is_ok(), "{good}");
+        }
         for bad in
             ["ai.example", "http://ai.example", "https://ai.example/?x=1", "https://ai.example/#x", "ftp://ai.example"]
         {

@@ -1,17 +1,22 @@
 //! Sends what is in the outbox: the only place that speaks SMTP.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{Mailbox, MultiPart},
-    transport::smtp,
+    transport::smtp::{
+        self, AsyncSmtpTransportBuilder,
+        client::{Certificate, Tls, TlsParameters},
+    },
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::ExposeSecret as _;
 use tokio::{sync::oneshot, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::tls::TlsError;
 use crate::{
     app::{
         App, AppError,
@@ -34,6 +39,17 @@ const AT_ONCE: usize = 8;
 /// Answers to a sign-in: what is wrong is a setting and not the mail, and may be put right.
 const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
 
+/// Why mails cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// The mail server cannot be asked.
+    #[error("mails cannot be sent: {0}")]
+    Server(#[from] smtp::Error),
+    /// The file with its authorities.
+    #[error("smtp_ca_file: {0}")]
+    Authorities(#[from] TlsError),
+}
+
 /// How mails leave.
 pub enum Way {
     /// By SMTP.
@@ -46,11 +62,14 @@ impl Way {
     /// How mails leave by these settings; `None`: not at all.
     ///
     /// # Errors
-    /// Why the mail server cannot be asked.
-    pub fn of(config: &MailConfig) -> Result<Option<Self>, smtp::Error> {
+    /// [`MailError`].
+    pub fn of(config: &MailConfig) -> Result<Option<Self>, MailError> {
         Ok(match &config.smtp {
-            Some(SmtpConfig { url, from }) => {
-                let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())?;
+            Some(SmtpConfig { url, ca_file, from }) => {
+                let mut transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())?;
+                if let Some(file) = ca_file {
+                    transport = trusting(transport, url.expose_secret(), file)?;
+                }
                 Some(Self::Smtp(Box::new(transport.timeout(Some(ANSWER)).build()), from.clone()))
             }
             None if config.to_terminal => Some(Self::Terminal),
@@ -78,6 +97,25 @@ impl Way {
             },
         }
     }
+}
+
+/// Takes certificates of the authorities in a file, too. What is else of a certificate is looked at as ever: its names, its end.
+fn trusting(
+    transport: AsyncSmtpTransportBuilder,
+    url: &str,
+    file: &Path,
+) -> Result<AsyncSmtpTransportBuilder, MailError> {
+    let bad = |why: &dyn ToString| TlsError::new(file, why.to_string());
+    let pem = fs::read(file).map_err(|error| bad(&error))?;
+    if CertificateDer::pem_slice_iter(&pem).next().is_none() {
+        return Err(bad(&"holds no certificate").into());
+    }
+    let roots = Certificate::from_pem(&pem).map_err(|error| bad(&error))?;
+    let uri: http::Uri = url.parse().map_err(|error| bad(&error))?;
+    let host = uri.host().unwrap_or_default().to_owned();
+    let tls = TlsParameters::builder(host).add_root_certificate(roots).build().map_err(|error| bad(&error))?;
+    let implicit = uri.scheme_str() == Some("smtps");
+    Ok(transport.tls(if implicit { Tls::Wrapper(tls) } else { Tls::Required(tls) }))
 }
 
 /// The message. One that is sent again has the same id, by which whoever gets it twice can tell.

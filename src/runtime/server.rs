@@ -18,7 +18,7 @@ use super::{
     fetch::Fetcher,
     forgetting,
     keyring::{Keyring, KeyringError},
-    mailer::{self, Way},
+    mailer::{self, MailError, Way},
     metrics::LedgerMetrics,
     process, signing, sweeper,
     threads::{self, Connections, Incoming},
@@ -94,8 +94,8 @@ pub enum StartError {
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
     /// The mail server.
-    #[error("mails cannot be sent: {0}")]
-    Mail(#[from] lettre::transport::smtp::Error),
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// Reflection.
     #[error("the service descriptors cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

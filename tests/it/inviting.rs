@@ -31,6 +31,7 @@ once!(
     an_address_is_taken_in_its_tenant_and_unknown_in_any_other,
     invitations_that_cannot_be_are_named,
     a_thousand_are_invited_at_once,
+    an_invitation_that_is_only_tried_shows_no_link_and_keeps_nothing,
 );
 
 async fn nobody_invites_to_what_they_could_not_give(env: &mut Env) {
@@ -105,6 +106,26 @@ async fn many_are_invited_all_or_none(env: &mut Env) {
     assert_eq!(fields(&refused), ["invitations[1].email"]);
     assert_eq!(fields(&batch(vec![]).await.expect_err("none")), ["invitations"]);
     assert_eq!(fields(&batch(vec![to("d@example.com"); 1001]).await.expect_err("too many")), ["invitations"]);
+}
+
+async fn an_invitation_that_is_only_tried_shows_no_link_and_keeps_nothing(env: &mut Env) {
+    let world = World::new(env).await;
+    let request = |validate_only| pb::CreateInvitationRequest {
+        parent: world.tenant.clone(),
+        invitation: Some(to("mia@example.com")),
+        validate_only,
+        ..Default::default()
+    };
+    let tried = env.operator.identity().create_invitation(request(true)).await.expect("it could be").into_inner();
+    assert_eq!(tried.invitation.expect("one").activation_link, "");
+    let made = env.operator.identity().create_invitation(request(false)).await.expect("invited").into_inner();
+    let (name, link) = made.invitation.map(|one| (one.name, one.activation_link)).expect("one");
+    assert_ne!(link, "");
+    let again = pb::ResendInvitationRequest { name, validate_only: true, ..Default::default() };
+    let tried = env.operator.identity().resend_invitation(again).await.expect("it could be").into_inner();
+    assert_eq!(tried.invitation.expect("one").activation_link, "");
+    let (_, token) = link.rsplit_once("#token=").expect("a token");
+    accept(&env.operator, token).await.expect("the link is what it was");
 }
 
 async fn a_thousand_are_invited_at_once(env: &mut Env) {

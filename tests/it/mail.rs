@@ -20,6 +20,7 @@ use tollreeve::{
 };
 
 use crate::harness::{
+    authority::put,
     both, eventually, postgres,
     server::Env,
     smtp::{Mood, Smtp},
@@ -35,6 +36,8 @@ both!(
     what_somebody_took_who_is_gone_is_taken_again,
     a_stop_ends_what_was_begun_and_leaves_the_rest_to_the_next_start,
     no_mail_goes_in_plain_text_where_it_must_not,
+    a_mail_server_that_does_not_know_us_is_a_setting_and_no_fault_of_the_mail,
+    the_same_mail_is_encrypted_otherwise_each_time,
 );
 
 /// A server that sends its mails to `smtp`.
@@ -43,7 +46,16 @@ pub async fn sending(env: &Env, smtp: &Smtp) -> Env {
 }
 
 async fn sending_by(env: &Env, url: &str) -> Env {
-    env.another_with(|_, options| {
+    sending_trusting(env, url, None).await
+}
+
+/// A server that sends its mails to a URL, and trusts an authority.
+pub async fn sending_trusting(env: &Env, url: &str, authority: Option<&str>) -> Env {
+    env.another_with(|folder, options| {
+        options.smtp_ca_file = authority.map(|pem| {
+            put(&folder.join("authority.pem"), pem);
+            folder.join("authority.pem")
+        });
         options.smtp_url = Some(url.into());
         options.mail_from = Some("Tollreeve <no-reply@tollreeve.test>".into());
         options.public_url = Some("https://ai.example.com/app/".into());
@@ -51,7 +63,7 @@ async fn sending_by(env: &Env, url: &str) -> Env {
     .await
 }
 
-const SECRET: &str = "the-secret-of-the-link";
+pub const SECRET: &str = "the-secret-of-the-link";
 
 fn letter(env: &Env) -> Letter {
     let link = env.server.app().post.link("reset-password", SECRET);
@@ -60,7 +72,7 @@ fn letter(env: &Env) -> Letter {
         .write()
 }
 
-async fn owner(env: &Env, world: &World, validate_only: bool) -> Caller {
+pub async fn owner(env: &Env, world: &World, validate_only: bool) -> Caller {
     let id = world.owner.rsplit('/').next().unwrap_or_default();
     let principal = Principal::User(id.parse().expect("a user"));
     let caller = Origin::default().proven(principal, None, tenant(env).await, world.owner.clone());
@@ -79,21 +91,21 @@ async fn posted<'a>(env: &'a Env, caller: &'a Caller, to: &str) -> Work<'a> {
     work
 }
 
-async fn post(env: &Env, world: &World, to: &str) {
+pub async fn post(env: &Env, world: &World, to: &str) {
     let caller = owner(env, world, false).await;
     let work = posted(env, &caller, to).await;
     work.commit(Audit::new("users.resetPassword", "somebody", None, Some(&to))).await.expect("made");
 }
 
 /// State, attempts, what is said, what went wrong.
-async fn rows(env: &Env) -> Vec<(String, i64, String, String)> {
+pub async fn rows(env: &Env) -> Vec<(String, i64, String, String)> {
     let books = env.books().await;
     let rows = books.rows("SELECT state, attempts, sealed, problem FROM mail ORDER BY id").await;
     books.close().await;
     rows
 }
 
-async fn in_state(env: &Env, state: &str) -> Vec<(String, i64, String, String)> {
+pub async fn in_state(env: &Env, state: &str) -> Vec<(String, i64, String, String)> {
     let all = async || Some(rows(env).await).filter(|rows| rows.iter().all(|row| row.0 == state));
     eventually(&format!("every mail is {state}"), all).await
 }
@@ -289,6 +301,35 @@ async fn no_mail_goes_in_plain_text_where_it_must_not(env: &mut Env) {
     let told = async || Some(rows(&env).await).filter(|rows| !rows[0].3.is_empty());
     let told = eventually("it is tried", told).await;
     assert_eq!((told[0].0.as_str(), smtp.attempts(), smtp.mails().len()), ("waiting", 0, 0), "{told:?}");
+    env.end().await;
+}
+
+async fn a_mail_server_that_does_not_know_us_is_a_setting_and_no_fault_of_the_mail(env: &mut Env) {
+    let smtp = Smtp::start().await;
+    smtp.set(Mood::Stranger);
+    let env = sending(env, &smtp).await;
+    let world = World::new(&env).await;
+    post(&env, &world, "mia@example.com").await;
+    let told = eventually("it is tried", async || Some(rows(&env).await).filter(|rows| !rows[0].3.is_empty())).await;
+    assert!(told[0].0 == "waiting" && told[0].3.contains("530"), "{told:?}");
+    smtp.set(Mood::Takes);
+    env.clock.advance(Duration::from_secs(10));
+    smtp.taken(1).await;
+    in_state(&env, "sent").await;
+    env.end().await;
+}
+
+async fn the_same_mail_is_encrypted_otherwise_each_time(env: &mut Env) {
+    // Nobody listens there.
+    let env = sending_by(env, "smtp://127.0.0.1:9").await;
+    let world = World::new(&env).await;
+    for _ in 0..8 {
+        post(&env, &world, "mia@example.com").await;
+    }
+    let sealed: Vec<String> = rows(&env).await.into_iter().map(|row| row.2).collect();
+    // What is random comes first: twelve bytes, which two mails under one key must never have in common.
+    let first: BTreeSet<&str> = sealed.iter().map(|text| &text[..16]).collect();
+    assert_eq!((sealed.len(), first.len()), (8, 8), "{sealed:?}");
     env.end().await;
 }
 

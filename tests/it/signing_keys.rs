@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tollreeve::{
     app::signing_keys::rotate,
     domain::{bindings::Principal, time::Clock as _},
+    engine::tokens::TokenKeys,
     pb::tollreeve::v1 as pb,
     runtime::keyring,
 };
@@ -29,19 +30,21 @@ both!(
     a_server_starts_without_the_private_half_of_what_has_retired,
     whoever_has_the_public_keys_can_check_a_token,
     a_token_from_before_keys_had_names_is_good,
+    a_new_key_is_the_newest_whatever_the_clock_says,
+    a_file_that_holds_another_key_than_its_name_says_is_told,
 );
 
 /// What a part of a token says.
-fn said(token: &str, part: usize) -> Value {
+pub fn said(token: &str, part: usize) -> Value {
     let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(part).expect("a part")).expect("Base64");
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-fn principal(user: &str) -> Principal {
+pub fn principal(user: &str) -> Principal {
     Principal::User(user.rsplit('/').next().and_then(|id| id.parse().ok()).expect("a user's name"))
 }
 
-async fn enters(client: &Client) -> bool {
+pub async fn enters(client: &Client) -> bool {
     let answer = client.access().list_permissions(pb::ListPermissionsRequest::default()).await;
     if answer.is_err() {
         assert_refused(answer, Code::Unauthenticated, "TOKEN_INVALID");
@@ -51,7 +54,7 @@ async fn enters(client: &Client) -> bool {
 }
 
 /// Puts a new key in the place of the others, as the command does; gives its name once it is in force.
-async fn follow(env: &Env, at_once: bool) -> String {
+pub async fn follow(env: &Env, at_once: bool) -> String {
     let (app, now) = (env.server.app(), env.clock.now());
     let key = keyring::make_signing_key(&env.config.keys_dir, now).expect("a key");
     let revision = rotate(&app.db, &key, now, at_once).await.expect("rotated");
@@ -68,7 +71,7 @@ async fn signed_with(env: &Env, kid: &str, user: Principal) -> String {
     .await
 }
 
-async fn kids(client: &Client) -> Vec<String> {
+pub async fn kids(client: &Client) -> Vec<String> {
     let keys = client.with_token(None).sign_in().get_jwks(pb::GetJwksRequest {}).await.expect("keys").into_inner().keys;
     keys.into_iter().map(|key| key.kid).collect()
 }
@@ -143,23 +146,64 @@ async fn whoever_has_the_public_keys_can_check_a_token(env: &mut Env) {
     UnparsedPublicKey::new(&ED25519, x).verify(message.as_bytes(), &signature).expect("it is good");
 }
 
-async fn a_token_from_before_keys_had_names_is_good(env: &mut Env) {
-    let world = World::new(env).await;
+/// What a token says, signed with the first key under another header.
+pub fn again(env: &Env, token: &str, more: Value) -> String {
     let file = std::fs::read(env.config.keys_dir.join("token-signing.key")).expect("the key");
     let pair = Ed25519KeyPair::from_pkcs8(&file).expect("a key");
-    let claims = said(&env.token(principal(&world.user)), 1);
-    let sign = |header: Value| {
-        let message = format!("{}.{}", part(header.to_string()), part(claims.to_string()));
-        format!("{message}.{}", part(pair.sign(message.as_bytes())))
-    };
-    let nameless = env.operator.with_token(Some(&sign(json!({"alg": "EdDSA", "typ": "at+jwt"}))));
+    let mut header = json!({"alg": "EdDSA", "typ": "at+jwt"});
+    header.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let message = format!("{}.{}", part(header.to_string()), part(said(token, 1).to_string()));
+    format!("{message}.{}", part(pair.sign(message.as_bytes())))
+}
+
+async fn a_token_from_before_keys_had_names_is_good(env: &mut Env) {
+    let world = World::new(env).await;
+    let nameless = env.operator.with_token(Some(&again(env, &env.token(principal(&world.user)), json!({}))));
     assert!(enters(&nameless).await);
-    let other = sign(json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "another"}));
+    let other = again(env, &env.token(principal(&world.user)), json!({"kid": "another"}));
     assert!(!enters(&env.operator.with_token(Some(&other))).await);
     follow(env, false).await;
     assert!(enters(&nameless).await);
     follow(env, true).await;
     assert!(!enters(&nameless).await);
+}
+
+async fn a_new_key_is_the_newest_whatever_the_clock_says(env: &mut Env) {
+    let world = World::new(env).await;
+    let (app, user) = (env.server.app(), principal(&world.user));
+    // Made where it is an hour earlier than here.
+    let past = env.clock.now().before(Duration::from_hours(1));
+    let key = keyring::make_signing_key(&env.config.keys_dir, past).expect("a key");
+    let revision = rotate(&app.db, &key, past, false).await.expect("rotated");
+    app.feed.in_force(revision, true).await.expect("in force");
+    assert_eq!(kids(&env.operator).await.last(), Some(&key.kid));
+    env.clock.advance(Duration::from_secs(6));
+    signed_with(env, &key.kid, user).await;
+}
+
+async fn a_file_that_holds_another_key_than_its_name_says_is_told(env: &mut Env) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let kid = follow(env, false).await;
+    let folder = &env.config.keys_dir;
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", path.display());
+    }
+    let now = env.clock.now();
+    let fresh = || {
+        let tokens = TokenKeys::default();
+        env.server.app().tokens.good(now).into_iter().for_each(|key| tokens.put(key).expect("a key"));
+        tokens
+    };
+    assert!(keyring::look(folder, &fresh(), now).expect("good files"));
+    let file = folder.join(format!("token-signing-{kid}.key"));
+    let stranger = Ed25519KeyPair::generate().expect("a key").to_pkcs8v1().expect("encodes");
+    for wrong in [stranger.as_ref(), b"no key".as_slice()] {
+        std::fs::write(&file, wrong).expect("written");
+        let told = keyring::look(folder, &fresh(), now).expect_err("another key").to_string();
+        assert!(told.contains(&kid) && told.contains("does not hold a key"), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,7 +46,7 @@ fn assert_says((code, text): (i32, String), expected: i32, words: &str) {
     assert!(code == expected && text.contains(words), "exit code {code}: {text}");
 }
 
-async fn execute(url: Option<&str>, folder: &Path, statement: &'static str) {
+pub async fn execute(url: Option<&str>, folder: &Path, statement: &'static str) {
     if let Some(url) = url {
         let mut connection = PgConnection::connect(url).await.expect("connects");
         sqlx::raw_sql(statement).execute(&mut connection).await.expect("done");

@@ -33,6 +33,15 @@ impl Authority {
         self.sign(CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("names"))
     }
 
+    /// A certificate for a server of this name, good to the tenth of March of a year. Who sends mails goes by the machine's
+    /// clock, not by a test's.
+    pub fn server_until(&self, name: &str, year: i32) -> Pair {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 3, 10);
+        self.sign(params)
+    }
+
     /// A certificate with these URIs, good for the year in which every test begins, and the next.
     pub fn client(&self, uris: &[&str]) -> Pair {
         self.client_until(uris, 2027, Duration::ZERO)

@@ -100,8 +100,14 @@ impl Env {
 
     /// Stops the server in order and starts it again on the same database.
     pub async fn restart(self) -> Self {
+        self.restart_after(async |_| ()).await
+    }
+
+    /// Stops the server in order and starts it again when something has been done meanwhile.
+    pub async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Config)) -> Self {
         let Self { server, clock, config, folder, .. } = self;
         server.stop().await.expect("stops in order");
+        meanwhile(&config).await;
         let server = Server::start(&config, clock.clone()).await.expect("the server starts again");
         let token = server.operator_token(TOKEN).expect("a token");
         let operator = Client::new(server.addr(), Some(&token));

@@ -1,16 +1,20 @@
-//! A mail server: it speaks as much SMTP as takes a mail over (RFC 5321), keeps what it gets, and fails as it is told to.
+//! A mail server: it speaks as much SMTP as takes a mail over (RFC 5321), in plain text, by STARTTLS (RFC 3207) or over TLS
+//! from the first byte (RFC 8314), keeps what it gets, and fails as it is told to.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
     sync::watch,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
-use super::eventually;
+use super::{authority::Pair, eventually};
 
 /// What becomes of mails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub enum Mood {
     Later,
     /// They are never taken: 550.
     Never,
+    /// They are not taken of us: 530.
+    Stranger,
     /// They are taken, and nobody is told: the connection ends.
     TakesInSilence,
     /// They are taken, once the mood is another one.
@@ -52,9 +58,18 @@ impl Received {
     }
 }
 
+/// How a mail server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Plain,
+    StartTls,
+    Tls,
+}
+
 /// A mail server.
 pub struct Smtp {
     pub addr: SocketAddr,
+    wire: Wire,
     mood: watch::Sender<Mood>,
     seen: Arc<Mutex<Seen>>,
     task: JoinHandle<()>,
@@ -64,10 +79,20 @@ pub struct Smtp {
 struct Seen {
     mails: Vec<Received>,
     attempts: usize,
+    connections: usize,
+    /// Every line that came in plain text.
+    plain: Vec<String>,
+    /// What it shows from now on.
+    tls: Option<TlsAcceptor>,
 }
 
 impl Smtp {
     pub async fn start() -> Self {
+        Self::speaking(Wire::Plain).await
+    }
+
+    /// One that shows nothing yet, where it speaks TLS.
+    pub async fn speaking(wire: Wire) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (mood, told) = watch::channel(Mood::Takes);
@@ -77,14 +102,38 @@ impl Smtp {
             while let Ok((stream, _)) = listener.accept().await {
                 let (told, kept) = (told.clone(), Arc::clone(&kept));
                 // A client that goes away ends its session, and nothing else.
-                tokio::spawn(async move { drop(session(stream, told, kept).await) });
+                tokio::spawn(async move { drop(serve(stream, wire, told, kept).await) });
             }
         });
-        Self { addr, mood, seen, task }
+        Self { addr, wire, mood, seen, task }
     }
 
     pub fn url(&self) -> String {
-        format!("smtp://{}", self.addr)
+        match self.wire {
+            Wire::Plain => format!("smtp://{}", self.addr),
+            Wire::StartTls => format!("smtp://{}?tls=required", self.addr),
+            Wire::Tls => format!("smtps://{}", self.addr),
+        }
+    }
+
+    /// Shows a certificate from now on.
+    pub fn show(&self, pair: &Pair) {
+        let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<_, _>>().expect("PEM");
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM");
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+        let config = builder.with_single_cert(chain, key).expect("they belong together");
+        self.seen.lock().tls = Some(TlsAcceptor::from(Arc::new(config)));
+    }
+
+    /// How often somebody connected.
+    pub fn connections(&self) -> usize {
+        self.seen.lock().connections
+    }
+
+    /// Every line that came in plain text.
+    pub fn plain(&self) -> Vec<String> {
+        self.seen.lock().plain.clone()
     }
 
     pub fn set(&self, mood: Mood) {
@@ -124,17 +173,53 @@ impl Drop for Smtp {
     }
 }
 
-async fn session(stream: TcpStream, mut mood: watch::Receiver<Mood>, seen: Arc<Mutex<Seen>>) -> std::io::Result<()> {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    wire: Wire,
+    mood: watch::Receiver<Mood>,
+    seen: Arc<Mutex<Seen>>,
+) -> std::io::Result<()> {
+    seen.lock().connections += 1;
+    let accept = || seen.lock().tls.clone().ok_or(std::io::Error::from(std::io::ErrorKind::NotConnected));
     let mut stream = BufReader::new(stream);
-    let (mut from, mut to) = (String::new(), String::new());
+    if wire == Wire::Tls {
+        let mut stream = BufReader::new(accept()?.accept(stream).await?);
+        stream.write_all(b"220 mail.test\r\n").await?;
+        stream.flush().await?;
+        return session(&mut stream, false, mood, &seen).await.map(drop);
+    }
     stream.write_all(b"220 mail.test\r\n").await?;
+    if session(&mut stream, wire == Wire::StartTls, mood.clone(), &seen).await? {
+        let mut stream = BufReader::new(accept()?.accept(stream).await?);
+        session(&mut stream, false, mood, &seen).await?;
+    }
+    Ok(())
+}
+
+/// Speaks until the client goes away; or, where it can, until it wants to speak TLS: whether it does.
+async fn session<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+    start_tls: bool,
+    mut mood: watch::Receiver<Mood>,
+    seen: &Mutex<Seen>,
+) -> std::io::Result<bool> {
+    let (mut from, mut to) = (String::new(), String::new());
     loop {
-        let Some(line) = line(&mut stream).await? else { return Ok(()) };
+        let Some(line) = line(stream).await? else { return Ok(false) };
+        if start_tls {
+            seen.lock().plain.push(line.clone());
+        }
         let now = *mood.borrow();
         let address = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let answer = match (verb.as_str(), now) {
+            ("EHLO", _) if start_tls => "250-mail.test\r\n250-STARTTLS\r\n250 8BITMIME",
             ("EHLO", _) => "250-mail.test\r\n250 8BITMIME",
+            ("STARTTLS", _) if start_tls => {
+                stream.write_all(b"220 go on\r\n").await?;
+                return Ok(true);
+            }
+            ("MAIL", Mood::Stranger) => "530 sign in first",
             ("MAIL", _) => {
                 seen.lock().attempts += 1;
                 from = address();
@@ -148,35 +233,38 @@ async fn session(stream: TcpStream, mut mood: watch::Receiver<Mood>, seen: Arc<M
             }
             ("DATA", _) => {
                 stream.write_all(b"354 go on\r\n").await?;
-                let data = data(&mut stream).await?;
+                stream.flush().await?;
+                let data = data(stream).await?;
                 if mood.wait_for(|mood| *mood != Mood::Waits).await.is_err() {
-                    return Ok(());
+                    return Ok(false);
                 }
                 seen.lock().mails.push(Received { from: from.clone(), to: to.clone(), data });
                 if *mood.borrow() == Mood::TakesInSilence {
-                    return Ok(());
+                    return Ok(false);
                 }
                 "250 taken"
             }
             ("QUIT", _) => {
                 stream.write_all(b"221 bye\r\n").await?;
-                return Ok(());
+                return Ok(false);
             }
             ("RSET" | "NOOP", _) => "250 ok",
             _ => "502 what",
         };
         stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        // Over TLS what is written waits for that.
+        stream.flush().await?;
     }
 }
 
-async fn line(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
+async fn line<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> std::io::Result<Option<String>> {
     let mut line = String::new();
     let length = stream.read_line(&mut line).await?;
     Ok((length > 0).then(|| line.trim_end().to_owned()))
 }
 
 /// A mail, up to the dot that stands alone; a line that begins with a dot has one more.
-async fn data(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+async fn data<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> std::io::Result<String> {
     let mut data = String::new();
     while let Some(line) = line(stream).await? {
         if line == "." {
