@@ -177,7 +177,7 @@ fn token_times(users: &[Principal], session: impl Fn(usize) -> Basis) -> (Durati
     let issue =
         |n: usize| keys.issue(users[n % users.len()], Some(session(n)), now, Duration::from_mins(5)).expect("signs").0;
     let tokens: Vec<String> = (0..TOKENS).map(issue).collect();
-    let mut check = || middle(TOKENS, |n| assert!(black_box(keys.verify(&tokens[n], now)).is_some()));
+    let check = || middle(TOKENS, |n| assert!(black_box(keys.verify(&tokens[n], now)).is_some()));
     (check(), check())
 }
 
