@@ -6,6 +6,7 @@ pub mod bindings;
 pub mod charge;
 pub mod client;
 pub mod demo;
+pub mod keys;
 pub mod lifecycle;
 pub mod login;
 pub mod message;
@@ -83,6 +84,8 @@ enum Command {
     Bindings(bindings::Args),
     /// Service accounts: identities of programs, and their tokens and certificates.
     ServiceAccounts(service_accounts::Args),
+    /// API keys: make, change, rotate, revoke, delete.
+    Keys(keys::Args),
     /// Sign in; the other commands then act as whoever has.
     Login(login::LoginArgs),
     /// Sign out.
@@ -190,6 +193,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Roles(args) => roles::run(args).await,
         Command::Bindings(args) => bindings::run(args).await,
         Command::ServiceAccounts(args) => service_accounts::run(args).await,
+        Command::Keys(args) => keys::run(args).await,
         Command::Login(args) => login::login(args).await,
         Command::Logout(args) => login::logout(args).await,
         Command::Sessions(args) => sessions::run(args).await,

@@ -14,17 +14,17 @@ use crate::harness::{
 };
 
 /// A server as a process, with a world in it, and somebody at a terminal.
-struct Desk {
-    world: World,
+pub struct Desk {
+    pub world: World,
     operator: String,
     server: String,
-    process: Process,
+    pub process: Process,
     folder: TempDir,
 }
 
 /// What a command printed, and how it ended.
 #[derive(Debug)]
-struct Said {
+pub struct Said {
     code: i32,
     out: String,
     err: String,
@@ -40,18 +40,18 @@ impl From<Output> for Said {
 
 impl Said {
     #[track_caller]
-    fn well(self) -> String {
+    pub fn well(self) -> String {
         assert_eq!(self.code, 0, "{}", self.err);
         self.out
     }
 
     #[track_caller]
-    fn json(self) -> Value {
+    pub fn json(self) -> Value {
         serde_json::from_str(&self.well()).expect("JSON")
     }
 
     #[track_caller]
-    fn badly(self, code: i32, words: &[&str]) {
+    pub fn badly(self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
         for word in words {
             assert!(self.err.contains(word), "{word}: {}", self.err);
@@ -60,7 +60,7 @@ impl Said {
 }
 
 impl Desk {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("tollreeve-it-").tempdir().expect("a folder");
         let process = Process::serve(folder.path(), None, &[]).await;
         let mut ask = command(&["operator-token", "--data-dir"]);
@@ -78,7 +78,7 @@ impl Desk {
     }
 
     /// Runs a command as the operator.
-    async fn run(&self, words: &str) -> Said {
+    pub async fn run(&self, words: &str) -> Said {
         run(self.command(&self.operator, words)).await.into()
     }
 
