@@ -6,7 +6,7 @@ use tollreeve::domain::{
     change::Change,
     id::{Id, KeyId, Kind, ProjectId, TeamId, TenantId, UserId, WorkspaceId},
     key_secret::{KeySecret, Pepper, Presented, RANDOM_BYTES},
-    keys::{Allowlist, Key, KeyState},
+    keys::{Allowlist, Key, KeyState, Secrets},
     money::Unit,
     names::Slug,
     permission::{Permission, PermissionSet},
@@ -206,6 +206,10 @@ impl Scene {
             allowlist: Allowlist::default(),
             created: CREATED,
             version: 1,
+            description: String::new(),
+            labels: std::collections::BTreeMap::new(),
+            secrets: Secrets::default(),
+            deleted: None,
         };
         (key, secret)
     }

@@ -42,6 +42,12 @@ impl Origin {
         self.proven(Principal::User(user.id), None, user.tenant, name.to_string())
     }
 
+    /// As the server itself, which does what is due in a tenant; holds nothing.
+    #[must_use]
+    pub fn server(&self, tenant: TenantId) -> Caller {
+        self.proven(Principal::User(UserId::from_bits(0)), None, tenant, "server".to_owned())
+    }
+
     /// As somebody who has proven nothing, and holds nothing.
     #[must_use]
     pub fn anonymous(&self) -> Caller {

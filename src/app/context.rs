@@ -4,7 +4,8 @@ use std::{fmt::Display, sync::Arc};
 
 pub use super::record::Audit;
 use super::{
-    caller::Caller, error::AppError, feed::Feed, hasher::Hasher, issuers::Issuers, mail::Post, sign_ins::SignIns,
+    caller::Caller, error::AppError, feed::Feed, hasher::Hasher, issuers::Issuers, mail::Post, record::Pending,
+    sign_ins::SignIns,
 };
 use crate::{
     domain::{
@@ -21,7 +22,7 @@ use crate::{
         workspaces::Workspace,
     },
     engine::{Gate, error::GateError, tokens::TokenKeys},
-    store::{self, Db, Page, Tx, audit::AuditEvent, ledger::Ledger},
+    store::{self, Db, Page, Tx, ledger::Ledger},
 };
 
 /// All that use cases share.
@@ -91,7 +92,7 @@ pub struct Work<'a> {
     caller: &'a Caller,
     authority: Authority,
     seq: i64,
-    changes: Vec<Change>,
+    pending: Pending,
     replayed: Option<i64>,
     /// The transaction.
     pub tx: Tx,
@@ -212,7 +213,7 @@ impl App {
         };
         tx.wall(&[tenant.id, caller.tenant]).await?;
         let seq = if replayed.is_some() { 0 } else { store::audit::next_seq(&mut tx, tenant.id).await? };
-        Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), replayed, tx, tenant, now })
+        Ok(Work { app: self, caller, authority, seq, pending: Pending::default(), replayed, tx, tenant, now })
     }
 
     /// The caller's authority, outside of any tenant.
@@ -254,7 +255,7 @@ impl App {
         }
         let now = self.clock.now();
         let authority = authority(&mut tx, caller, now).await?;
-        Ok(Work { app: self, caller, authority, seq, changes: Vec::new(), replayed: None, tx, tenant, now })
+        Ok(Work { app: self, caller, authority, seq, pending: Pending::default(), replayed: None, tx, tenant, now })
     }
 }
 
@@ -441,7 +442,12 @@ impl<'a> Work<'a> {
 
     /// Puts a change on the feed; it takes effect with the commit.
     pub fn emit(&mut self, change: Change) {
-        self.changes.push(change);
+        self.pending.changes.push(change);
+    }
+
+    /// Puts an event of its own on record beside the one that the commit is given, before it.
+    pub fn also(&mut self, audit: Audit) {
+        self.pending.also.push(audit);
     }
 
     /// Writes the audit event and the feed event, commits, and waits until the decisions of every server see the change. When the caller
@@ -455,22 +461,14 @@ impl<'a> Work<'a> {
             return Ok(self.app.feed.revision());
         }
         let restricts = audit.restricts();
-        let revision = store::feed::append(&mut self.tx, &self.changes).await?;
-        let event = AuditEvent {
-            seq: self.seq,
-            at: self.now,
-            actor: self.caller.name.clone(),
-            action: audit.action,
-            resource: audit.resource,
-            before: audit.before,
-            after: audit.after,
-            source: self.caller.address.map(|address| address.to_string()).unwrap_or_default(),
-            user_agent: self.caller.user_agent.clone(),
-            request_id: self.caller.request_id.clone(),
-            reason: audit.reason,
-            revision,
-        };
-        store::audit::insert(&mut self.tx, self.tenant.id, &event).await?;
+        let revision = store::feed::append(&mut self.tx, &self.pending.changes).await?;
+        let (caller, now, tenant) = (self.caller, self.now, self.tenant.id);
+        let mut seq = self.seq;
+        for audit in self.pending.also {
+            store::audit::insert(&mut self.tx, tenant, &audit.event(caller, seq, now, revision)).await?;
+            seq = store::audit::next_seq(&mut self.tx, tenant).await?;
+        }
+        store::audit::insert(&mut self.tx, tenant, &audit.event(caller, seq, now, revision)).await?;
         if !intent.once.is_empty() {
             let (who, id, what) = (self.caller.principal, &intent.once, &intent.fingerprint);
             if store::requests::insert(&mut self.tx, who, id, what, revision).await? == store::Inserted::Exists {

@@ -1,23 +1,22 @@
 //! Use cases of API keys.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
 use super::{
-    App, AppError, Changed, Listed, Work, access,
-    caller::Caller,
-    context::{Audit, random},
-    listing::Paging,
+    App, AppError, Changed, Listed, Work, access, caller::Caller, context::Audit, key_secrets, listing::Paging,
     projects,
 };
 use crate::{
     domain::{
-        bindings::Principal,
+        bindings::{Principal, Scope},
         change::Change,
-        key_secret::{KeySecret, Presented, RANDOM_BYTES},
-        keys::{Allowlist, Key, KeyState},
-        names::{KeyName, PrincipalName, ProjectName, WorkspaceName},
+        id::ProjectId,
+        key_secret::KeySecret,
+        keys::{Allowlist, Key, KeyState, Secrets},
+        listing::{Field, Kind, Term, Value as Wanted},
+        names::{KeyName, PrincipalName, ProjectName, Slug, WorkspaceName},
         permission::Permission,
         time::Timestamp,
         workspaces::Workspace,
@@ -40,6 +39,10 @@ pub struct CreateKey {
     pub expires: Option<Timestamp>,
     /// What it may be used for.
     pub allowlist: Allowlist,
+    /// What it is for.
+    pub description: String,
+    /// Tags.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Asks for a key.
@@ -86,12 +89,12 @@ pub struct NamedKey {
     pub key: Key,
 }
 
-/// A new key, its secret, and the revision at which decisions see it.
+/// A key with a new secret, and the revision at which decisions see it.
 pub struct KeyCreated {
     /// The key.
     pub record: NamedKey,
-    /// The whole key, for the one answer that shows it.
-    pub secret: KeySecret,
+    /// The whole secret, for the one answer that shows it; none when nothing was to be changed.
+    pub secret: Option<KeySecret>,
     /// The revision.
     pub revision: i64,
 }
@@ -119,7 +122,7 @@ async fn names(work: &mut Work<'_>, keys: &[Key]) -> Result<Names, AppError> {
     Ok(store::names::names(&mut work.tx, ids).await?)
 }
 
-async fn named(work: &mut Work<'_>, workspace: &Workspace, key: Key) -> Result<NamedKey, AppError> {
+pub(super) async fn named(work: &mut Work<'_>, workspace: &Workspace, key: Key) -> Result<NamedKey, AppError> {
     let names = names(work, std::slice::from_ref(&key)).await?;
     let parent = WorkspaceName { tenant: work.tenant.slug.clone(), workspace: workspace.slug.clone() };
     let uses = store::last_used::of(&mut work.tx, [key.id.to_string()].into_iter()).await?;
@@ -131,7 +134,8 @@ pub(super) async fn find(work: &mut Work<'_>, name: &KeyName) -> Result<(Workspa
     work.own(&name.tenant, name)?;
     let workspace = work.workspace(&name.workspace, name).await?;
     let found = store::keys::by_id(&mut work.tx, name.key).await?;
-    let key = found.filter(|key| key.workspace == workspace.id).ok_or_else(|| AppError::NotFound(name.to_string()))?;
+    let there = found.filter(|key| key.workspace == workspace.id && key.deleted.is_none());
+    let key = there.ok_or_else(|| AppError::NotFound(name.to_string()))?;
     Ok((workspace, key))
 }
 
@@ -141,11 +145,23 @@ async fn find_owner(work: &mut Work<'_>, name: &PrincipalName) -> Result<Princip
     if active { Ok(principal) } else { Err(AppError::State(format!("{name} is not active"))) }
 }
 
-/// Insists on what a role template said about keys of one's own. Whoever may make keys for others answers for what they make.
-async fn require_policy(work: &mut Work<'_>, owner: Principal, asked: &CreateKey) -> Result<(), AppError> {
-    let Some(policy) = store::role_templates::key_policy(&mut work.tx, owner).await? else { return Ok(()) };
-    policy.check(work.now, asked.expires, &asked.allowlist).map_err(|(field, why)| AppError::Invalid { field, why })?;
-    if let Some(most) = policy.most_keys
+/// Insists on what a role template said about keys of one's own, of a key that is made then. Whoever may make keys for others
+/// answers for what they make.
+pub(super) async fn require_policy(
+    work: &mut Work<'_>,
+    owner: Principal,
+    created: Timestamp,
+    (expires, allowlist): (Option<Timestamp>, &Allowlist),
+) -> Result<Option<i64>, AppError> {
+    let Some(policy) = store::role_templates::key_policy(&mut work.tx, owner).await? else { return Ok(None) };
+    policy.check(created, expires, allowlist).map_err(|(field, why)| AppError::Invalid { field, why })?;
+    Ok(policy.most_keys)
+}
+
+/// Insists that a new key fits the key policy of its owner.
+async fn require_room(work: &mut Work<'_>, owner: Principal, asked: &CreateKey) -> Result<(), AppError> {
+    let created = work.now;
+    if let Some(most) = require_policy(work, owner, created, (asked.expires, &asked.allowlist)).await?
         && store::keys::count_of_owner(&mut work.tx, owner, work.now).await? >= most
     {
         return Err(AppError::State(format!("{} has {most} keys, the most by their key policy", asked.owner)));
@@ -153,23 +169,41 @@ async fn require_policy(work: &mut Work<'_>, owner: Principal, asked: &CreateKey
     Ok(())
 }
 
-/// The record of a key for the audit log: all but what is stored of its secret.
+/// Insists that the caller holds every permission that somebody else's key gives, for as long as it does: who has its secret
+/// could do with it what it lets its owner do.
+pub(super) async fn require_given(
+    work: &mut Work<'_>,
+    owner: Principal,
+    scope: Scope,
+    (expires, allowlist): (Option<Timestamp>, &Allowlist),
+) -> Result<(), AppError> {
+    let held = store::bindings::authority(&mut work.tx, owner, work.now).await?;
+    work.require_all(allowlist.narrowed(held.reaching(scope)), scope, expires)
+}
+
+/// The project of the workspace with this name, for calls to be tagged with.
+pub(super) async fn find_project(
+    work: &mut Work<'_>,
+    parent: &Slug,
+    name: Option<&ProjectName>,
+) -> Result<Option<ProjectId>, AppError> {
+    match name {
+        Some(name) if name.workspace != *parent => Err(AppError::NotFound(name.to_string())),
+        Some(name) => Ok(Some(projects::find_open(work, name).await?.id)),
+        None => Ok(None),
+    }
+}
+
+/// The record of a key for the audit log: all but what is stored of its secrets.
 pub(super) fn redacted(key: &Key) -> Value {
     let mut record = serde_json::to_value(key).unwrap_or_default();
     if let Some(fields) = record.as_object_mut() {
         fields.remove("hash");
     }
-    record
-}
-
-/// Draws a secret that fits the workspace.
-fn draw(workspace: &Workspace) -> Result<KeySecret, AppError> {
-    loop {
-        // The bytes do not suffice once in 10^20 keys.
-        if let Some(secret) = KeySecret::generate(&workspace.key_prefix(), &random::<RANDOM_BYTES>()?) {
-            return Ok(secret);
-        }
+    if let Some(retiring) = record.pointer_mut("/secrets/retiring").and_then(Value::as_object_mut) {
+        retiring.remove("hash");
     }
+    record
 }
 
 /// Creates a key. One's own needs less than somebody else's.
@@ -183,31 +217,27 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
     let owner = match find_owner(&mut work, &asked.owner).await {
         Ok(owner) if owner == caller.principal => {
             work.require(Permission::KeysCreate, scope)?;
-            require_policy(&mut work, owner, &asked).await?;
             owner
         }
         // The permission first: without it, whether there is such an owner is not the caller's business.
         other => {
             work.require(Permission::KeysWrite, scope)?;
             let owner = other?;
-            // Whoever makes a key sees its secret, and could do with it what it lets its owner do.
-            let held = store::bindings::authority(&mut work.tx, owner, work.now).await?;
-            let given = asked.allowlist.narrowed(held.reaching(scope));
-            work.require_all(given, scope, asked.expires)?;
+            require_given(&mut work, owner, scope, (asked.expires, &asked.allowlist)).await?;
             owner
         }
     };
-    let project = match &asked.project {
-        Some(name) if name.workspace != asked.parent.workspace => return Err(AppError::NotFound(name.to_string())),
-        Some(name) => Some(projects::find_open(&mut work, name).await?.id),
-        None => None,
-    };
+    let (secret, hash) = key_secrets::draw(&work, &workspace)?;
+    if work.is_replay() {
+        return key_secrets::shown_again(work, workspace, None, secret).await;
+    }
+    if owner == caller.principal {
+        require_room(&mut work, owner, &asked).await?;
+    }
+    let project = find_project(&mut work, &workspace.slug, asked.project.as_ref()).await?;
     if asked.expires.is_some_and(|expires| expires <= work.now) {
         return Err(AppError::invalid("key.expire_time", "must be in the future"));
     }
-    let secret = draw(&workspace)?;
-    let presented = Presented::parse(secret.expose());
-    let presented = presented.ok_or_else(|| AppError::State("the new key does not read as one".to_owned()))?;
     let key = Key {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,
@@ -215,13 +245,17 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
         owner,
         project,
         public_id: secret.public_id,
-        hash: app.pepper.hash(&presented),
+        hash,
         display_name: asked.display_name,
         state: KeyState::Active,
         expires: asked.expires,
         allowlist: asked.allowlist,
         created: work.now,
         version: 1,
+        description: asked.description,
+        labels: asked.labels,
+        secrets: Secrets::default(),
+        deleted: None,
     };
     if store::keys::insert(&mut work.tx, &key).await? == Inserted::Exists {
         // Two of 62^12 public ids: the randomness of the system must be broken.
@@ -231,6 +265,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
     let audit = redacted(&key);
     let record = named(&mut work, &workspace, key).await?;
     let revision = work.commit(Audit::new("keys.create", &record.name, None, Some(&audit))).await?;
+    let secret = (!caller.intent.validate_only).then_some(secret);
     Ok(KeyCreated { record, secret, revision })
 }
 
@@ -243,16 +278,31 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetKey) -> Result<NamedKe
 }
 
 /// Lists the keys of a workspace.
-pub async fn list(app: Arc<App>, caller: Caller, asked: ListKeys) -> Result<Listed<NamedKey>, AppError> {
+pub async fn list(app: Arc<App>, caller: Caller, mut asked: ListKeys) -> Result<Listed<NamedKey>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
     work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
+    resolve(&mut work, &mut asked.listing.terms).await?;
     let paging = Paging::begin(&app, &format!("keys of {}", workspace.id), &asked.listing)?;
     let rows = store::keys::list(&mut work.tx, workspace.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
     let uses = store::last_used::of(&mut work.tx, rows.iter().map(|key| key.id.to_string())).await?;
     let listed = paging.end(rows);
     Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, &uses, key)))
+}
+
+/// Finds whom the terms of a filter name.
+pub(super) async fn resolve(work: &mut Work<'_>, terms: &mut [Term]) -> Result<(), AppError> {
+    for term in terms {
+        let Term::Compares(Field { kind: Kind::Name, .. }, _, Wanted::Text(text)) = term else { continue };
+        let unknown = || AppError::invalid("filter", format!("there is no owner `{text:.128}` in the tenant"));
+        let name: PrincipalName = text.parse().map_err(|_| unknown())?;
+        let found = access::find_principal(work, &name).await;
+        let (owner, _) =
+            found.map_err(|error| if matches!(error, AppError::NotFound(_)) { unknown() } else { error })?;
+        *text = owner.to_string();
+    }
+    Ok(())
 }
 
 /// Writes a changed key.

@@ -2,6 +2,21 @@
 
 use serde::Serialize;
 
+use super::caller::Caller;
+use crate::{
+    domain::{change::Change, time::Timestamp},
+    store::audit::AuditEvent,
+};
+
+/// What takes effect with the commit.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// What the feed carries.
+    pub(super) changes: Vec<Change>,
+    /// Events of the audit log before the one that the commit is given.
+    pub(super) also: Vec<Audit>,
+}
+
 /// What goes on record for a change.
 pub struct Audit {
     pub(super) action: String,
@@ -50,6 +65,24 @@ impl Audit {
         ];
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
         ["budgets", "prices"].contains(&noun) || !GIVE.contains(&verb)
+    }
+
+    /// The event, at its place in the log.
+    pub(super) fn event(self, caller: &Caller, seq: i64, at: Timestamp, revision: i64) -> AuditEvent {
+        AuditEvent {
+            seq,
+            at,
+            actor: caller.name.clone(),
+            action: self.action,
+            resource: self.resource,
+            before: self.before,
+            after: self.after,
+            source: caller.address.map(|address| address.to_string()).unwrap_or_default(),
+            user_agent: caller.user_agent.clone(),
+            request_id: caller.request_id.clone(),
+            reason: self.reason,
+            revision,
+        }
     }
 
     /// With the caller's reason.

@@ -337,7 +337,7 @@ async fn create_key(
         project: format!("{workspace}/projects/{project}"),
         ..pb::Key::default()
     };
-    let request = pb::CreateKeyRequest { parent: workspace.into(), key: Some(key) };
+    let request = pb::CreateKeyRequest { parent: workspace.into(), key: Some(key), ..Default::default() };
     let answer = connection.keys().create_key(request).await;
     let answer = answer.map_err(failed(format!("cannot create the key `{display_name}`")))?.into_inner();
     let name = answer.key.map(|key| key.name).unwrap_or_default();

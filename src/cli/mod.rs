@@ -88,7 +88,7 @@ enum Command {
     Bindings(bindings::Args),
     /// Service accounts: identities of programs, and their tokens and certificates.
     ServiceAccounts(service_accounts::Args),
-    /// API keys: find them where they should not be.
+    /// API keys: make, change, rotate, revoke, delete; find them where they should not be.
     Keys(keys::Args),
     /// Sign in; the other commands then act as whoever has.
     Login(login::LoginArgs),

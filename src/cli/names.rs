@@ -38,6 +38,8 @@ pub const SERVICE_ACCOUNT: Collections = Collections { collections: &["serviceAc
 /// Public keys of service accounts.
 pub const PUBLIC_KEY: Collections =
     Collections { collections: &["serviceAccounts", "publicKeys"], example: "edge/pk_..." };
+/// API keys.
+pub const KEY: Collections = Collections { collections: &["workspaces", "keys"], example: "prod/key_..." };
 /// Roles of a tenant's own.
 pub const ROLE: Collections = Collections { collections: &["roles"], example: "reviewer" };
 /// Bindings.

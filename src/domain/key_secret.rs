@@ -206,6 +206,23 @@ impl Pepper {
         mac.finalize().into_bytes().into()
     }
 
+    /// Bytes for a new secret that are the same for the same parts, and as good as random to whoever has not the pepper.
+    #[must_use]
+    pub fn repeatable(&self, parts: &[&str]) -> [u8; RANDOM_BYTES] {
+        let key = Self::new(&self.derive("secrets that are shown again"));
+        let mut bytes = [0; RANDOM_BYTES];
+        for (block, number) in bytes.chunks_mut(32).zip(0u8..) {
+            let mut mac = key.0.clone();
+            mac.update(&[number]);
+            for part in parts {
+                mac.update(&part.len().to_le_bytes());
+                mac.update(part.as_bytes());
+            }
+            block.copy_from_slice(&mac.finalize().into_bytes()[..block.len()]);
+        }
+        bytes
+    }
+
     /// Hashes a presented key, its prefix too: one that was made for development cannot be passed off as another, or another as
     /// it, by whoever has it.
     #[must_use]
@@ -253,6 +270,22 @@ mod tests {
         let pepper = Pepper::new(&[1; 32]);
         let stored = pepper.hash(&Presented::parse(one.expose()).expect("well-formed"));
         assert!(!pepper.hash(&other).is(&stored));
+    }
+
+    #[test]
+    fn repeatable_bytes_are_the_same_for_the_same_parts_under_the_same_pepper_only() {
+        let pepper = Pepper::new(&[1; 32]);
+        let bytes = pepper.repeatable(&["user_1", "request", "body"]);
+        assert_eq!(bytes, pepper.repeatable(&["user_1", "request", "body"]));
+        let all = [
+            bytes,
+            pepper.repeatable(&["user_2", "request", "body"]),
+            pepper.repeatable(&["user_1", "reques", "tbody"]),
+            pepper.repeatable(&["user_1", "request", "other"]),
+            Pepper::new(&[2; 32]).repeatable(&["user_1", "request", "body"]),
+        ];
+        let blocks: std::collections::BTreeSet<&[u8]> = all.iter().flat_map(|bytes| bytes.chunks(32)).collect();
+        assert_eq!(blocks.len(), 15, "no part of any is a part of another");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! API keys: what end clients present, and what each may be used for.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,15 @@ use super::{
 
 /// Most entries in each list of an [`Allowlist`].
 pub const MAX_ALLOWLIST: usize = 64;
+
+/// Most tags of a key.
+pub const MAX_LABELS: usize = 32;
+/// How long a secret works beside the one that takes its place, unless it is said.
+pub const USUAL_OVERLAP: Duration = Duration::from_hours(24);
+/// Longest that it may.
+pub const LONGEST_OVERLAP: Duration = Duration::from_hours(7 * 24);
+/// How long a secret whose showing was lost can be had again.
+pub const SHOWN_AGAIN: Duration = Duration::from_hours(24);
 
 /// Where a key stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,9 +50,9 @@ pub struct Key {
     pub owner: Principal,
     /// Project that calls are tagged with unless they name another.
     pub project: Option<ProjectId>,
-    /// What it is looked up by.
+    /// What its newest secret is looked up by.
     pub public_id: PublicId,
-    /// What is stored of its secret.
+    /// What is stored of that.
     #[serde(with = "hash_text")]
     pub hash: KeyHash,
     /// Name for people.
@@ -58,6 +67,107 @@ pub struct Key {
     pub created: Timestamp,
     /// Grows with every change; the etag.
     pub version: i64,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its secrets, but for what is looked up by of the newest.
+    #[serde(default)]
+    pub secrets: Secrets,
+    /// When it was deleted: nobody sees it from then on, and it never works again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
+}
+
+/// Which secrets a key has.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Secrets {
+    /// Which the newest is: 1, and one more with each rotation.
+    pub generation: u32,
+    /// When that was made; `None`: with the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<Timestamp>,
+    /// The one before it, as long as that works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retiring: Option<Box<Retiring>>,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self { generation: 1, rotated: None, retiring: None }
+    }
+}
+
+impl Secrets {
+    /// Whether the key has had one secret only.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A secret that another one has taken the place of, and that still works.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Retiring {
+    /// What it is looked up by.
+    pub public_id: PublicId,
+    /// What is stored of it.
+    #[serde(with = "hash_text")]
+    pub hash: KeyHash,
+    /// Which it is.
+    pub generation: u32,
+    /// When it ends.
+    pub ends: Timestamp,
+}
+
+impl Key {
+    /// Whether its last day has passed.
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|ends| ends <= now)
+    }
+
+    /// The secret before the newest, if that still works.
+    #[must_use]
+    pub fn retiring(&self, now: Timestamp) -> Option<&Retiring> {
+        self.secrets.retiring.as_deref().filter(|old| old.ends > now)
+    }
+
+    /// When its newest secret was made.
+    #[must_use]
+    pub fn secret_made(&self) -> Timestamp {
+        self.secrets.rotated.unwrap_or(self.created)
+    }
+
+    /// The key with a new secret. The one that it had works on until `ends`, if that is to come; the one before that, never.
+    #[must_use]
+    pub fn rotated(&self, public_id: PublicId, hash: KeyHash, now: Timestamp, ends: Timestamp) -> Self {
+        let Secrets { generation, .. } = self.secrets;
+        let old = Retiring { public_id: self.public_id, hash: self.hash, generation, ends };
+        let secrets = Secrets {
+            generation: generation.saturating_add(1),
+            rotated: Some(now),
+            retiring: (ends > now).then(|| Box::new(old)),
+        };
+        Self { public_id, hash, secrets, version: self.version + 1, ..self.clone() }
+    }
+
+    /// The key with its newest secret alone.
+    #[must_use]
+    pub fn retired(&self) -> Self {
+        let secrets = Secrets { retiring: None, ..self.secrets.clone() };
+        Self { secrets, version: self.version + 1, ..self.clone() }
+    }
+
+    /// Whether the key lets nobody do anything that it did not let them do as `before`: it ends no later, it may be used for
+    /// no more, and its calls are tagged as they were.
+    #[must_use]
+    pub fn is_within(&self, before: &Self) -> bool {
+        let ends = |key: &Self| key.expires.unwrap_or(Timestamp::from_micros(i64::MAX));
+        ends(self) <= ends(before) && self.project == before.project && self.allowlist.is_within(&before.allowlist)
+    }
 }
 
 /// What a key may be used for. An empty list allows everything.
@@ -81,6 +191,21 @@ impl Allowlist {
     #[must_use]
     pub fn narrowed(&self, permissions: PermissionSet) -> PermissionSet {
         self.permissions.map_or(permissions, |listed| permissions.without(permissions.without(listed)))
+    }
+
+    /// Whether everything that this allows, `wider` allows too, entry by entry: what several entries of that allow together
+    /// counts as more.
+    #[must_use]
+    pub fn is_within(&self, wider: &Self) -> bool {
+        within(&self.cidrs, &wider.cidrs, |wider, range| wider.contains(range))
+            && within(&self.origins, &wider.origins, |wider, host| {
+                wider == host || wider.strip_prefix("*.").is_some_and(|parent| ends_with_label(host, parent))
+            })
+            && within(&self.models, &wider.models, |wider, pattern| glob_covers(wider, pattern))
+            && within(&self.endpoints, &wider.endpoints, |wider, pattern| glob_covers(wider, pattern))
+            && wider
+                .permissions
+                .is_none_or(|all| self.permissions.is_some_and(|listed| listed.without(all) == PermissionSet::NONE))
     }
 
     /// Whether nothing is restricted.
@@ -134,6 +259,16 @@ impl Allowlist {
     }
 }
 
+/// Whether each entry of a list is covered by one of a wider list; an empty list is wider than any other.
+fn within<T>(list: &[T], wider: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
+    wider.is_empty() || !list.is_empty() && list.iter().all(|entry| wider.iter().any(|one| covers(one, entry)))
+}
+
+/// Whether everything that a pattern matches, `wider` matches too.
+fn glob_covers(wider: &str, pattern: &str) -> bool {
+    wider.strip_suffix('*').map_or(wider == pattern, |start| pattern.starts_with(start))
+}
+
 /// `host` is a name below `parent`, ignoring ASCII case.
 fn ends_with_label(host: &str, parent: &str) -> bool {
     host.len() > parent.len() + 1
@@ -172,6 +307,45 @@ mod tests {
         let passes = |text: &str| list.admits_ip(text.parse().ok());
         assert!(passes("10.1.2.3") && passes("::ffff:10.1.2.3"));
         assert!(!passes("11.0.0.1") && !passes("::1") && !passes("nonsense"));
+    }
+
+    fn list(change: impl Fn(&mut Allowlist)) -> Allowlist {
+        let mut list = Allowlist::default();
+        change(&mut list);
+        list
+    }
+
+    #[test]
+    fn a_list_is_within_another_when_each_of_its_entries_is() {
+        let ranges = |texts: &[&str]| {
+            list(|list| list.cidrs = texts.iter().map(|text| text.parse().expect("a range")).collect())
+        };
+        let hosts = |texts: &[&str]| list(|list| list.origins = texts.iter().map(|text| (*text).to_owned()).collect());
+        let models = |texts: &[&str]| list(|list| list.models = texts.iter().map(|text| (*text).to_owned()).collect());
+        let may = |all: &[Permission]| list(|list| list.permissions = Some(PermissionSet::of(all)));
+        let (open, both) = (Allowlist::default(), [Permission::ModelsInvoke, Permission::LogsRead]);
+        for (narrow, wide) in [
+            (open.clone(), open.clone()),
+            (ranges(&["10.1.0.0/16", "10.2.0.0/16"]), ranges(&["10.0.0.0/8"])),
+            (ranges(&["10.0.0.0/8"]), open.clone()),
+            (hosts(&["a.b.test", "*.c.b.test"]), hosts(&["*.b.test"])),
+            (models(&["gpt-4o", "gpt-4*"]), models(&["gpt-4*"])),
+            (may(&both[..1]), may(&both)),
+            (may(&both), open.clone()),
+        ] {
+            assert!(narrow.is_within(&wide), "{narrow:?} {wide:?}");
+            assert!(narrow == wide || !wide.is_within(&narrow), "{wide:?} {narrow:?}");
+        }
+        for (one, other) in [
+            (ranges(&["10.0.0.0/8", "11.0.0.0/8"]), ranges(&["10.0.0.0/8"])),
+            (ranges(&["2001:db8::/32"]), ranges(&["10.0.0.0/8"])),
+            (hosts(&["b.test"]), hosts(&["*.b.test"])),
+            (hosts(&["*.b.test"]), hosts(&["b.test"])),
+            (models(&["gpt-4*"]), models(&["gpt-4o"])),
+            (may(&[Permission::ModelsInvoke, Permission::KeysRead]), may(&both)),
+        ] {
+            assert!(!one.is_within(&other), "{one:?} {other:?}");
+        }
     }
 
     #[test]

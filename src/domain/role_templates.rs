@@ -90,17 +90,17 @@ impl KeyPolicy {
         *self == Self::default()
     }
 
-    /// Whether a key may be made that ends then (`None`: never) and may be used for that.
+    /// Whether a key that is made then may end then (`None`: never) and may be used for that.
     ///
     /// # Errors
     /// The [`Violation`].
-    pub fn check(&self, now: Timestamp, ends: Option<Timestamp>, allowlist: &Allowlist) -> Result<(), Violation> {
+    pub fn check(&self, created: Timestamp, ends: Option<Timestamp>, allowlist: &Allowlist) -> Result<(), Violation> {
         if let Some(longest) = self.longest_lifetime {
-            let latest = now.micros().saturating_add(longest.saturating_mul(1_000_000));
+            let latest = created.micros().saturating_add(longest.saturating_mul(1_000_000));
             if ends.is_none_or(|ends| ends.micros() > latest) {
                 return Err((
                     "key.expire_time",
-                    format!("must be at most {longest} seconds from now, by the owner's key policy"),
+                    format!("must be at most {longest} seconds after the key's creation, by the owner's key policy"),
                 ));
             }
         }

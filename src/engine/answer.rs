@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::{
     hold_token::{HoldClaims, HoldKey},
     holds::{HoldRef, Line, Lines},
-    key_table::KeyRow,
+    key_table::{KeyRow, SecretUsed},
     question::Question,
     state::State,
     subject::Subject,
@@ -253,12 +253,17 @@ pub struct KeyFacts {
     pub expires: Option<Timestamp>,
     /// Where it stands.
     pub state: KeyState,
+    /// Which of its secrets was used.
+    pub secret: SecretUsed,
 }
 
-impl From<&KeyRow> for KeyFacts {
-    fn from(key: &KeyRow) -> Self {
+impl KeyFacts {
+    /// Those of the key that a call is made with, if it is made with one.
+    #[must_use]
+    pub fn of(subject: &Subject<'_>) -> Option<Self> {
+        let (key, secret) = (subject.key?, subject.secret?);
         let expires = (key.expires != i64::MAX).then(|| Timestamp::from_micros(key.expires));
-        Self { expires, state: key.state }
+        Some(Self { expires, state: key.state, secret })
     }
 }
 

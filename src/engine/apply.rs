@@ -191,14 +191,17 @@ impl State {
         Ok(())
     }
 
-    /// Whether a binding has ended that is still here.
+    /// Whether a binding, or a secret of a key, has ended that is still here.
     #[must_use]
     pub fn is_behind(&self, now: Timestamp) -> bool {
-        self.ends.first().is_some_and(|(at, _)| *at <= now)
+        self.ends.first().is_some_and(|(at, _)| *at <= now) || self.keys.is_behind(now)
     }
 
-    /// Drops the bindings that have ended.
-    pub fn end_bindings(&mut self, now: Timestamp) {
+    /// Drops the bindings and the secrets that have ended.
+    pub fn end(&mut self, now: Timestamp) {
+        if self.keys.is_behind(now) {
+            self.keys.end_secrets(now);
+        }
         while let Some((_, id)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
             self.drop_binding(id);
         }
@@ -227,7 +230,7 @@ impl State {
             None => NO_INDEX,
         };
         row.expires = key.expires.map_or(i64::MAX, super::super::domain::time::Timestamp::micros);
-        self.keys.put(row, key.allowlist);
+        self.keys.put(row, key.allowlist, key.secrets);
         Ok(())
     }
 

@@ -207,7 +207,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
     fn answer(&self) -> Answer<'s> {
         Answer {
             principal: Some(PrincipalView { state: self.state, subject: self.subject }),
-            key: self.subject.key.map(KeyFacts::from),
+            key: KeyFacts::of(&self.subject),
             ..Answer::new(self.state.revision, self.gate.next_decision())
         }
     }

@@ -15,6 +15,8 @@ const WIDTH: usize = 8;
 const FULL_IN_TEN: usize = 8;
 /// The row of a place that is free.
 const FREE: u32 = u32::MAX;
+/// The row of a place whose entry was taken out: a look-up goes on after it, and another entry may take it.
+const GONE: u32 = u32::MAX - 1;
 
 /// Entries by column: eight hashes are compared at once.
 #[derive(Clone, Copy)]
@@ -34,7 +36,7 @@ impl Bucket {
     }
 }
 
-/// An index of rows by something that is hashed. Nothing is ever taken out.
+/// An index of rows by something that is hashed.
 #[derive(Default)]
 pub struct KeyIndex {
     parts: Vec<Part>,
@@ -70,6 +72,14 @@ impl KeyIndex {
         self.parts[part].insert(hash, row);
     }
 
+    /// Takes a row out that was put in under this key.
+    pub fn remove(&mut self, key: impl Hash, row: u32) {
+        let (part, hash) = self.place(key);
+        if let Some(part) = self.parts.get_mut(part) {
+            part.remove(hash, row);
+        }
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "two halves of the hash, for two uses")]
     fn place(&self, key: impl Hash) -> (usize, u32) {
         let hash = self.hasher.hash_one(key);
@@ -90,7 +100,7 @@ impl Part {
             let mut same = Bucket::mask(&bucket.hashes, hash);
             while same != 0 {
                 let row = bucket.rows[same.trailing_zeros() as usize % WIDTH];
-                if row != FREE && is(row) {
+                if row < GONE && is(row) {
                     return Some(row);
                 }
                 same &= same - 1;
@@ -106,25 +116,37 @@ impl Part {
         if self.len * 10 >= self.buckets.len() * WIDTH * FULL_IN_TEN {
             // By a quarter: what is not needed is memory for every key.
             let more = vec![EMPTY; self.buckets.len() + self.buckets.len() / 4 + 1];
+            self.len = 0;
             for Bucket { hashes, rows } in std::mem::replace(&mut self.buckets, more) {
-                hashes
-                    .into_iter()
-                    .zip(rows)
-                    .filter(|(_, row)| *row != FREE)
-                    .for_each(|(hash, row)| self.put(hash, row));
+                hashes.into_iter().zip(rows).filter(|(_, row)| *row < GONE).for_each(|(hash, row)| self.put(hash, row));
             }
         }
         self.put(hash, row);
-        self.len += 1;
     }
 
+    /// Counts the places that are not free, those of entries that are gone among them: look-ups pass over these too.
     fn put(&mut self, hash: u32, row: u32) {
         let home = self.home(hash);
         let (before, from_home) = self.buckets.split_at_mut(home);
         for bucket in from_home.iter_mut().chain(before) {
-            if let Some(free) = bucket.rows.iter().position(|row| *row == FREE) {
-                bucket.hashes[free] = hash;
-                bucket.rows[free] = row;
+            if let Some(place) = bucket.rows.iter().position(|row| *row >= GONE) {
+                self.len += usize::from(bucket.rows[place] == FREE);
+                bucket.hashes[place] = hash;
+                bucket.rows[place] = row;
+                return;
+            }
+        }
+    }
+
+    fn remove(&mut self, hash: u32, row: u32) {
+        let home = self.home(hash);
+        let (before, from_home) = self.buckets.split_at_mut(home);
+        for bucket in from_home.iter_mut().chain(before) {
+            if let Some(place) = (0..WIDTH).find(|place| (bucket.hashes[*place], bucket.rows[*place]) == (hash, row)) {
+                bucket.rows[place] = GONE;
+                return;
+            }
+            if Bucket::mask(&bucket.rows, FREE) != 0 {
                 return;
             }
         }
@@ -145,6 +167,25 @@ mod tests {
             assert_eq!(index.find(earlier, |found| found == earlier), Some(earlier));
         }
         assert!((0..50_000).all(|row| index.find(row, |found| found == row) == Some(row)));
+    }
+
+    #[test]
+    fn what_is_taken_out_is_found_no_more_and_its_place_is_taken_again() {
+        let mut part = Part::default();
+        for row in 0..1_000 {
+            part.insert(row % 7, row);
+        }
+        let places = part.buckets.len();
+        for turn in 1..50 {
+            // Whatever came after it in its bucket, or in the next, is still found.
+            (0..1_000).for_each(|row| part.remove(row % 7, row + (turn - 1) * 1_000));
+            assert!((0..7).all(|hash| part.find(hash, |_| true).is_none()), "turn {turn}");
+            (0..1_000).for_each(|row| part.insert(row % 7, row + turn * 1_000));
+            assert!((0..1_000).all(|row| part.find(row % 7, |found| found == row + turn * 1_000).is_some()));
+        }
+        part.remove(3, 49_003);
+        assert!(part.find(3, |found| found == 49_003).is_none() && part.find(3, |found| found == 49_010).is_some());
+        assert!(part.buckets.len() <= places * 2, "{} of {places}", part.buckets.len());
     }
 
     #[test]

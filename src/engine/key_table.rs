@@ -1,10 +1,15 @@
 //! API keys in memory, a million and more: a compact row each, found by public id or by id.
 
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+
 use super::{key_index::KeyIndex, last_use::LastUse};
 use crate::domain::{
     id::KeyId,
     key_secret::{KeyHash, PublicId},
-    keys::{Allowlist, KeyState},
+    keys::{Allowlist, KeyState, Retiring, Secrets},
+    time::Timestamp,
 };
 
 /// Rows are kept in chunks, so that growing never copies them all.
@@ -12,13 +17,18 @@ const CHUNK: usize = 4096;
 /// Stands for "none" in a row.
 pub const NO_INDEX: u32 = u32::MAX;
 
+/// A budget limits the key.
+const BUDGETED: u8 = 1;
+/// The key was rotated: there is more to know of its secrets.
+const ROTATED: u8 = 2;
+
 /// What a decision needs of a key.
 #[derive(Clone, Debug)]
 pub struct KeyRow {
     id: [u8; 16],
-    /// What its secret hashes to.
+    /// What its newest secret hashes to.
     pub hash: KeyHash,
-    /// What it is looked up by.
+    /// What that is looked up by.
     pub public_id: PublicId,
     /// Index of its workspace.
     pub workspace: u32,
@@ -32,8 +42,8 @@ pub struct KeyRow {
     pub expires: i64,
     /// Where it stands.
     pub state: KeyState,
-    /// Whether a budget limits it.
-    pub budgeted: bool,
+    /// [`BUDGETED`] and [`ROTATED`]: a byte for both.
+    marks: u8,
     /// When a call was last made with it.
     pub last_use: LastUse,
 }
@@ -52,7 +62,7 @@ impl KeyRow {
             rules: NO_INDEX,
             expires: i64::MAX,
             state,
-            budgeted: false,
+            marks: 0,
             last_use: LastUse::default(),
         }
     }
@@ -62,6 +72,43 @@ impl KeyRow {
     pub const fn id(&self) -> KeyId {
         KeyId::from_bits(u128::from_le_bytes(self.id))
     }
+
+    /// Whether a budget limits it.
+    #[must_use]
+    pub const fn is_budgeted(&self) -> bool {
+        self.marks & BUDGETED != 0
+    }
+
+    fn mark(&mut self, mark: u8, set: bool) {
+        self.marks = if set { self.marks | mark } else { self.marks & !mark };
+    }
+}
+
+/// What there is to know of the secrets of a key that was rotated.
+#[derive(Debug)]
+struct Rotated {
+    generation: u32,
+    retiring: Option<Box<Retiring>>,
+}
+
+/// Which secret of a key a call is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecretUsed {
+    /// Which: 1 for the first.
+    pub generation: u32,
+    /// When it ends, because another one has taken its place.
+    pub ends: Option<Timestamp>,
+}
+
+/// A secret that was looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretFound {
+    /// Index of the key.
+    pub at: u32,
+    /// What it hashes to.
+    pub hash: KeyHash,
+    /// Which it is.
+    pub used: SecretUsed,
 }
 
 /// Every key.
@@ -72,6 +119,12 @@ pub struct KeyTable {
     by_public_id: KeyIndex,
     by_id: KeyIndex,
     rules: Vec<Allowlist>,
+    /// Of the keys that were rotated, by index: few are, at one time.
+    rotated: HashMap<u32, Rotated>,
+    /// When secrets end, soonest first, and of which key.
+    ends: BTreeSet<(Timestamp, u32)>,
+    /// The latest time at which secrets were ended: a clock that is set back brings none of them back.
+    latest: Timestamp,
 }
 
 impl KeyTable {
@@ -87,10 +140,81 @@ impl KeyTable {
         self.len == 0
     }
 
-    /// The index of the key with this public id.
+    /// The secret with this public id.
     #[must_use]
-    pub fn by_public_id(&self, public_id: &PublicId) -> Option<u32> {
-        self.by_public_id.find(public_id, |at| self.row(at).public_id == *public_id)
+    pub fn by_public_id(&self, public_id: &PublicId) -> Option<SecretFound> {
+        let at = self.by_public_id.find(public_id, |at| {
+            let row = self.row(at);
+            row.public_id == *public_id || self.retiring(at, row).is_some_and(|old| old.public_id == *public_id)
+        })?;
+        let row = self.row(at);
+        if row.public_id == *public_id {
+            return Some(SecretFound { at, hash: row.hash, used: self.newest(at, row) });
+        }
+        let old = self.retiring(at, row)?;
+        let used = SecretUsed { generation: old.generation, ends: Some(old.ends) };
+        Some(SecretFound { at, hash: old.hash, used })
+    }
+
+    /// Of a key's secrets, the newest.
+    fn newest(&self, at: u32, row: &KeyRow) -> SecretUsed {
+        let rotated = if row.marks & ROTATED == 0 { None } else { self.rotated.get(&at) };
+        SecretUsed { generation: rotated.map_or(1, |rotated| rotated.generation), ends: None }
+    }
+
+    /// Of a key's secrets, the one before the newest.
+    fn retiring(&self, at: u32, row: &KeyRow) -> Option<&Retiring> {
+        if row.marks & ROTATED == 0 {
+            return None;
+        }
+        self.rotated.get(&at)?.retiring.as_deref()
+    }
+
+    /// Whether a secret has ended that is still here.
+    #[must_use]
+    pub fn is_behind(&self, now: Timestamp) -> bool {
+        self.ends.first().is_some_and(|(ends, _)| *ends <= now)
+    }
+
+    /// Drops the secrets that have ended, for good.
+    pub fn end_secrets(&mut self, now: Timestamp) {
+        self.latest = self.latest.max(now);
+        while let Some((_, at)) = self.ends.first().copied().filter(|(ends, _)| *ends <= now) {
+            self.drop_retiring(at);
+        }
+    }
+
+    fn drop_retiring(&mut self, at: u32) {
+        if let Some(old) = self.rotated.get_mut(&at).and_then(|rotated| rotated.retiring.take()) {
+            self.ends.remove(&(old.ends, at));
+            self.by_public_id.remove(old.public_id, at);
+        }
+    }
+
+    /// Takes in what is known of the secrets of a key whose row is there, with its newest secret, and can be found by that.
+    fn put_secrets(&mut self, at: u32, secrets: Secrets) {
+        self.drop_retiring(at);
+        let Secrets { generation, retiring, .. } = secrets;
+        let is_rotated = generation != 1 || retiring.is_some();
+        self.row_mut(at).mark(ROTATED, is_rotated);
+        if !is_rotated {
+            self.rotated.remove(&at);
+            return;
+        }
+        let retiring = retiring.filter(|old| old.ends > self.latest);
+        if let Some(old) = &retiring {
+            self.ends.insert((old.ends, at));
+            self.by_public_id.insert(old.public_id, at);
+        }
+        self.rotated.insert(at, Rotated { generation, retiring });
+    }
+
+    /// Some key, for the id of none: always the same for the same id.
+    #[must_use]
+    pub fn stand_in(&self, public_id: &PublicId) -> Option<u32> {
+        let [a, b, c, d, e, f, g, h, ..] = *public_id.as_bytes();
+        let at = u64::from_le_bytes([a, b, c, d, e, f, g, h]).checked_rem(self.len as u64)?;
+        u32::try_from(at).ok()
     }
 
     /// Looks at where a public id would be found, so that memory brings it.
@@ -111,7 +235,7 @@ impl KeyTable {
     }
 
     /// Puts a key in, or its new form in the place of the old.
-    pub fn put(&mut self, mut row: KeyRow, allowlist: Allowlist) {
+    pub fn put(&mut self, mut row: KeyRow, allowlist: Allowlist, secrets: Secrets) {
         let known = self.index_of(row.id());
         let old_rules = known.map_or(NO_INDEX, |at| self.row(at).rules);
         row.rules = match (allowlist.is_open(), old_rules) {
@@ -125,29 +249,41 @@ impl KeyTable {
                 at
             }
         };
+        let public_id = row.public_id;
         if let Some(at) = known {
-            row.budgeted = self.row(at).budgeted;
-            row.last_use = self.row(at).last_use.clone();
+            let old = self.row(at);
+            let had = old.public_id;
+            row.mark(BUDGETED, old.is_budgeted());
+            row.last_use = old.last_use.clone();
+            self.drop_retiring(at);
             *self.row_mut(at) = row;
+            if had != public_id {
+                self.by_public_id.remove(had, at);
+                self.by_public_id.insert(public_id, at);
+            }
+            self.put_secrets(at, secrets);
             return;
         }
         let at = u32::try_from(self.len).unwrap_or(NO_INDEX);
         if self.len.is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
-        let (public_id, id) = (row.public_id, row.id);
+        let id = row.id;
         if let Some(last) = self.chunks.last_mut() {
             last.push(row);
         }
         self.len += 1;
         self.by_public_id.insert(public_id, at);
         self.by_id.insert(id, at);
+        if !secrets.is_first() {
+            self.put_secrets(at, secrets);
+        }
     }
 
     /// Notes whether a budget limits a key.
     pub fn set_budgeted(&mut self, id: KeyId, budgeted: bool) {
         if let Some(at) = self.index_of(id) {
-            self.row_mut(at).budgeted = budgeted;
+            self.row_mut(at).mark(BUDGETED, budgeted);
         }
     }
 
@@ -163,5 +299,79 @@ impl KeyTable {
 
     fn row_mut(&mut self, at: u32) -> &mut KeyRow {
         &mut self.chunks[at as usize / CHUNK][at as usize % CHUNK]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn public_id(number: usize) -> PublicId {
+        PublicId::parse(&format!("{number:012}")).expect("a public id")
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    /// Puts a key in whose newest secret is so many, and whose older one ends then.
+    fn put(table: &mut KeyTable, generation: u32, ends: Option<i64>) {
+        let number = |generation: u32| public_id(generation as usize);
+        let hash = |generation: u32| KeyHash([u8::try_from(generation).expect("few"); 32]);
+        let row = KeyRow::new(KeyId::from_bits(7), hash(generation), number(generation), KeyState::Active);
+        let old = |ends| Retiring {
+            public_id: number(generation - 1),
+            hash: hash(generation - 1),
+            generation: generation - 1,
+            ends: at(ends),
+        };
+        let secrets = Secrets { generation, rotated: None, retiring: ends.map(|ends| Box::new(old(ends))) };
+        table.put(row, Allowlist::default(), secrets);
+    }
+
+    fn found(table: &KeyTable, generation: usize) -> Option<(u32, u8, Option<Timestamp>)> {
+        let found = table.by_public_id(&public_id(generation))?;
+        assert_eq!(found.at, 0);
+        Some((found.used.generation, found.hash.0[0], found.used.ends))
+    }
+
+    #[test]
+    fn both_secrets_of_a_key_are_found_until_the_older_ends() {
+        let mut table = KeyTable::default();
+        put(&mut table, 1, None);
+        assert_eq!((found(&table, 1), found(&table, 2)), (Some((1, 1, None)), None));
+        put(&mut table, 2, Some(50));
+        assert_eq!(found(&table, 1), Some((1, 1, Some(at(50)))));
+        assert_eq!(found(&table, 2), Some((2, 2, None)));
+        assert!(!table.is_behind(at(49)) && table.is_behind(at(50)));
+        table.end_secrets(at(50));
+        assert_eq!((found(&table, 1), found(&table, 2)), (None, Some((2, 2, None))));
+        assert!(!table.is_behind(at(1_000)));
+    }
+
+    #[test]
+    fn a_secret_that_has_ended_does_not_come_back_when_the_clock_is_set_back() {
+        let mut table = KeyTable::default();
+        put(&mut table, 2, Some(50));
+        table.end_secrets(at(60));
+        // A change of the key that was made before its older secret was taken out of the books.
+        put(&mut table, 2, Some(50));
+        assert_eq!((found(&table, 1), found(&table, 2)), (None, Some((2, 2, None))));
+        assert!(!table.is_behind(at(40)));
+    }
+
+    #[test]
+    fn a_secret_that_was_replaced_or_ended_early_is_not_found() {
+        let mut table = KeyTable::default();
+        put(&mut table, 2, Some(50));
+        put(&mut table, 3, Some(70));
+        assert_eq!((found(&table, 1), found(&table, 2)), (None, Some((2, 2, Some(at(70))))));
+        put(&mut table, 3, None);
+        assert_eq!((found(&table, 2), found(&table, 3)), (None, Some((3, 3, None))));
+        assert!(!table.is_behind(at(1_000)), "nothing is left to end");
+        // Twice the same is the same as once.
+        put(&mut table, 4, Some(90));
+        put(&mut table, 4, Some(90));
+        assert_eq!((found(&table, 3), found(&table, 4)), (Some((3, 3, Some(at(90)))), Some((4, 4, None))));
     }
 }

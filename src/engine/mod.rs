@@ -391,7 +391,7 @@ impl<J> Gate<J> {
     #[must_use]
     pub fn key_of(&self, text: &str) -> Option<KeyId> {
         let state = self.read();
-        state.find_key(text, &self.pepper).ok().map(|at| state.keys.row(at).id())
+        state.find_key(text, &self.pepper).ok().map(|found| state.keys.row(found.at).id())
     }
 
     fn read(&self) -> ShardedLockReadGuard<'_, State> {
@@ -400,14 +400,15 @@ impl<J> Gate<J> {
         self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The state without the bindings that have ended: a role is gone at its last moment, whatever can be reached then.
+    /// The state without the bindings and the secrets that have ended: each is gone at its last moment, whatever can be reached
+    /// then.
     fn read_at(&self, now: Timestamp) -> ShardedLockReadGuard<'_, State> {
         let state = self.read();
         if !state.is_behind(now) {
             return state;
         }
         drop(state);
-        self.write_state().end_bindings(now);
+        self.write_state().end(now);
         self.read()
     }
 

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{
     answer::{Denial, DenialCode},
-    key_table::{KeyRow, NO_INDEX},
+    key_table::{KeyRow, NO_INDEX, SecretFound, SecretUsed},
     question::{Credential, Question},
     state::{ActorRow, BudgetList, Place, ProjectRow, State, TenantRow, WorkspaceRow},
 };
@@ -30,6 +30,8 @@ pub struct Subject<'s> {
     pub owner: &'s ActorRow,
     /// The key; none with an access token.
     pub key: Option<&'s KeyRow>,
+    /// Which secret of the key it is made with; none when that was not presented.
+    pub secret: Option<SecretUsed>,
     /// The narrowest place that the call is in.
     pub place: Place,
 }
@@ -38,25 +40,27 @@ pub struct Subject<'s> {
 pub type Applying = SmallVec<[u32; 8]>;
 
 impl State {
-    /// The index of the key that a text is. An unknown id costs as much as a wrong secret. Whether the caller may serve its tenant
+    /// The secret that a text is, and of which key. An unknown id costs as much as a wrong secret. Whether the caller may serve its tenant
     /// is still to be asked.
     ///
     /// # Errors
     /// The denial that the caller is told.
-    pub fn find_key(&self, text: &str, pepper: &Pepper) -> Result<u32, DenialCode> {
+    pub fn find_key(&self, text: &str, pepper: &Pepper) -> Result<SecretFound, DenialCode> {
         let presented = Presented::parse(text).ok_or(DenialCode::KeyMalformed)?;
         // While the secret is hashed memory brings what the look-up needs; and after it, while the call is priced, the
         // key's owner.
         self.keys.touch(&presented.public_id);
         let offered = pepper.hash(&presented);
-        let at = self.keys.by_public_id(&presented.public_id);
-        let found = at.map(|at| self.keys.row(at));
-        if let Some(row) = found {
+        let found = self.keys.by_public_id(&presented.public_id);
+        // For an unknown id another key is looked at, so that memory takes as long.
+        let looked_at = found.map(|found| found.at).or_else(|| self.keys.stand_in(&presented.public_id));
+        let row = looked_at.map(|at| self.keys.row(at));
+        if let Some(row) = row {
             self.actor(row.owner).touch();
         }
-        let stored = found.map_or(KeyHash([0; 32]), |row| row.hash);
-        let genuine = offered.is(&stored);
-        at.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)
+        let stored = found.map(|found| found.hash).or(row.map(|row| row.hash));
+        let genuine = offered.is(&stored.unwrap_or(KeyHash([0; 32])));
+        found.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)
     }
 
     /// The workspace of a key, as a place.
@@ -75,6 +79,7 @@ impl State {
             project: None,
             owner: self.actor(row.owner),
             key: Some(row),
+            secret: None,
             place,
         };
         if row.project == NO_INDEX { subject } else { subject.within(self, row.project) }
@@ -89,6 +94,7 @@ impl State {
             project: None,
             owner,
             key: None,
+            secret: None,
             place: Place { tenant: owner.tenant, workspace: workspace.unwrap_or(NO_INDEX), project: NO_INDEX },
         }
     }
@@ -105,9 +111,9 @@ impl State {
     ) -> Result<(Subject<'_>, u32, u32), DenialCode> {
         let (subject, owner, key) = match credential {
             Credential::ApiKey(text) => {
-                let at = self.find_key(text, pepper)?;
+                let SecretFound { at, used, .. } = self.find_key(text, pepper)?;
                 let row = self.keys.row(at);
-                (self.subject_of_key(row), row.owner, at)
+                (Subject { secret: Some(used), ..self.subject_of_key(row) }, row.owner, at)
             }
             Credential::Token(who) => {
                 let good = who.filter(|who| !self.ended.has(who.basis));
@@ -133,7 +139,7 @@ impl State {
         subject.project.map(|project| &project.budgets).into_iter().for_each(&mut add);
         subject.owner.teams.iter().for_each(|team| add(&self.teams.at(*team).budgets));
         add(&subject.owner.budgets);
-        if let Some(key) = subject.key.filter(|key| key.budgeted) {
+        if let Some(key) = subject.key.filter(|key| key.is_budgeted()) {
             self.key_budgets.get(&key.id().bits()).into_iter().for_each(&mut add);
         }
         if !end_user.is_empty() && !subject.tenant.end_users.is_empty() {

@@ -41,9 +41,6 @@ impl From<DenialCode> for pb::DenialCode {
     }
 }
 
-/// How many secrets a key has had: one, until keys are rotated.
-pub const GENERATION: i64 = 1;
-
 /// A reason for a refusal.
 #[must_use]
 pub fn denial(denial: &Denial<'_>, now: Timestamp) -> pb::Denial {

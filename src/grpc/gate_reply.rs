@@ -129,7 +129,10 @@ fn key(out: &mut Writer, facts: KeyFacts) {
     if let Some(end) = facts.expires {
         out.time(1, end);
     }
-    out.number(2, gate_answers::GENERATION);
+    out.number(2, facts.secret.generation.into());
+    if let Some(end) = facts.secret.ends {
+        out.time(3, end);
+    }
 }
 
 fn number_of(unit: Unit) -> i64 {
@@ -217,14 +220,18 @@ impl std::fmt::Write for Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::answer::DecisionId;
+    use crate::{
+        domain::keys::KeyState,
+        engine::{answer::DecisionId, key_table::SecretUsed},
+    };
 
     #[test]
     fn what_is_written_by_hand_reads_as_the_message_that_it_is() {
         let at = |micros| Timestamp::from_micros(micros);
         let (two, three) = ("n".repeat(200), "m".repeat(20_000));
         let mut answer = Answer::new(7, DecisionId { run: 1, count: 2 });
-        answer.key = Some(KeyFacts { expires: Some(at(1_500_000)), state: crate::domain::keys::KeyState::Active });
+        let secret = SecretUsed { generation: 300, ends: Some(at(2_500_000)) };
+        answer.key = Some(KeyFacts { expires: Some(at(1_500_000)), state: KeyState::Active, secret });
         // Lengths of one byte, of two, and of three.
         for (name, scope, hard) in [("a", "b", true), (two.as_str(), "", false), (three.as_str(), "s", true)] {
             let view = BudgetView {
@@ -245,7 +252,8 @@ mod tests {
             assert_eq!((read.revision, read.decision_id.as_str()), (7, "dec_000000000000000100000002"));
             assert_eq!(read.decision(), pb::Decision::Allow);
             let facts = read.key.expect("facts");
-            assert_eq!((facts.expires_at, facts.generation), (Some(to_wire(at(1_500_000))), 1));
+            assert_eq!((facts.expires_at, facts.generation), (Some(to_wire(at(1_500_000))), 300));
+            assert_eq!(facts.retires_at, Some(to_wire(at(2_500_000))));
             assert_eq!(read.encode_to_vec(), reply, "the usual bytes");
         }
     }

@@ -3,11 +3,13 @@
 use tonic::Request;
 
 use super::{
+    key_changes::{description, labels},
     parse::{self, FieldError, invalid},
     services::{Answer, Management},
 };
 use crate::{
     app::{
+        key_changes, key_revocations, key_rotation,
         keys::{self, CreateKey, GetKey, KeyCreated, ListKeys, NamedKey, SetKeyState},
         leaks,
     },
@@ -19,21 +21,23 @@ use crate::{
 };
 
 /// What lists of keys can be asked by.
-const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "state", kind: Kind::Choice(&["ACTIVE", "DISABLED", "REVOKED"]), sorts: false },
+    Field { name: "owner", kind: Kind::Name, sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
     Field { name: "expire_time", kind: Kind::Time, sorts: false },
+    Field { name: "last_use_time", kind: Kind::Time, sorts: false },
     WORDS,
 ];
 
 /// Longest reason, in characters.
-const MAX_REASON: usize = 1024;
+pub(super) const MAX_REASON: usize = 1024;
 
 #[tonic::async_trait]
 impl KeyService for Management {
     async fn create_key(&self, request: Request<CreateKeyRequest>) -> Answer<CreateKeyResponse> {
-        self.run(request, keys::create).await
+        self.run_intended(request, keys::create).await
     }
 
     async fn get_key(&self, request: Request<GetKeyRequest>) -> Answer<GetKeyResponse> {
@@ -54,6 +58,26 @@ impl KeyService for Management {
 
     async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Answer<RevokeKeyResponse> {
         self.run(request, keys::set_state).await
+    }
+
+    async fn update_key(&self, request: Request<UpdateKeyRequest>) -> Answer<UpdateKeyResponse> {
+        self.run_intended(request, key_changes::update).await
+    }
+
+    async fn delete_key(&self, request: Request<DeleteKeyRequest>) -> Answer<DeleteKeyResponse> {
+        self.run_intended(request, key_changes::delete).await
+    }
+
+    async fn rotate_key(&self, request: Request<RotateKeyRequest>) -> Answer<RotateKeyResponse> {
+        self.run_intended(request, key_rotation::rotate).await
+    }
+
+    async fn retire_key_secret(&self, request: Request<RetireKeySecretRequest>) -> Answer<RetireKeySecretResponse> {
+        self.run_intended(request, key_rotation::retire_secret).await
+    }
+
+    async fn bulk_revoke_keys(&self, request: Request<BulkRevokeKeysRequest>) -> Answer<BulkRevokeKeysResponse> {
+        self.run_intended(request, key_revocations::revoke).await
     }
 
     async fn report_leaked_key(&self, request: Request<ReportLeakedKeyRequest>) -> Answer<ReportLeakedKeyResponse> {
@@ -86,6 +110,11 @@ impl From<NamedKey> for pb::Key {
             create_time: Some(parse::to_wire(key.created)),
             etag: parse::etag(key.version),
             last_use_time: named.last_used.map(parse::to_wire),
+            description: key.description,
+            labels: key.labels,
+            generation: key.secrets.generation.into(),
+            retire_time: key.secrets.retiring.map(|old| parse::to_wire(old.ends)),
+            rotate_time: key.secrets.rotated.map(parse::to_wire),
         }
     }
 }
@@ -104,6 +133,8 @@ impl TryFrom<CreateKeyRequest> for CreateKey {
             project: project.transpose()?,
             expires: key.expire_time.map(|time| parse::timestamp("key.expire_time", &time)).transpose()?,
             allowlist: key.allowlist.unwrap_or_default().try_into()?,
+            description: description(key.description)?,
+            labels: labels(key.labels)?,
         })
     }
 }
@@ -124,7 +155,7 @@ impl From<KeyCreated> for CreateKeyResponse {
     fn from(created: KeyCreated) -> Self {
         Self {
             key: Some(created.record.into()),
-            secret: created.secret.expose().to_owned(),
+            secret: created.secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
             revision: created.revision,
         }
     }
@@ -136,13 +167,15 @@ asks_by_name! {
     EnableKeyRequest => SetKeyState { state: KeyState::Active, reason: String::new() };
 }
 
+intended!(CreateKeyRequest);
+
 asks_for_listing! {
     ListKeysRequest => ListKeys by FIELDS;
 }
 
 answers_one! {
     NamedKey as key: read GetKeyResponse;
-    changed DisableKeyResponse, EnableKeyResponse, RevokeKeyResponse;
+    changed DisableKeyResponse, EnableKeyResponse, RevokeKeyResponse, UpdateKeyResponse, RetireKeySecretResponse;
 }
 
 answers_page!(NamedKey as keys: ListKeysResponse);

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::app::{App, tokens};
+use crate::app::{App, key_rotation, tokens};
 
 const EVERY: Duration = Duration::from_mins(5);
+/// How often it is looked for secrets of keys that have ended.
+const RETIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// Erases for as long as the server runs.
 pub async fn run(app: Arc<App>) {
@@ -16,6 +18,18 @@ pub async fn run(app: Arc<App>) {
         ticks.tick().await;
         if let Err(error) = tokens::forget(&app).await {
             tracing::warn!(%error, "what no token rests on any more waits to be forgotten");
+        }
+    }
+}
+
+/// Takes the secrets of keys out of the books that have ended, for as long as the server runs.
+pub async fn retire(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(RETIRE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = key_rotation::retire_due(&app).await {
+            tracing::warn!(%error, "secrets of keys that have ended wait to be taken out of the books");
         }
     }
 }

@@ -306,6 +306,7 @@ async fn join(
     endless(&mut tasks, "writing down uses", noted);
     endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
+    endless(&mut tasks, "retiring", forgetting::retire(Arc::clone(&app)));
     let bell = Arc::clone(&app);
     endless(&mut tasks, "listening", async move {
         let heard = || {

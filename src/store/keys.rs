@@ -1,8 +1,11 @@
 //! Rows of API keys.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Inserted, Result, StoreError, Tx, dialect,
@@ -13,27 +16,34 @@ use super::{
 };
 use crate::domain::{
     bindings::Principal,
-    id::{KeyId, KeyKind, WorkspaceId},
+    id::{KeyId, KeyKind, TenantId, WorkspaceId},
     key_secret::{KeyHash, PublicId},
-    keys::{Allowlist, Key, KeyState},
+    keys::{Key, KeyState},
     time::Timestamp,
 };
 
-pub(super) const NOUN: Noun = Noun::plain::<KeyKind>("keys");
+/// When a key was last used lies elsewhere: it changes all the time.
+pub(super) const NOUN: Noun = Noun {
+    columns: &[("last_use_time", "(SELECT used FROM last_used WHERE last_used.id = api_keys.id)")],
+    ..Noun::plain::<KeyKind>("keys")
+};
 
 /// A query over whole keys.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state, expires,
-                 allowlist, created, version FROM api_keys ",
+                 allowlist, created, version, details, secrets, deleted FROM api_keys ",
             $rest
         )
     };
 }
 
-type Row =
-    (String, String, String, String, Option<String>, String, String, String, String, Option<i64>, String, i64, i64);
+#[rustfmt::skip]
+type Row = (
+    String, String, String, String, Option<String>, String, String, String, String, Option<i64>, String, i64, i64,
+    String, String, Option<i64>,
+);
 
 /// A row as the database has it, with its texts borrowed where they can be.
 #[derive(Deserialize)]
@@ -51,11 +61,22 @@ struct Columns<'a>(
     #[serde(borrow)] Cow<'a, str>,
     i64,
     i64,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    Option<i64>,
 );
 
+/// What a key says of itself, as the column has it.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Details<'a> {
+    description: Cow<'a, str>,
+    labels: Cow<'a, BTreeMap<String, String>>,
+}
+
 fn from_row(row: Row) -> Result<Key> {
-    let (id, tenant, workspace, owner, project, public_id, hash, name, state, expires, allowlist, created, version) =
-        row;
+    let (id, tenant, workspace, owner, project, public_id, hash, name, state, expires, allowlist, created, ..) = row;
+    let (.., version, details, secrets, deleted) = row;
     key(Columns(
         id.into(),
         tenant.into(),
@@ -70,6 +91,9 @@ fn from_row(row: Row) -> Result<Key> {
         allowlist.into(),
         created,
         version,
+        details.into(),
+        secrets.into(),
+        deleted,
     ))
 }
 
@@ -88,8 +112,12 @@ fn key(row: Columns<'_>) -> Result<Key> {
         list,
         at,
         version,
+        details,
+        secrets,
+        deleted,
     ) = row;
     let corrupt = |what: &'static str| StoreError::Corrupt(what.into());
+    let details: Details<'_> = part_of(&details, "description of a key")?;
     Ok(Key {
         id: parse(&id, "key id")?,
         tenant: parse(&tenant, "key's tenant")?,
@@ -101,14 +129,32 @@ fn key(row: Columns<'_>) -> Result<Key> {
         display_name,
         state,
         expires: expires.map(Timestamp::from_micros),
-        allowlist: if list.is_empty() {
-            Allowlist::default()
-        } else {
-            serde_json::from_str(&list).map_err(|_| corrupt("allowlist of a key"))?
-        },
+        allowlist: part_of(&list, "allowlist of a key")?,
         created: Timestamp::from_micros(at),
         version,
+        description: details.description.into_owned(),
+        labels: details.labels.into_owned(),
+        secrets: part_of(&secrets, "secrets of a key")?,
+        deleted: deleted.map(Timestamp::from_micros),
     })
+}
+
+/// A value from JSON; the usual one from an empty text.
+fn part_of<'a, T: Default + Deserialize<'a>>(text: &'a str, what: &'static str) -> Result<T> {
+    if text.is_empty() {
+        Ok(T::default())
+    } else {
+        serde_json::from_str(text).map_err(|_| StoreError::Corrupt(what.into()))
+    }
+}
+
+/// A value as JSON; an empty text when it is the usual one.
+fn text_of_part<T: Serialize>(value: &T, is_usual: bool, what: &'static str) -> Result<String> {
+    if is_usual {
+        Ok(String::new())
+    } else {
+        serde_json::to_string(value).map_err(|_| StoreError::Corrupt(what.into()))
+    }
 }
 
 fn owner_of(text: &str) -> Result<Principal> {
@@ -119,11 +165,15 @@ fn owner_of(text: &str) -> Result<Principal> {
     }
 }
 
-fn allowlist_text(key: &Key) -> Result<String> {
-    if key.allowlist.is_open() {
-        return Ok(String::new());
-    }
-    serde_json::to_string(&key.allowlist).map_err(|_| StoreError::Corrupt("allowlist of a key".into()))
+/// The texts of the columns that are JSON: the allowlist, the details, the secrets.
+fn parts(key: &Key) -> Result<(String, String, String)> {
+    let details = Details { description: key.description.as_str().into(), labels: Cow::Borrowed(&key.labels) };
+    let is_silent = key.description.is_empty() && key.labels.is_empty();
+    Ok((
+        text_of_part(&key.allowlist, key.allowlist.is_open(), "allowlist of a key")?,
+        text_of_part(&details, is_silent, "description of a key")?,
+        text_of_part(&key.secrets, key.secrets.is_first(), "secrets of a key")?,
+    ))
 }
 
 /// Adds a key, unless its public id is taken.
@@ -131,11 +181,12 @@ fn allowlist_text(key: &Key) -> Result<String> {
 /// # Errors
 /// As [`StoreError`] says; so for every function of this module.
 pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
+    let (allowlist, details, secrets) = parts(key)?;
     let rows = execute!(
         tx,
         "INSERT INTO api_keys (id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state,
-             expires, allowlist, created, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (public_id) DO NOTHING",
+             expires, allowlist, created, version, details, secrets)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (public_id) DO NOTHING",
         key.id.to_string(),
         key.tenant.to_string(),
         key.workspace.to_string(),
@@ -146,9 +197,11 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
         &key.display_name,
         text_of(&key.state),
         key.expires.map(Timestamp::micros),
-        allowlist_text(key)?,
+        allowlist,
         key.created.micros(),
         key.version,
+        details,
+        secrets,
     )?;
     if rows > 0 {
         put_words(tx, key).await?;
@@ -156,25 +209,54 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
     Ok(rows.into())
 }
 
-async fn put_words(tx: &mut Tx, key: &Key) -> Result<()> {
-    let list = search::list(NOUN.name, key.workspace);
-    let texts = [key.display_name.as_str()];
-    search::put(tx, &Words { tenant: key.tenant, list, id: key.id.to_string(), texts: &texts }).await
+/// Writes down what a key is found by: its name for people, and what each of its secrets begins with.
+pub async fn put_words(tx: &mut Tx, key: &Key) -> Result<()> {
+    let (list, id) = (search::list(NOUN.name, key.workspace), key.id.to_string());
+    if key.deleted.is_some() {
+        return search::drop(tx, key.tenant, &id).await;
+    }
+    let retiring = key.secrets.retiring.iter().map(|old| old.public_id.as_str());
+    let texts: Vec<&str> = [key.display_name.as_str(), key.public_id.as_str()].into_iter().chain(retiring).collect();
+    search::put(tx, &Words { tenant: key.tenant, list, id, texts: &texts }).await
 }
 
-/// Writes where a key stands.
+/// Writes what can change of a key, but for what it is found by: see [`put_words`].
 pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
+    let (allowlist, details, secrets) = parts(key)?;
     execute!(
         tx,
-        "UPDATE api_keys SET display_name = $2, state = $3, version = $4, owner = $5, allowlist = $6 WHERE id = $1",
+        "UPDATE api_keys SET display_name = $2, state = $3, version = $4, owner = $5, allowlist = $6, project_id = $7,
+             expires = $8, public_id = $9, hash = $10, details = $11, secrets = $12, retires = $13, deleted = $14
+         WHERE id = $1",
         key.id.to_string(),
         &key.display_name,
         text_of(&key.state),
         key.version,
         key.owner.to_string(),
-        allowlist_text(key)?,
+        allowlist,
+        key.project.map(|id| id.to_string()),
+        key.expires.map(Timestamp::micros),
+        key.public_id.as_str(),
+        key.hash.to_hex(),
+        details,
+        secrets,
+        key.secrets.retiring.as_ref().map(|old| old.ends.micros()),
+        key.deleted.map(Timestamp::micros),
     )?;
     Ok(())
+}
+
+/// The key whose newest secret is looked up by this.
+pub async fn by_public_id(tx: &mut Tx, public_id: &PublicId) -> Result<Option<Key>> {
+    let row = fetch_optional!(tx, Row, select!("WHERE public_id = $1"), public_id.as_str())?;
+    row.map(from_row).transpose()
+}
+
+/// Keys whose older secret is due to end, and whose they are; at most `limit`.
+pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(KeyId, TenantId)>> {
+    let sql = "SELECT id, tenant_id FROM api_keys WHERE retires <= $1 ORDER BY retires LIMIT $2";
+    let rows = fetch_all!(tx, (String, String), sql, now.micros(), limit)?;
+    rows.into_iter().map(|(id, tenant)| Ok((parse(&id, "key id")?, parse(&tenant, "key's tenant")?))).collect()
 }
 
 /// The key with this id.
@@ -185,7 +267,12 @@ pub async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
 
 /// The keys of somebody that are not revoked, oldest first.
 pub async fn of_owner(tx: &mut Tx, owner: Principal) -> Result<Vec<Key>> {
-    let rows = fetch_all!(tx, Row, select!("WHERE owner = $1 AND state <> 'revoked' ORDER BY id"), owner.to_string())?;
+    let rows = fetch_all!(
+        tx,
+        Row,
+        select!("WHERE owner = $1 AND state <> 'revoked' AND deleted IS NULL ORDER BY id"),
+        owner.to_string()
+    )?;
     rows.into_iter().map(from_row).collect()
 }
 
@@ -203,8 +290,20 @@ pub async fn list(
     after: Option<&Position>,
 ) -> Result<Vec<Key>> {
     let within = Some(("workspace_id", workspace.to_string()));
-    let list = List { noun: &NOUN, select: select!("WHERE TRUE"), within, among: None, listing, after };
+    let list = List { noun: &NOUN, select: select!("WHERE deleted IS NULL"), within, among: None, listing, after };
     fetch_listed!(tx, Row, list)?.into_iter().map(from_row).collect()
+}
+
+/// The first keys of a workspace that can be revoked, and how many there are.
+pub async fn revocable(tx: &mut Tx, workspace: WorkspaceId, listing: &Listing) -> Result<(Vec<Key>, i64)> {
+    let within = Some(("workspace_id", workspace.to_string()));
+    let select = select!("WHERE deleted IS NULL AND state <> 'revoked'");
+    let list = List { noun: &NOUN, select, within: within.clone(), among: None, listing, after: None };
+    let rows = fetch_listed!(tx, Row, list)?;
+    let select = "SELECT COUNT(*) FROM api_keys WHERE deleted IS NULL AND state <> 'revoked'";
+    let list = List { noun: &NOUN, select, within, among: None, listing, after: None };
+    let (count,) = fetch_counted!(tx, list)?;
+    Ok((rows.into_iter().map(from_row).collect::<Result<_>>()?, count))
 }
 
 /// Some of all keys as the database gave them, not yet read: reading takes as long as fetching, so whoever loads many

@@ -130,23 +130,7 @@ impl List<'_> {
         for<'t> i64: Encode<'t, DB> + Type<DB>,
     {
         let mut sql = QueryBuilder::new(self.select);
-        if let Some((column, whose)) = &self.within {
-            sql.push(" AND ").push(column).push(" = ").push_bind(whose.clone());
-        }
-        if let Some(ids) = &self.among {
-            sql.push(" AND id IN (");
-            ids.iter().fold(sql.separated(", "), |mut list, id| {
-                list.push_bind(id.clone());
-                list
-            });
-            sql.push(")");
-        }
-        if self.noun.stays && !self.listing.show_deleted {
-            sql.push(" AND deleted IS NULL");
-        }
-        for term in &self.listing.terms {
-            self.condition(&mut sql, term);
-        }
+        self.conditions(&mut sql);
         let Order { descending, .. } = self.listing.order;
         let (beyond, direction) = if descending { (" < ", " DESC") } else { (" > ", "") };
         let (column, tie) = self.noun.order(self.listing.order);
@@ -172,6 +156,44 @@ impl List<'_> {
         }
         sql.push(" LIMIT ").push_bind(self.listing.page.limit);
         Ok(sql)
+    }
+
+    /// The statement that counts what the list has, whatever the page: the columns of a row are the count.
+    pub(super) fn counting<DB>(&self) -> QueryBuilder<DB>
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+        for<'t> i64: Encode<'t, DB> + Type<DB>,
+    {
+        let mut sql = QueryBuilder::new(self.select);
+        self.conditions(&mut sql);
+        sql
+    }
+
+    /// Whose the records are and what they have to be.
+    fn conditions<DB>(&self, sql: &mut QueryBuilder<DB>)
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+        for<'t> i64: Encode<'t, DB> + Type<DB>,
+    {
+        if let Some((column, whose)) = &self.within {
+            sql.push(" AND ").push(column).push(" = ").push_bind(whose.clone());
+        }
+        if let Some(ids) = &self.among {
+            sql.push(" AND id IN (");
+            ids.iter().fold(sql.separated(", "), |mut list, id| {
+                list.push_bind(id.clone());
+                list
+            });
+            sql.push(")");
+        }
+        if self.noun.stays && !self.listing.show_deleted {
+            sql.push(" AND deleted IS NULL");
+        }
+        for term in &self.listing.terms {
+            self.condition(sql, term);
+        }
     }
 
     /// What ids must be for records to be made before or after a moment, so that they are a range of an index: ids begin
@@ -286,7 +308,7 @@ mod tests {
             &["name", "display_name"],
             Some(&STATE),
         ),
-        (&keys::NOUN, "SELECT * FROM api_keys WHERE TRUE", "workspace_id", &["display_name"], Some(&STATE)),
+        (&keys::NOUN, "SELECT * FROM api_keys WHERE deleted IS NULL", "workspace_id", &["display_name"], Some(&STATE)),
         (&invitations::NOUN, "SELECT * FROM invitations WHERE state = 'pending'", "tenant_id", &["email"], None),
         (&bindings::NOUN, "SELECT * FROM bindings WHERE TRUE", "tenant_id", &[], None),
         (&budgets::NOUN, "SELECT * FROM budgets WHERE NOT deleted", "tenant_id", &["display_name"], None),
@@ -346,7 +368,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 10] = [
+    const MIGRATIONS: [&str; 11] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -357,5 +379,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0015_service_accounts.sql"),
         include_str!("../../migrations/sqlite/0020_people.sql"),
         include_str!("../../migrations/sqlite/0023_invitations.sql"),
+        include_str!("../../migrations/sqlite/0026_key_rotation.sql"),
     ];
 }

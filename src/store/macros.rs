@@ -72,3 +72,20 @@ macro_rules! fetch_listed {
         }
     };
 }
+
+/// Counts what a [`List`](super::listing::List) has whose columns are the count, whatever its page.
+macro_rules! fetch_counted {
+    ($tx:expr, $list:expr) => {
+        match $tx {
+            $crate::store::Tx::Sqlite(tx) => {
+                let mut statement = $list.counting::<sqlx::Sqlite>();
+                statement.build_query_as::<(i64,)>().persistent(false).fetch_one(&mut **tx).await
+            }
+            $crate::store::Tx::Postgres(tx) => {
+                let mut statement = $list.counting::<sqlx::Postgres>();
+                let row = statement.build_query_as::<(i64,)>().persistent(false).fetch_one(&mut **tx);
+                $crate::store::in_time(row).await
+            }
+        }
+    };
+}

@@ -81,7 +81,7 @@ macro_rules! page {
                 SELECT 'key', api_keys.id, display_name, owner, '', workspace_id, state = 'active', created, used, expires,
                     COALESCE(used, created)
                 FROM api_keys LEFT JOIN last_used ON last_used.id = api_keys.id
-                WHERE api_keys.tenant_id = $1 AND state <> 'revoked'
+                WHERE api_keys.tenant_id = $1 AND state <> 'revoked' AND deleted IS NULL
                 UNION ALL
                 SELECT 'binding', id, '', member, role, scope, TRUE, created, used, expires, COALESCE(used, created)
                 FROM (

@@ -266,7 +266,7 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
     for (seconds, nanos) in times {
         let expire_time = Some(prost_types::Timestamp { seconds, nanos });
         let key = pb::Key { owner: world.user.clone(), expire_time, ..pb::Key::default() };
-        let request = pb::CreateKeyRequest { parent: world.workspace.clone(), key: Some(key) };
+        let request = pb::CreateKeyRequest { parent: world.workspace.clone(), key: Some(key), ..Default::default() };
         assert_invalid(env.operator.keys().create_key(request).await, "key.expire_time");
     }
 }

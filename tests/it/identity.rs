@@ -201,6 +201,7 @@ async fn nothing_is_made_in_what_is_deleted(env: &mut Env) {
     let key = |project: &str| pb::CreateKeyRequest {
         parent: world.workspace.clone(),
         key: Some(pb::Key { owner: world.user.clone(), project: project.into(), ..pb::Key::default() }),
+        ..Default::default()
     };
     let refused = env.operator.keys().create_key(key(&project)).await;
     assert_refused(refused, Code::FailedPrecondition, "STATE_CONFLICT");

@@ -38,7 +38,16 @@ const LISTS: [(&str, &[&str], &[&str]); 12] = [
     ("ListTeamMembers", &["create_time desc"], &["state = ACTIVE"]),
     ("ListServiceAccounts", &["name", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListInvitations", &["email desc"], &["email = 7@example.com", "create_time > 2020-01-01T00:00:00Z"]),
-    ("ListKeys", &["display_name"], &["state = REVOKED", "state = ACTIVE"]),
+    (
+        "ListKeys",
+        &["display_name"],
+        &[
+            "state = REVOKED",
+            "state = ACTIVE",
+            "owner = tenants/acme/serviceAccounts/edge",
+            "last_use_time > 2020-01-01T00:00:00Z",
+        ],
+    ),
     ("ListBindings", &["create_time desc"], &["create_time > 2020-01-01T00:00:00Z"]),
     ("ListBudgets", &["display_name desc"], &["unit = TOKENS"]),
     (

@@ -198,7 +198,8 @@ impl Stage {
         let permissions = permissions.iter().map(|permission| (*permission).to_owned()).collect();
         let allowlist = Some(pb::Allowlist { permissions, ..pb::Allowlist::default() });
         let key = pb::Key { owner: owner.to_owned(), allowlist, ..pb::Key::default() };
-        let request = pb::CreateKeyRequest { parent: self.world.workspace.clone(), key: Some(key) };
+        let request =
+            pb::CreateKeyRequest { parent: self.world.workspace.clone(), key: Some(key), ..Default::default() };
         caller.keys().create_key(request).await.map(drop)
     }
 

@@ -345,7 +345,7 @@ async fn revoke(shared: Arc<Shared>, mut random: Random) -> usize {
     while !shared.stopped() {
         let world = shared.any(&mut random);
         let key = pb::Key { owner: world.user.clone(), ..pb::Key::default() };
-        let request = pb::CreateKeyRequest { parent: world.workspace.clone(), key: Some(key) };
+        let request = pb::CreateKeyRequest { parent: world.workspace.clone(), key: Some(key), ..Default::default() };
         let Ok(Ok(made)) = timeout(PATIENCE, world.operator.keys().create_key(request)).await else { continue };
         let made = made.into_inner();
         let name = made.key.expect("a key").name;

@@ -209,6 +209,8 @@ async fn what_changes_nothing_leaves_no_event(env: &mut Env) {
 async fn no_secret_is_in_the_log(env: &mut Env) {
     let world = World::new(env).await;
     let NewKey { secret, name } = world.another_key(pb::Key::default()).await;
+    let rotate = pb::RotateKeyRequest { name: name.clone(), ..pb::RotateKeyRequest::default() };
+    let rotated = env.operator.keys().rotate_key(rotate).await.expect("rotated").into_inner().secret;
     let token = account_token(&env.operator, &world.account).await;
     for (path, body) in changing(&world).await {
         call(&caller_of(env, &world, &path), &path, body).await.unwrap_or_else(|status| panic!("{path}: {status:?}"));
@@ -216,13 +218,18 @@ async fn no_secret_is_in_the_log(env: &mut Env) {
     let revoke = pb::RevokeKeyRequest { name, reason: String::new() };
     env.operator.keys().revoke_key(revoke).await.expect("revoked");
     let books = env.books().await;
-    let hashes: Vec<(String,)> = books.rows("SELECT hash FROM api_keys").await;
+    let mut hashes: Vec<(String,)> = books.rows("SELECT hash FROM api_keys").await;
     assert!(hashes.len() > 1);
+    let old: Vec<(String,)> = books.rows("SELECT secrets FROM api_keys WHERE secrets LIKE '%retiring%'").await;
+    assert_eq!(old.len(), 1);
+    let old: serde_json::Value = serde_json::from_str(&old[0].0).expect("JSON");
+    hashes.push((old["retiring"]["hash"].as_str().expect("a hash").to_owned(),));
     let signature = token.rsplit('.').next().unwrap_or_default().to_owned();
     // The tail of a key is the secret; what comes before it is shown in lists.
-    let tail = secret[secret.len() - 38..].to_owned();
+    let tail = |secret: &str| secret[secret.len() - 38..].to_owned();
+    let tails = [tail(&secret), tail(&rotated)];
     let secrets: Vec<String> =
-        [tail, secret, token, signature].into_iter().chain(hashes.into_iter().map(|h| h.0)).collect();
+        [secret, token, signature].into_iter().chain(tails).chain(hashes.into_iter().map(|h| h.0)).collect();
     let log = events(&books).await;
     assert!(
         log.iter().any(|event| event.2 == "keys.create") && log.iter().any(|event| event.2.contains("createToken"))

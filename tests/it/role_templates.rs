@@ -122,7 +122,7 @@ fn own_key(env: &Env, owner: &str) -> pb::Key {
 }
 
 async fn make_key(client: &Client, workspace: &str, key: pb::Key) -> Result<String, Status> {
-    let request = pb::CreateKeyRequest { parent: workspace.into(), key: Some(key) };
+    let request = pb::CreateKeyRequest { parent: workspace.into(), key: Some(key), ..Default::default() };
     Ok(client.keys().create_key(request).await?.into_inner().key.expect("a key").name)
 }
 

@@ -96,7 +96,7 @@ async fn a_member_of_a_team_that_a_workspace_is_shared_with_sees_that_workspace_
     let users = pb::ListUsersRequest { parent: world.tenant.clone(), ..Default::default() };
     assert_refused(identity.list_users(users).await, Code::PermissionDenied, "PERMISSION_MISSING");
     let key = pb::Key { owner: guest.name.clone(), ..Default::default() };
-    let create = pb::CreateKeyRequest { parent: world.workspace.clone(), key: Some(key) };
+    let create = pb::CreateKeyRequest { parent: world.workspace.clone(), key: Some(key), ..Default::default() };
     assert_refused(guest.client.keys().create_key(create).await, Code::PermissionDenied, "PERMISSION_MISSING");
     // A project-level role shows no workspace.
     let (project, lone) = (world.project.clone(), "lone@example.com");

@@ -10,7 +10,7 @@ use crate::{
         budgets::{Budget, BudgetScope, OnExpiry},
         id::{BudgetId, KeyId, TenantId, UserId, WorkspaceId},
         key_secret::{KeyHash, PublicId},
-        keys::{Allowlist, Key, KeyState},
+        keys::{Allowlist, Key, KeyState, Retiring, Secrets},
         money::Unit,
         names::Slug,
         policies::Policies,
@@ -93,6 +93,12 @@ fn user(tenant: TenantId) -> User {
     }
 }
 
+fn rotated(number: u8) -> Secrets {
+    let public_id = PublicId::parse(&format!("ABCDEFGHI{number:03}")).expect("a public id");
+    let old = Retiring { public_id, hash: KeyHash([number; 32]), generation: 1, ends: NOW };
+    Secrets { generation: 2, rotated: Some(NOW), retiring: Some(Box::new(old)) }
+}
+
 fn key(workspace: &Workspace, owner: UserId, number: u8, allowlist: Allowlist) -> Key {
     Key {
         id: KeyId::new(NOW, [number; 10]),
@@ -108,6 +114,10 @@ fn key(workspace: &Workspace, owner: UserId, number: u8, allowlist: Allowlist) -
         allowlist,
         created: NOW,
         version: 1,
+        description: if number > 1 { "what \"it\" is for".to_owned() } else { String::new() },
+        labels: (1..number).map(|n| (format!("k{n}"), "v".to_owned())).collect(),
+        secrets: if number > 1 { rotated(number) } else { Secrets::default() },
+        deleted: None,
     }
 }
 

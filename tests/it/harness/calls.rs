@@ -115,7 +115,6 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
         scope: place.workspace.clone(),
         ..pb::Binding::default()
     };
-    let key = pb::Key { owner: place.user.clone(), project: place.project.clone(), ..pb::Key::default() };
     let budget = pb::Budget {
         scope: place.project.clone(),
         unit: pb::Unit::Tokens.into(),
@@ -166,7 +165,6 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             parent: tenant(), role_template_id: unique("template"), role_template: Some(template),
             request_id: String::new(), validate_only: false
         }),
-        create!("KeyService" CreateKeyRequest { parent: workspace_name(), key: Some(key) }),
         create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget) }),
         create!("BudgetService" GrantCreditRequest {
             parent: workspace_name(), amount_nanos: 1_000, reference: unique("invoice")
@@ -313,10 +311,8 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
     });
     calls.push(to("SessionService", "RevokeAllSessions", &all));
     calls.extend(changes_of_people(place));
+    calls.extend(changes_of_keys(place));
     calls.extend(named! {
-        "KeyService" DisableKeyRequest place.key;
-        "KeyService" EnableKeyRequest place.key;
-        "KeyService" RevokeKeyRequest place.key;
         "IdentityService" ResendInvitationRequest place.invitation;
         "IdentityService" CancelInvitationRequest place.invitation;
         "IdentityService" SuspendUserRequest place.user;
@@ -346,6 +342,32 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
     let (name, new_owner) = (place.tenant.clone(), place.admin.clone());
     let transfer = pb::TransferOwnershipRequest { name, new_owner, ..pb::TransferOwnershipRequest::default() };
     calls.push(to("IdentityService", "TransferOwnership", &transfer));
+    calls
+}
+
+fn changes_of_keys(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let (owner, project) = (place.user.clone(), place.project.clone());
+    let new = pb::Key { owner: owner.clone(), project, display_name: "Leaked".into(), ..pb::Key::default() };
+    let create = pb::CreateKeyRequest { parent: place.workspace.clone(), key: Some(new), ..Default::default() };
+    let (name, display_name) = (place.key.clone(), unique("Renamed"));
+    let key = pb::Key { name, owner, display_name, ..pb::Key::default() };
+    let update = pb::UpdateKeyRequest { key: Some(key), ..pb::UpdateKeyRequest::default() };
+    // The one that was created.
+    let (parent, filter) = (place.workspace.clone(), "display_name = Leaked".into());
+    let bulk = pb::BulkRevokeKeysRequest { parent, filter, ..pb::BulkRevokeKeysRequest::default() };
+    let mut calls = vec![
+        to("KeyService", "CreateKey", &create),
+        to("KeyService", "UpdateKey", &update),
+        to("KeyService", "BulkRevokeKeys", &bulk),
+    ];
+    calls.extend(named! {
+        "KeyService" RotateKeyRequest place.key;
+        "KeyService" RetireKeySecretRequest place.key;
+        "KeyService" DisableKeyRequest place.key;
+        "KeyService" EnableKeyRequest place.key;
+        "KeyService" RevokeKeyRequest place.key;
+        "KeyService" DeleteKeyRequest place.key;
+    });
     calls
 }
 

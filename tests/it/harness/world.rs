@@ -349,7 +349,7 @@ pub async fn account_token(operator: &Client, account: &str) -> String {
 }
 
 pub async fn create_key(operator: &Client, workspace: &str, key: pb::Key) -> NewKey {
-    let request = pb::CreateKeyRequest { parent: workspace.into(), key: Some(key) };
+    let request = pb::CreateKeyRequest { parent: workspace.into(), key: Some(key), ..Default::default() };
     let answer = operator.keys().create_key(request).await.expect("a key").into_inner();
     NewKey { name: answer.key.expect("a key").name, secret: answer.secret }
 }
