@@ -163,8 +163,8 @@
 //! for who has a good link, since anybody may ask. A mail is put into the outbox by the change that it is about
 //! ([`app::mail`]), encrypted, and sent by a task of whichever server takes it first ([`runtime::mailer`]): at least once.
 //!
-//! Who is removed ([`app::removals`]) is gone from every list, and their address is free; only an id stays, for the keys that refer to
-//! it. Invariant: a tenant keeps an active owner: whatever could end that asks first ([`app::bindings`]), under the tenant's lock, so
+//! Who is removed ([`app::removals`]), or is invited and does not come, is gone from every list, and their address is free; only an
+//! id stays, for the keys that refer to it. Invariant: a tenant keeps an active owner: whatever could end that asks first ([`app::bindings`]), under the tenant's lock, so
 //! that two who leave at once do not both find the other.
 //!
 //! # Last use

@@ -13,10 +13,10 @@ use super::{
     listing::Paging,
     mail::{self, Mail},
     promises::{self, Promise},
+    removals,
 };
 use crate::{
     domain::{
-        bindings::{Member, Principal},
         change::Change,
         invitations::{self, Invitation, InvitationState, LIFETIME, SECRET_BYTES},
         key_secret::KeyHash,
@@ -356,7 +356,8 @@ pub async fn cancel(
     Ok(Changed { record, revision })
 }
 
-/// Ends an invitation that nobody accepts any more: its link is dead, its mail stays here, and the user is forgotten.
+/// Ends an invitation that nobody accepts any more: its link is dead, its mail stays here, and the user is gone with whatever
+/// they were given meanwhile.
 pub(super) async fn end(
     work: &mut Work<'_>,
     before: &Invitation,
@@ -366,17 +367,8 @@ pub(super) async fn end(
     store::invitations::update(&mut work.tx, &after, None).await?;
     mail::withdraw(work, &after.id.to_string()).await?;
     let found = store::users::by_id(&mut work.tx, before.user).await?;
-    let Some(user) = found.filter(|user| user.state == UserState::Invited) else { return Ok(after) };
-    // Whatever they were given meanwhile goes with them.
-    for held in store::bindings::held(&mut work.tx, Principal::User(user.id), work.now).await? {
-        if held.binding.member == Member::User(user.id) {
-            store::bindings::delete(&mut work.tx, held.binding.id).await?;
-            work.emit(Change::BindingDeleted(held.binding.id));
-        }
+    if let Some(user) = found.filter(|user| user.state == UserState::Invited) {
+        removals::erase(work, &user).await?;
     }
-    let (state, version) = (UserState::Forgotten, user.version + 1);
-    let gone = User { email: String::new(), display_name: String::new(), teams: Vec::new(), state, version, ..user };
-    store::invitations::forget(&mut work.tx, &gone).await?;
-    work.emit(Change::User(gone));
     Ok(after)
 }

@@ -130,14 +130,22 @@ async fn remove(work: &mut Work<'_>, user: &User) -> Result<Removal, AppError> {
         return Err(AppError::State(format!("{name} is invited: cancel the invitation")));
     }
     bindings::keep_somebody(work, principal).await?;
-    let mut removal = Removal { id: Some(user.id), ..Removal::default() };
-    // What their keys could do, before that ends.
-    let authority = store::bindings::authority(&mut work.tx, principal, work.now).await?;
     for Held { binding, permissions } in store::bindings::of_member(&mut work.tx, Member::User(user.id)).await? {
         let guarded = [RoleRef::BuiltIn(Role::Owner), RoleRef::BuiltIn(Role::Operator)].contains(&binding.role);
         if guarded && binding.in_force(work.now) {
             work.require_all(permissions, binding.scope, Some(work.now))?;
         }
+    }
+    erase(work, user).await
+}
+
+/// Ends what somebody has, and leaves of them the id that others refer to.
+pub(super) async fn erase(work: &mut Work<'_>, user: &User) -> Result<Removal, AppError> {
+    let principal = Principal::User(user.id);
+    let mut removal = Removal { id: Some(user.id), ..Removal::default() };
+    // What their keys could do, before that ends.
+    let authority = store::bindings::authority(&mut work.tx, principal, work.now).await?;
+    for Held { binding, .. } in store::bindings::of_member(&mut work.tx, Member::User(user.id)).await? {
         bindings::take(work, binding.id).await?;
         removal.ended_bindings.push(binding.id);
     }

@@ -136,8 +136,7 @@ pub struct NamedUser {
 pub(super) async fn find(work: &mut Work<'_>, name: &UserName) -> Result<User, AppError> {
     work.own(&name.tenant, name)?;
     let found = store::users::by_id(&mut work.tx, name.user).await?;
-    let here = |user: &User| user.tenant == work.tenant.id && user.state != UserState::Forgotten;
-    found.filter(here).ok_or_else(|| AppError::NotFound(name.to_string()))
+    found.filter(|user| user.tenant == work.tenant.id).ok_or_else(|| AppError::NotFound(name.to_string()))
 }
 
 /// Users under their names, with what is told of them.

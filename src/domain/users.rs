@@ -20,8 +20,6 @@ pub enum UserState {
     Active,
     /// May not act; their keys and tokens are refused.
     Suspended,
-    /// Was invited and did not come: nobody finds them. Only the id is left, for whatever refers to it.
-    Forgotten,
 }
 
 /// A person in a tenant.
@@ -45,7 +43,7 @@ pub struct User {
     pub version: i64,
 }
 
-/// What is left of somebody who was removed: keys and charges of theirs refer to it.
+/// What is left of somebody who was removed, or was invited and did not come: keys and charges of theirs refer to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FormerUser {
     /// Identity.

@@ -44,8 +44,6 @@ impl From<UserState> for pb::UserState {
             UserState::Invited => Self::Invited,
             UserState::Active => Self::Active,
             UserState::Suspended => Self::Suspended,
-            // Nobody finds them.
-            UserState::Forgotten => Self::Unspecified,
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct OfTeams {
 pub async fn of_users(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<OfUsers> {
     let mut counts = OfUsers::default();
     let by_state = "SELECT state, COUNT(*) FROM users
-             WHERE tenant_id = $1 AND state <> 'forgotten' GROUP BY state";
+             WHERE tenant_id = $1 GROUP BY state";
     for (state, count) in fetch_all!(tx, (String, i64), by_state, tenant.to_string())? {
         counts.total += count;
         match state.as_str() {

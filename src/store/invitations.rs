@@ -3,9 +3,7 @@
 use super::{
     Result, StoreError, Tx,
     listing::{List, Listing, Noun, Position},
-    parse,
-    search::{self, Words},
-    text_of, users, value_of,
+    parse, text_of, users, value_of,
 };
 use crate::domain::{
     bindings::Principal,
@@ -199,20 +197,4 @@ pub(super) async fn awaited(
 pub async fn admit(tx: &mut Tx, before: &User, after: &User) -> Result<()> {
     users::move_to_teams(tx, before, after).await?;
     users::update(tx, after).await
-}
-
-/// Leaves of somebody who was invited, and will not come, what others may refer to: their id. Their address is free.
-pub async fn forget(tx: &mut Tx, user: &User) -> Result<()> {
-    let id = user.id.to_string();
-    execute!(tx, "DELETE FROM team_members WHERE user_id = $1", &id)?;
-    execute!(
-        tx,
-        "UPDATE users SET email = '', email_folded = id, display_name = '', teams = '[]', state = $2, version = $3
-         WHERE id = $1",
-        &id,
-        text_of(&user.state),
-        user.version,
-    )?;
-    let list = search::list(users::NOUN.name, user.tenant);
-    search::put(tx, &Words { tenant: user.tenant, list, id, texts: &[] }).await
 }

@@ -294,13 +294,7 @@ mod tests {
         ),
         (&projects::NOUN, "SELECT * FROM projects WHERE TRUE", "workspace_id", &["name", "display_name"], Some(&STATE)),
         (&teams::NOUN, "SELECT * FROM teams WHERE TRUE", "tenant_id", &["name", "display_name"], None),
-        (
-            &users::NOUN,
-            "SELECT * FROM users WHERE state <> 'forgotten'",
-            "tenant_id",
-            &["email", "display_name"],
-            Some(&STATE),
-        ),
+        (&users::NOUN, "SELECT * FROM users WHERE TRUE", "tenant_id", &["email", "display_name"], Some(&STATE)),
         (
             &service_accounts::NOUN,
             "SELECT * FROM service_accounts WHERE TRUE",
@@ -379,6 +373,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0015_service_accounts.sql"),
         include_str!("../../migrations/sqlite/0020_people.sql"),
         include_str!("../../migrations/sqlite/0023_invitations.sql"),
-        include_str!("../../migrations/sqlite/0026_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0025_key_rotation.sql"),
     ];
 }

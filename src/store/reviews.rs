@@ -71,7 +71,7 @@ macro_rules! page {
                 SELECT 'user' AS kind, users.id AS id, users.email AS title, '' AS member, '' AS role, '' AS scope,
                     users.state = 'active' AS active, users.created AS created, used, CAST(NULL AS BIGINT) AS expires,
                     COALESCE(used, users.created) AS idle
-                FROM users LEFT JOIN last_used ON last_used.id = users.id WHERE users.tenant_id = $1 AND users.state <> 'forgotten'
+                FROM users LEFT JOIN last_used ON last_used.id = users.id WHERE users.tenant_id = $1
                 UNION ALL
                 SELECT 'service_account', service_accounts.id, display_name, '', '', '', state = 'active', created, used,
                     CAST(NULL AS BIGINT), COALESCE(used, created)

@@ -177,7 +177,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Optio
     let within = Some(("tenant_id", tenant.to_string()));
     let list = List {
         noun: &NOUN,
-        select: "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users WHERE state <> 'forgotten'",
+        select: "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users WHERE TRUE",
         within,
         among: None,
         listing,

@@ -300,6 +300,7 @@ async fn what_was_cancelled_can_be_invited_again(env: &mut Env) {
     let world = World::new(env).await;
     let made = create(&env.operator, &world.tenant, to("a@example.com")).await.expect("invited");
     bind(&env.operator, &world.tenant, "roles/reader", &made.user, &world.tenant).await;
+    world.dollars(&made.user, 5).await;
     let stale = pb::CancelInvitationRequest { name: made.name.clone(), etag: "v9".into(), ..Default::default() };
     assert_refused(env.operator.identity().cancel_invitation(stale).await, Code::Aborted, "ETAG_MISMATCH");
     cancel(&env.operator, &made.name).await.expect("cancelled");
@@ -331,11 +332,16 @@ async fn what_was_cancelled_can_be_invited_again(env: &mut Env) {
     let pending = env.operator.identity().list_invitations(list).await.expect("a list").into_inner().invitations;
     assert_eq!(pending.len(), 2);
     assert!(pending.iter().all(|one| one.activation_link.is_empty()));
-    // A restart builds the same state of those who are there, invited and forgotten.
+    // Of who does not come an id is left, as of whoever is removed; a restart builds the same state of them.
     let books = env.books().await;
     let states: Vec<(String,)> = books.rows("SELECT DISTINCT state FROM users ORDER BY state").await;
-    assert_eq!(states.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["active", "forgotten", "invited"]);
+    assert_eq!(states.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["active", "invited"]);
+    let left: Vec<(String,)> = books.rows("SELECT id FROM former_users").await;
+    assert_eq!(left.iter().map(|row| Some(row.0.as_str())).collect::<Vec<_>>(), [made.user.rsplit('/').next()]);
     books.close().await;
+    let list = pb::ListBudgetsRequest { parent: world.tenant.clone(), ..Default::default() };
+    let budgets = env.operator.budgets().list_budgets(list).await.expect("budgets").into_inner().budgets;
+    assert!(budgets.iter().all(|one| one.scope != made.user), "what limited them ends with them: {budgets:?}");
     let beside = env.another().await;
     let old = std::mem::replace(env, beside);
     let restarted = old.restart().await;

@@ -268,14 +268,14 @@ async fn teams_that_a_workspace_invites_into_are_looked_for_when_they_are_named_
     let refused = lay_down(&env.operator, here, inviting("", &[&ops; 17]), mask).await;
     assert_invalid(refused, "workspace.policies.invitation_teams");
     let after = lay_down(&env.operator, here, inviting("", &[&ops]), mask).await.expect("laid down");
-    assert_eq!(after.invitation_teams, [ops.clone()]);
+    assert_eq!(after.invitation_teams, std::slice::from_ref(&ops));
     let event = last_event(env, &world).await;
     assert!(event.after.contains("\"invitation_teams\":[\"tenants/acme/teams/ops\"]"), "{event:?}");
     // What else is changed leaves them alone, and so does what is there no more.
     let request = pb::DeleteTeamRequest { name: ops.clone(), ..Default::default() };
     env.operator.identity().delete_team(request).await.expect("deleted");
     let after = lay_down(&env.operator, here, inviting("roles/reader", &[]), &["policies.default_role"]).await;
-    assert_eq!(after.expect("changed").invitation_teams, [ops.clone()]);
+    assert_eq!(after.expect("changed").invitation_teams, std::slice::from_ref(&ops));
     let invite = async |email: &str, teams: Vec<String>| {
         let invitation = pb::Invitation { workspace: here.into(), teams, ..to(email) };
         invitations::create(&env.operator, &world.tenant, invitation).await

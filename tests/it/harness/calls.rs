@@ -102,12 +102,15 @@ fn public_key() -> pb::ServiceAccountKey {
     pb::ServiceAccountKey { public_key_pem, ..pb::ServiceAccountKey::default() }
 }
 
+/// Somebody new, in the team.
+fn newcomer(place: &Place) -> pb::User {
+    let (email, teams) = (format!("{}@example.com", unique("user")), vec![place.team.clone()]);
+    pb::User { email, teams, ..pb::User::default() }
+}
+
 fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
     let workspace = pb::Workspace { environment: "staging".into(), ..pb::Workspace::default() };
-    let user = || {
-        let (email, teams) = (format!("{}@example.com", unique("user")), vec![place.team.clone()]);
-        pb::User { email, teams, ..pb::User::default() }
-    };
+    let user = || newcomer(place);
     let [another, third] = [user(), user()].map(|user| pb::NewUser { user: Some(user), ..Default::default() });
     let binding = pb::Binding {
         role: "roles/analyst".into(),

@@ -1,11 +1,12 @@
 //! The real program as a process, for tests that end it the hard way.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::{Arc, OnceLock},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -38,10 +39,23 @@ pub async fn run(command: Command) -> Output {
 
 /// The same with something to read from standard input.
 pub async fn run_with(mut command: Command, input: impl Into<Stdio>) -> Output {
-    let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    // Whatever it says is taken while it speaks: a pipe holds little.
+    let (out, err) = (read(child.stdout.take()), read(child.stderr.take()));
     let mut running = Running(Some(child));
-    eventually("the program ends", async || running.0.as_mut()?.try_wait().ok()?).await;
-    running.0.take().expect("nobody else takes it").wait_with_output().expect("its output")
+    let status = eventually("the program ends", async || running.0.as_mut()?.try_wait().ok()?).await;
+    let [stdout, stderr] = [out, err].map(|reading| reading.join().expect("no panic"));
+    Output { status, stdout, stderr }
+}
+
+/// Reads all that comes out of a pipe.
+fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    let mut pipe = pipe.expect("a pipe");
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        pipe.read_to_end(&mut text).expect("its output");
+        text
+    })
 }
 
 /// A program that does not outlive the test that waits for it.
