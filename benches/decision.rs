@@ -151,10 +151,12 @@ fn sessions(report: &mut Report, decisions: usize) {
             }
         }
     }
-    times.iter_mut().for_each(|times| times.sort_unstable());
+    for times in &mut times {
+        times.sort_unstable();
+    }
     let [without, with] = times.map(|times| percentile(&times, 50));
     report.note("by a user's token, median", show(without));
-    // Both are told to the nanosecond, and one of them is a few per cent.
+    // What the clock can tell apart is a few per cent of either.
     report.hold("by a token that rests on a session, against one that does not", ratio(with, without), "", ..=1.05);
     let (fresh, known) = token_times(&users, session);
     report.note("the check of a token's signature", show(fresh));
