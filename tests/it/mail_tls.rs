@@ -23,7 +23,11 @@ both!(
     a_mail_goes_over_tls_once_the_mail_server_shows_who_it_is,
 );
 
-once!(without_its_authority_a_mail_server_is_nobody, a_start_without_the_authorities_is_refused);
+once!(
+    without_its_authority_a_mail_server_is_nobody,
+    who_speaks_no_tls_gets_no_mail_whatever_authority_is_trusted,
+    a_start_without_the_authorities_is_refused,
+);
 
 const HOST: &str = "127.0.0.1";
 
@@ -87,6 +91,19 @@ async fn without_its_authority_a_mail_server_is_nobody(env: &mut Env) {
         let told = eventually("it is written down", told).await;
         assert!(told[0].0 == "waiting" && told[0].3.contains("UnknownIssuer"), "{told:?}");
         assert_eq!(smtp.attempts(), 0);
+        env.end().await;
+    }
+}
+
+async fn who_speaks_no_tls_gets_no_mail_whatever_authority_is_trusted(env: &mut Env) {
+    let (smtp, authority) = (Smtp::start().await, Authority::new("mails"));
+    for url in [format!("{}?tls=required", smtp.url()), format!("smtps://{}", smtp.addr)] {
+        let env = sending_trusting(env, &url, Some(&authority.pem)).await;
+        let world = World::new(&env).await;
+        post(&env, &world, "mia@example.com").await;
+        let told = async || Some(rows(&env).await).filter(|rows| !rows[0].3.is_empty());
+        let told = eventually("it is tried", told).await;
+        assert_eq!((told[0].0.as_str(), smtp.attempts(), smtp.mails().len()), ("waiting", 0, 0), "{url}: {told:?}");
         env.end().await;
     }
 }
