@@ -20,6 +20,10 @@ CREATE INDEX api_keys_by_display_name ON api_keys (workspace_id, display_name, i
 CREATE INDEX api_keys_by_state ON api_keys (workspace_id, state, id) WHERE deleted IS NULL;
 CREATE INDEX api_keys_of_owner ON api_keys (workspace_id, owner, id) WHERE deleted IS NULL;
 
+-- In the order of creation as well, whichever of the two is taken for one owner.
+DROP INDEX IF EXISTS api_keys_by_owner;
+CREATE INDEX api_keys_by_owner ON api_keys (owner, id);
+
 -- Keys are found by what their secrets begin with.
 INSERT INTO search_words (tenant_id, list, word, record)
 SELECT tenant_id, 'keys of ' || workspace_id, lower(public_id), id FROM api_keys WHERE TRUE

@@ -329,7 +329,7 @@ mod tests {
             (ranges(&["10.1.0.0/16", "10.2.0.0/16"]), ranges(&["10.0.0.0/8"])),
             (ranges(&["10.0.0.0/8"]), open.clone()),
             (hosts(&["a.b.test", "*.c.b.test"]), hosts(&["*.b.test"])),
-            (models(&["gpt-4o", "gpt-4*"]), models(&["gpt-4*"])),
+            (models(&["gpt-4o", "gpt-4-turbo*"]), models(&["gpt-4*"])),
             (may(&both[..1]), may(&both)),
             (may(&both), open.clone()),
         ] {

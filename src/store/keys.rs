@@ -254,7 +254,7 @@ pub async fn by_public_id(tx: &mut Tx, public_id: &PublicId) -> Result<Option<Ke
 
 /// Keys whose older secret is due to end, and whose they are; at most `limit`.
 pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(KeyId, TenantId)>> {
-    let sql = "SELECT id, tenant_id FROM api_keys WHERE retires <= $1 ORDER BY retires LIMIT $2";
+    let sql = "SELECT id, tenant_id FROM api_keys WHERE retires <= $1 LIMIT $2";
     let rows = fetch_all!(tx, (String, String), sql, now.micros(), limit)?;
     rows.into_iter().map(|(id, tenant)| Ok((parse(&id, "key id")?, parse(&tenant, "key's tenant")?))).collect()
 }

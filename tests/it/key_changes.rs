@@ -284,7 +284,7 @@ fn revoke(world: &World, filter: &str) -> pb::BulkRevokeKeysRequest {
 async fn keys_are_revoked_by_a_filter_and_no_others(env: &mut Env) {
     let world = World::new(env).await;
     let leaked = async |n: usize| {
-        let name = if n % 2 == 0 { "Leaked" } else { "Fine" };
+        let name = if n.is_multiple_of(2) { "Leaked" } else { "Fine" };
         world.another_key(pb::Key { display_name: name.into(), ..pb::Key::default() }).await
     };
     let mut keys: Vec<NewKey> = Vec::new();
@@ -306,7 +306,7 @@ async fn keys_are_revoked_by_a_filter_and_no_others(env: &mut Env) {
     let done = env.operator.keys().bulk_revoke_keys(request.clone()).await.expect("revoked").into_inner();
     assert_eq!((done.revoked_count, done.left_count, &done.names), (4, 0, &bad));
     for (n, key) in keys.iter().enumerate() {
-        let expected = if n % 2 == 0 { vec![DenialCode::KeyRevoked] } else { vec![] };
+        let expected = if n.is_multiple_of(2) { vec![DenialCode::KeyRevoked] } else { vec![] };
         assert_eq!(refusal(&world, &key.secret).await, expected, "key {n}");
     }
     assert_eq!(refusal(&world, &world.key.secret).await, []);

@@ -10,7 +10,7 @@ use crate::harness::{
     client::{Client, assert_invalid},
     ids::number_of,
     once,
-    raw::{call, rpcs},
+    raw::{Rpc, call, rpcs},
     server::Env,
     wire::{all, get, number, set},
     world::{World, bind, create_account, create_key, create_user, unique},
@@ -43,7 +43,8 @@ impl List {
 fn lists(place: &Place) -> Vec<List> {
     let mut known: BTreeMap<String, Vec<u8>> = calls(place).into_iter().collect();
     known.insert("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new());
-    let with_filter = rpcs().into_iter().filter(|rpc| rpc.fields.iter().any(|field| field == "filter"));
+    let has = |rpc: &Rpc, wanted: &str| rpc.fields.iter().any(|field| field == wanted);
+    let with_filter = rpcs().into_iter().filter(|rpc| has(rpc, "filter") && has(rpc, "page_size"));
     let lists: Vec<List> = with_filter
         .map(|rpc| {
             let at = |field| number_of(&rpc.path, field).unwrap_or_else(|| panic!("{} has no {field}", rpc.path));

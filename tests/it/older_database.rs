@@ -22,7 +22,7 @@ both!(the_one_key_for_tokens_becomes_the_first_and_what_it_signed_stays_good);
 /// Makes of a database one from before signing keys were in it, when each had one file and tokens did not name it.
 async fn from_before_signing_keys(config: &Config) {
     let undo = "DROP TABLE invitations; DROP TABLE mail; ALTER TABLE tenants DROP COLUMN branding;
-                DROP TABLE signing_keys; DELETE FROM _sqlx_migrations WHERE version > 20;";
+                DROP TABLE signing_keys; DELETE FROM _sqlx_migrations WHERE version IN (21, 22, 23);";
     let url = match &config.database {
         Settings::Postgres { url } => Some(url.expose_secret()),
         Settings::Sqlite { .. } => None,
