@@ -28,3 +28,6 @@ CREATE INDEX api_keys_by_owner ON api_keys (owner, id);
 INSERT INTO search_words (tenant_id, list, word, record)
 SELECT tenant_id, 'keys of ' || workspace_id, lower(public_id), id FROM api_keys WHERE TRUE
 ON CONFLICT DO NOTHING;
+
+-- Compared with the ids of keys, which are compared by their bytes: without this no index of it could be used for that.
+ALTER TABLE last_used ALTER COLUMN id TYPE TEXT COLLATE "C";

@@ -69,10 +69,8 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// The line and the column of a byte, from 1 on, as editors count.
 fn place(text: &[u8], at: usize) -> (usize, usize) {
-    let before = &text[..at];
-    let line = before.iter().filter(|byte| **byte == b'\n').count();
-    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    (line + 1, at - start + 1)
+    let lines: Vec<&[u8]> = text[..at].split(|byte| *byte == b'\n').collect();
+    (lines.len(), lines.last().map_or(0, |line| line.len()) + 1)
 }
 
 async fn report(session: &Session, key: &str, found: String) -> anyhow::Result<String> {

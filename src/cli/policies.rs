@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(paths, changed);
         assert_eq!(
             (policies.default_role, policies.invitation_teams),
-            ("".into(), vec!["tenants/acme/teams/core".into()])
+            (String::new(), vec!["tenants/acme/teams/core".into()])
         );
         let none = PolicyArgs { invitation_teams: vec!["none".into()], ..Default::default() };
         let (policies, paths) = none.message(&names).expect("policies");

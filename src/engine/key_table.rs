@@ -212,8 +212,8 @@ impl KeyTable {
     /// Some key, for the id of none: always the same for the same id.
     #[must_use]
     pub fn stand_in(&self, public_id: &PublicId) -> Option<u32> {
-        let [a, b, c, d, e, f, g, h, ..] = *public_id.as_bytes();
-        let at = u64::from_le_bytes([a, b, c, d, e, f, g, h]).checked_rem(self.len as u64)?;
+        let (digits, _) = public_id.as_bytes().split_first_chunk()?;
+        let at = u64::from_le_bytes(*digits).checked_rem(self.len as u64)?;
         u32::try_from(at).ok()
     }
 
