@@ -26,7 +26,8 @@ use tollreeve::{
         bindings::Principal,
         change::Change,
         id::{BootId, BudgetId, SessionId},
-        key_secret::Pepper,
+        key_secret::{KeyHash, KeySecret, Pepper, RANDOM_BYTES},
+        keys::Key,
         permission::Permission,
         prices::Usage,
         signing_keys::SigningKey,
@@ -97,6 +98,7 @@ fn main() {
         }
     }
     sessions(&mut report, decisions);
+    guessing(&mut report, most, decisions / 5);
     report.note("of these figures, the clock's own", show(clock_time()));
     report.print();
 }
@@ -167,6 +169,73 @@ fn sessions(report: &mut Report, decisions: usize) {
         "",
         ..=0.02,
     );
+}
+
+/// Whether somebody who guesses learns by the time that it takes whether there is a key with an id: Welch's t between the
+/// refusals of unknown ids and of wrong secrets, in random order. What was interrupted counts for neither.
+fn guessing(report: &mut Report, keys: usize, guesses: usize) {
+    let bench = Bench::new(keys, 0);
+    let mut random = Random::new(11);
+    let mut unknown = || loop {
+        let mut bytes = [0; RANDOM_BYTES];
+        bytes.fill_with(|| random.next().to_le_bytes()[3]);
+        if let Some(secret) = KeySecret::generate("prod", &bytes) {
+            break secret.expose().to_owned();
+        }
+    };
+    let mut texts = Vec::with_capacity(2 * guesses);
+    let mut chosen = Random::new(12);
+    for _ in 0..guesses {
+        let (key, secret) = bench.scene.key(below(&mut chosen, keys));
+        // Its secret is another one from now on.
+        let key = Key { hash: KeyHash([9; 32]), ..key };
+        bench.gate.load(vec![Change::Key(Box::new(key))]).expect("loads");
+        texts.extend([(chosen.next(), false, secret.expose().to_owned()), (chosen.next(), true, unknown())]);
+    }
+    texts.sort_unstable();
+    let times: Vec<(bool, Duration)> = texts
+        .iter()
+        .map(|(_, is_unknown, text)| {
+            let began = Instant::now();
+            let found = black_box(bench.gate.key_of(black_box(text)));
+            let took = began.elapsed();
+            assert!(found.is_none());
+            (*is_unknown, took)
+        })
+        .collect();
+    let mut all: Vec<Duration> = times.iter().map(|(_, took)| *took).collect();
+    all.sort_unstable();
+    let longest = percentile(&all, 95);
+    let of = |kind: bool| {
+        let times = times.iter().filter(|(is_unknown, took)| *is_unknown == kind && *took < longest);
+        Sample::of(times.map(|(_, took)| took.as_secs_f64() * 1e9))
+    };
+    let (unknown, wrong) = (of(true), of(false));
+    report.note(format!("{keys} keys, an unknown id refused, on average"), format!("{:.1} ns", unknown.mean));
+    report.note("the same, a wrong secret", format!("{:.1} ns", wrong.mean));
+    let t = (unknown.mean - wrong.mean) / (unknown.error + wrong.error).sqrt();
+    report.hold(format!("Welch's t between the two, of {guesses} each"), t.abs(), "", ..=4.5);
+}
+
+/// What is known of many measurements.
+struct Sample {
+    mean: f64,
+    /// The square of the error of the mean.
+    error: f64,
+}
+
+impl Sample {
+    /// Of some figures (Welford's method).
+    fn of(figures: impl Iterator<Item = f64>) -> Self {
+        let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+        for figure in figures {
+            count += 1.0;
+            let before = figure - mean;
+            mean += before / count;
+            squares += before * (figure - mean);
+        }
+        Self { mean, error: squares / (count - 1.0) / count }
+    }
 }
 
 /// The middle times of checking a token that was never seen, and one that was.

@@ -164,8 +164,19 @@
 //! ([`app::mail`]), encrypted, and sent by a task of whichever server takes it first ([`runtime::mailer`]): at least once.
 //!
 //! Who is removed ([`app::removals`]), or is invited and does not come, is gone from every list, and their address is free; only an
-//! id stays, for the keys that refer to it. Invariant: a tenant keeps an active owner: whatever could end that asks first ([`app::bindings`]), under the tenant's lock, so
-//! that two who leave at once do not both find the other.
+//! id stays, for the keys that refer to it. Invariant: a tenant keeps an active owner: whatever could end that asks first
+//! ([`app::bindings`]), under the tenant's lock, so that two who leave at once do not both find the other.
+//!
+//! # Keys
+//!
+//! Of a key's secret a keyed hash is stored, over all of its text, the prefix too ([`domain::key_secret`]): a production key
+//! cannot be passed off as one for development. An unknown id costs what a wrong secret costs: a hash, and a look at some key's
+//! row. A key that is rotated ([`app::key_rotation`]) has two secrets for a while, each with an id of its own that leads to the
+//! same row; what there is to know of the older one stands beside the rows, for few keys have one at a time. Decisions end it at
+//! its last moment, for good in that run, and a task takes it out of the books. Where a request has an id, its secret is
+//! derived from that and the pepper ([`app::key_secrets`]): so it can be shown again when the answer was lost, and is stored nowhere.
+//!
+//! Whoever holds a key can have it revoked ([`app::leaks`]): they could do worse with it.
 //!
 //! # Last use
 //!

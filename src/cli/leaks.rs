@@ -13,6 +13,7 @@ use tonic::Code;
 use super::{
     FAILURE,
     client::CallError,
+    names::NotThere,
     session::{Session, SessionArgs},
 };
 use crate::{domain::leaks, pb::tollreeve::v1 as pb};
@@ -62,7 +63,8 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     if file == Path::new("-") {
         std::io::stdin().read_to_end(&mut text)?;
     } else {
-        text = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        let unreadable = |error| NotThere(format!("cannot read `{}`: {error}", file.display()));
+        text = fs::read(file).map_err(unreadable)?;
     }
     Ok(text)
 }

@@ -103,7 +103,7 @@ async fn keys_are_found_in_files_and_reported_by_a_command() {
     let hint = format!("{leaky}:2:12: {}...", &secret[..12]);
     let found = find(&format!("keys check {clean} {leaky}")).await;
     assert_eq!((found.code, found.out.trim_end()), (1, hint.as_str()), "{found:?}");
-    find("keys check /nowhere").await.badly(1, &["cannot read `/nowhere`"]);
+    find("keys check /nowhere").await.badly(66, &["cannot read `/nowhere`"]);
     let key =
         async || desk.world.operator.keys().get_key(pb::GetKeyRequest { name: desk.world.key.name.clone() }).await;
     let state = async || key().await.expect("a key").into_inner().key.expect("a key").state();
