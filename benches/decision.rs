@@ -175,7 +175,8 @@ fn sessions(report: &mut Report, decisions: usize) {
 /// refusals of unknown ids and of wrong secrets, in random order. What was interrupted counts for neither.
 fn guessing(report: &mut Report, keys: usize, guesses: usize) {
     let bench = Bench::new(keys, 0);
-    let mut random = Random::new(11);
+    // Of other seeds than the keys have.
+    let mut random = Random::new(1 << 40);
     let mut unknown = || loop {
         let mut bytes = [0; RANDOM_BYTES];
         bytes.fill_with(|| random.next().to_le_bytes()[3]);
@@ -184,7 +185,7 @@ fn guessing(report: &mut Report, keys: usize, guesses: usize) {
         }
     };
     let mut texts = Vec::with_capacity(2 * guesses);
-    let mut chosen = Random::new(12);
+    let mut chosen = Random::new(1 << 41);
     for _ in 0..guesses {
         let (key, secret) = bench.scene.key(below(&mut chosen, keys));
         // Its secret is another one from now on.

@@ -213,8 +213,10 @@ impl KeyTable {
     #[must_use]
     pub fn stand_in(&self, public_id: &PublicId) -> Option<u32> {
         let (digits, _) = public_id.as_bytes().split_first_chunk()?;
-        let at = u64::from_le_bytes(*digits).checked_rem(self.len as u64)?;
-        u32::try_from(at).ok()
+        // Spread by the golden ratio's bits, for digits are not; a division would take as long as a look at memory.
+        let spread = u64::from_le_bytes(*digits).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let at = (spread * self.len as u64) >> 32;
+        if self.len == 0 { None } else { u32::try_from(at).ok() }
     }
 
     /// Looks at where a public id would be found, so that memory brings it.
