@@ -172,6 +172,7 @@ async fn invite(work: &mut Work<'_>, promise: &Promise) -> Result<(Invitation, S
         state: UserState::Invited,
         teams: Vec::new(),
         created: work.now,
+        joined: None,
         version: 1,
     };
     if store::users::insert(&mut work.tx, &user).await? == Inserted::Exists {

@@ -133,6 +133,7 @@ async fn join(work: &mut Work<'_>, invitation: &Invitation, display_name: Option
         display_name: display_name.unwrap_or_else(|| local_part(&invitation.email)),
         state: UserState::Active,
         teams: invitation.teams.iter().chain(meanwhile).copied().take(MAX_TEAMS).collect(),
+        joined: Some(work.now),
         version: before.version + 1,
         ..before.clone()
     };

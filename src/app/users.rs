@@ -242,6 +242,7 @@ async fn add(work: &mut Work<'_>, new: NewUser) -> Result<(User, GivenUser), App
         state: UserState::Active,
         teams,
         created: work.now,
+        joined: Some(work.now),
         version: 1,
     };
     if store::users::insert(&mut work.tx, &user).await? == Inserted::Exists {
@@ -327,7 +328,8 @@ pub(super) async fn page(
     let paging = Paging::begin(work.app(), list, &listing)?;
     let rows = store::users::list(&mut work.tx, work.tenant.id, &listing, paging.after()).await?;
     let Listed { records, next } = paging.end(rows);
-    Ok(Listed { records: named_all(work, records).await?, next })
+    let users = records.into_iter().map(|listed| listed.user).collect();
+    Ok(Listed { records: named_all(work, users).await?, next })
 }
 
 /// Finds what the terms of a filter name: roles and teams.

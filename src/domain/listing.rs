@@ -140,7 +140,8 @@ sorted! {
     Project by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
     Team by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
     ServiceAccount by "name" |it| it.slug.to_string(), "display_name" |it| it.display_name.clone();
-    User by "email" |it| fold_email(&it.email), "display_name" |it| it.display_name.clone();
+    User by "email" |it| fold_email(&it.email), "display_name" |it| it.display_name.clone(),
+        "state" |it| it.state.as_str().to_owned();
     Invitation by "email" |it| fold_email(&it.email);
     Key by "display_name" |it| it.display_name.clone();
     Budget by "display_name" |it| it.display_name.clone();

@@ -22,6 +22,18 @@ pub enum UserState {
     Suspended,
 }
 
+impl UserState {
+    /// The word for it in the database, which lists by it go by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invited => "invited",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
 /// A person in a tenant.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct User {
@@ -39,6 +51,8 @@ pub struct User {
     pub teams: Vec<TeamId>,
     /// When they were created.
     pub created: Timestamp,
+    /// When they joined; `None` for who is invited.
+    pub joined: Option<Timestamp>,
     /// Grows with every change; the etag.
     pub version: i64,
 }

@@ -24,10 +24,11 @@ use crate::{
 pub(super) const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "email", kind: Kind::Email, sorts: true },
-    Field { name: "state", kind: Kind::Choice(&["INVITED", "ACTIVE", "SUSPENDED"]), sorts: false },
+    Field { name: "state", kind: Kind::Choice(&["INVITED", "ACTIVE", "SUSPENDED"]), sorts: true },
     Field { name: "role", kind: Kind::Name, sorts: false },
     Field { name: "team", kind: Kind::Name, sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
+    Field { name: "last_use_time", kind: Kind::Order, sorts: true },
     WORDS,
 ];
 
@@ -36,7 +37,8 @@ const MAX_NAME: usize = 128;
 /// Most users of one call.
 const MAX_AT_ONCE: usize = 1000;
 /// Fields of a user that never change, or only by other calls.
-const FIXED: &[&str] = &["name", "email", "state", "create_time", "etag", "last_use_time", "roles", "key_count"];
+const FIXED: &[&str] =
+    &["name", "email", "state", "create_time", "etag", "last_use_time", "roles", "key_count", "join_time"];
 
 impl From<UserState> for pb::UserState {
     fn from(state: UserState) -> Self {
@@ -61,6 +63,7 @@ impl From<NamedUser> for pb::User {
             last_use_time: named.last_used.map(parse::to_wire),
             roles: named.roles,
             key_count: named.keys,
+            join_time: named.user.joined.map(parse::to_wire),
         }
     }
 }

@@ -120,5 +120,5 @@ pub async fn list(
          FROM audit_events WHERE TRUE";
     let within = Some(("tenant_id", tenant.to_string()));
     let list = List { noun: &NOUN, select, within, among: None, listing, after };
-    Ok(fetch_listed!(tx, Row, list)?.into_iter().map(event).collect())
+    Ok(list.fetch::<Row>(tx).await?.into_iter().map(event).collect())
 }

@@ -134,7 +134,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Optio
     let within = Some(("tenant_id", tenant.to_string()));
     let list = List { noun: &NOUN, select: "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created, expires FROM bindings
             WHERE TRUE", within, among: None, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(binding).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(binding).collect()
 }
 
 /// Every binding after the id `after`, by id, at most `limit`.

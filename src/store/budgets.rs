@@ -181,7 +181,7 @@ pub async fn monthly_of_teams(tx: &mut Tx, tenant: TenantId, teams: Vec<String>)
 pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<Budget>> {
     let within = Some(("tenant_id", tenant.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE NOT deleted"), within, among: None, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(budget).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(budget).collect()
 }
 
 /// Every budget that has not ended after the id `after`, by id, at most `limit`.

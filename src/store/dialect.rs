@@ -187,18 +187,18 @@ pub const PUT_LAST_USES: Statement = Statement {
     sqlite: "INSERT INTO last_used (id, tenant_id, used)
         SELECT value ->> 0, tenants.id, value ->> 2
         FROM json_each($1) JOIN tenants ON tenants.id = value ->> 1 WHERE NOT purged
-        ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE last_used.used < excluded.used",
+        ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE COALESCE(last_used.used, 0) < excluded.used",
     postgres: "INSERT INTO last_used (id, tenant_id, used)
         SELECT r ->> 0, tenants.id, (r ->> 2)::BIGINT
         FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r) JOIN tenants ON tenants.id = r ->> 1 WHERE NOT purged
-        ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE last_used.used < excluded.used",
+        ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE COALESCE(last_used.used, 0) < excluded.used",
 };
 
 /// Id and last use of each of the records whose ids are in the JSON array `$1`, if they were ever used.
 pub const LAST_USES: Statement = Statement {
-    sqlite: "SELECT id, used FROM last_used WHERE id IN (SELECT value FROM json_each($1))",
+    sqlite: "SELECT id, used FROM last_used WHERE id IN (SELECT value FROM json_each($1)) AND used IS NOT NULL",
     postgres: "SELECT id, used FROM last_used
-        WHERE id IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB)))",
+        WHERE id IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB))) AND used IS NOT NULL",
 };
 
 /// Member and role of each binding on the whole of the tenant `$2` of those whose ids are in the JSON array `$1`, but for those

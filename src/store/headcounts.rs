@@ -58,8 +58,7 @@ pub async fn of_users(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<O
 /// Counts the teams of a tenant, and who is in one.
 pub async fn of_teams(tx: &mut Tx, tenant: TenantId) -> Result<OfTeams> {
     let sql = "SELECT (SELECT COUNT(*) FROM teams WHERE tenant_id = $1),
-         (SELECT COUNT(DISTINCT user_id) FROM team_members
-          WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1))";
+         (SELECT COUNT(DISTINCT user_id) FROM team_members WHERE tenant_id = $1)";
     let (teams, members) = fetch_one!(tx, (i64, i64), sql, tenant.to_string())?;
     Ok(OfTeams { teams, members })
 }

@@ -171,7 +171,7 @@ pub async fn list(
     let within = Some(("tenant_id", tenant.to_string()));
     let select = select!("WHERE state = 'pending'");
     let list = List { noun: &NOUN, select, within, among: None, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(invitation).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(invitation).collect()
 }
 
 /// For whom seats of a role are kept in a tenant: who is invited to it, and where. Not after the link has ended.

@@ -291,7 +291,7 @@ pub async fn list(
 ) -> Result<Vec<Key>> {
     let within = Some(("workspace_id", workspace.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE deleted IS NULL"), within, among: None, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(from_row).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(from_row).collect()
 }
 
 /// The first keys of a workspace that can be revoked, and how many there are.
@@ -299,10 +299,10 @@ pub async fn revocable(tx: &mut Tx, workspace: WorkspaceId, listing: &Listing) -
     let within = Some(("workspace_id", workspace.to_string()));
     let select = select!("WHERE deleted IS NULL AND state <> 'revoked'");
     let list = List { noun: &NOUN, select, within: within.clone(), among: None, listing, after: None };
-    let rows = fetch_listed!(tx, Row, list)?;
+    let rows = list.fetch::<Row>(tx).await?;
     let select = "SELECT COUNT(*) FROM api_keys WHERE deleted IS NULL AND state <> 'revoked'";
     let list = List { noun: &NOUN, select, within, among: None, listing, after: None };
-    let (count,) = fetch_counted!(tx, list)?;
+    let count = fetch_built!(tx, (i64,), list.counting())?.first().map_or(0, |row| row.0);
     Ok((rows.into_iter().map(from_row).collect::<Result<_>>()?, count))
 }
 

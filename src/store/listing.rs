@@ -5,7 +5,10 @@
 
 use sqlx::{Database, Encode, QueryBuilder, Type};
 
-use super::{Page, Result, StoreError, search};
+use super::{
+    Page, Result, StoreError,
+    matches::{Asks, columns, is_elsewhere, push_ids},
+};
 use crate::domain::{
     id::{Id, Kind, TenantKind},
     listing::{Comparator, Order, Term, Value},
@@ -26,6 +29,9 @@ pub struct Listing {
     /// What the caller asked, page apart: a page token holds for the same only.
     pub asked: String,
 }
+
+/// The order that goes by a number, which every record of the list has.
+pub const LAST_USE: &str = "last_use_time";
 
 /// The last record of the page before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +89,9 @@ impl Noun {
     fn order(&self, order: Order) -> (&'static str, Option<&'static str>) {
         match order.field {
             "name" | "email" => (self.column(order.field), None),
-            "display_name" => ("display_name", Some(self.id)),
+            "display_name" | "state" => (self.column(order.field), Some(self.id)),
+            // Of other rows, under the same ids: see the noun's list.
+            LAST_USE => ("last_use", Some("used_id")),
             _ => (self.id, None),
         }
     }
@@ -119,18 +127,18 @@ pub struct List<'a> {
 }
 
 impl List<'_> {
-    /// The statement for a page.
+    /// The statement for so many of the page's rows.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for a position that is none.
-    pub(super) fn statement<DB>(&self) -> Result<QueryBuilder<DB>>
+    pub(super) fn statement<DB>(&self, asks: Asks<'_>, limit: i64) -> Result<QueryBuilder<DB>>
     where
         DB: Database,
         for<'t> String: Encode<'t, DB> + Type<DB>,
         for<'t> i64: Encode<'t, DB> + Type<DB>,
     {
         let mut sql = QueryBuilder::new(self.select);
-        self.conditions(&mut sql);
+        self.conditions(&mut sql, asks);
         let Order { descending, .. } = self.listing.order;
         let (beyond, direction) = if descending { (" < ", " DESC") } else { (" > ", "") };
         let (column, tie) = self.noun.order(self.listing.order);
@@ -147,14 +155,21 @@ impl List<'_> {
             }
             (Some(last), Some(tie)) => {
                 sql.push(" AND (").push(column).push(", ").push(tie).push(")").push(beyond);
-                sql.push("(").push_bind(last.key.clone()).push(", ").push_bind(last.id.clone()).push(")");
+                sql.push("(");
+                if self.listing.order.field == LAST_USE {
+                    let number: i64 = last.key.parse().map_err(|_| StoreError::Corrupt("place in a list".into()))?;
+                    sql.push_bind(number);
+                } else {
+                    sql.push_bind(last.key.clone());
+                }
+                sql.push(", ").push_bind(last.id.clone()).push(")");
             }
         }
         sql.push(" ORDER BY ").push(column).push(direction);
         if let Some(tie) = tie {
             sql.push(", ").push(tie).push(direction);
         }
-        sql.push(" LIMIT ").push_bind(self.listing.page.limit);
+        sql.push(" LIMIT ").push_bind(limit);
         Ok(sql)
     }
 
@@ -166,12 +181,12 @@ impl List<'_> {
         for<'t> i64: Encode<'t, DB> + Type<DB>,
     {
         let mut sql = QueryBuilder::new(self.select);
-        self.conditions(&mut sql);
+        self.conditions(&mut sql, Asks::All);
         sql
     }
 
     /// Whose the records are and what they have to be.
-    fn conditions<DB>(&self, sql: &mut QueryBuilder<DB>)
+    fn conditions<DB>(&self, sql: &mut QueryBuilder<DB>, asks: Asks<'_>)
     where
         DB: Database,
         for<'t> String: Encode<'t, DB> + Type<DB>,
@@ -181,18 +196,21 @@ impl List<'_> {
             sql.push(" AND ").push(column).push(" = ").push_bind(whose.clone());
         }
         if let Some(ids) = &self.among {
-            sql.push(" AND id IN (");
-            ids.iter().fold(sql.separated(", "), |mut list, id| {
-                list.push_bind(id.clone());
-                list
-            });
-            sql.push(")");
+            sql.push(" AND id");
+            push_ids(sql, ids);
+        }
+        if let Asks::Ids(ids) = asks {
+            sql.push(" AND ").push(self.noun.id);
+            push_ids(sql, ids);
         }
         if self.noun.stays && !self.listing.show_deleted {
             sql.push(" AND deleted IS NULL");
         }
         for term in &self.listing.terms {
-            self.condition(sql, term);
+            match asks {
+                Asks::None | Asks::Ids(_) if is_elsewhere(term) => {}
+                _ => self.condition(sql, term),
+            }
         }
     }
 
@@ -220,29 +238,10 @@ impl List<'_> {
         for<'t> i64: Encode<'t, DB> + Type<DB>,
     {
         match term {
-            Term::Mentions(searched) => {
-                let Some((from, to)) = search::range(searched) else {
-                    sql.push(" AND FALSE");
-                    return;
-                };
-                // Tenants lie in nothing: the list of one's own is of all of them.
-                let whose = self.within.as_ref().filter(|(column, _)| *column != self.noun.id);
-                let list = search::list(self.noun.name, whose.map_or("all", |(_, whose)| whose.as_str()));
-                sql.push(" AND ").push(self.noun.id).push(" IN (SELECT record FROM search_words WHERE list = ");
-                sql.push_bind(list).push(" AND word >= ").push_bind(from).push(" AND word < ").push_bind(to).push(")");
-            }
-            Term::Holds(role, now) => {
-                sql.push(" AND ").push(self.noun.id).push(" IN (SELECT member FROM bindings WHERE role = ");
-                sql.push_bind(role.clone()).push(" AND scope_workspace IS NULL");
-                for column in ["tenant_id", "scope_tenant"] {
-                    let whose = self.within.as_ref().map(|(_, whose)| whose.clone()).unwrap_or_default();
-                    sql.push(" AND ").push(column).push(" = ").push_bind(whose);
-                }
-                sql.push(" AND (expires IS NULL OR expires > ").push_bind(now.micros()).push("))");
-            }
-            Term::IsIn(team) => {
-                sql.push(" AND ").push(self.noun.id).push(" IN (SELECT user_id FROM team_members WHERE team_id = ");
-                sql.push_bind(team.clone()).push(")");
+            Term::Mentions(_) | Term::Holds(..) | Term::IsIn(_) => {
+                sql.push(" AND ").push(self.noun.id).push(" IN (SELECT ").push(columns(term).0);
+                self.from(sql, term);
+                sql.push(")");
             }
             Term::Compares(field, comparator, value) => {
                 sql.push(" AND ").push(self.noun.column(field.name)).push(match comparator {
@@ -314,7 +313,7 @@ mod tests {
         let within = (!case.2.is_empty()).then(|| (case.2, "ten_1".to_owned()));
         let list =
             List { noun: case.0, select: case.1, within, among: None, listing, after: (!first).then_some(&position) };
-        let sql = list.statement::<sqlx::Sqlite>().expect("a position").into_string();
+        let sql = list.statement::<sqlx::Sqlite>(Asks::All, 51).expect("a position").into_string();
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(connection).await.expect("a plan");
         rows.into_iter().map(|row| row.3).collect::<Vec<_>>().join("; ")
@@ -362,7 +361,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 11] = [
+    const MIGRATIONS: [&str; 12] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -374,5 +373,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0020_people.sql"),
         include_str!("../../migrations/sqlite/0023_invitations.sql"),
         include_str!("../../migrations/sqlite/0025_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0026_lists.sql"),
     ];
 }

@@ -56,35 +56,19 @@ macro_rules! fetch_one {
     };
 }
 
-/// Finds a page of a [`List`](super::listing::List), gives every row as a tuple of type `$row`. Not kept prepared: which
+/// Runs the statement that a builder makes for whichever database, gives every row as a `$row`. Not kept prepared: which
 /// index is best depends on the values, and a plan for any values would not look at them.
-macro_rules! fetch_listed {
-    ($tx:expr, $row:ty, $list:expr) => {
+macro_rules! fetch_built {
+    ($tx:expr, $row:ty, $built:expr) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => {
-                $list.statement::<sqlx::Sqlite>()?.build_query_as::<$row>().persistent(false).fetch_all(&mut **tx).await
+                let mut statement: sqlx::QueryBuilder<sqlx::Sqlite> = $built;
+                statement.build_query_as::<$row>().persistent(false).fetch_all(&mut **tx).await
             }
             $crate::store::Tx::Postgres(tx) => {
-                let mut statement = $list.statement::<sqlx::Postgres>()?;
+                let mut statement: sqlx::QueryBuilder<sqlx::Postgres> = $built;
                 let rows = statement.build_query_as::<$row>().persistent(false).fetch_all(&mut **tx);
                 $crate::store::in_time(rows).await
-            }
-        }
-    };
-}
-
-/// Counts what a [`List`](super::listing::List) has whose columns are the count, whatever its page.
-macro_rules! fetch_counted {
-    ($tx:expr, $list:expr) => {
-        match $tx {
-            $crate::store::Tx::Sqlite(tx) => {
-                let mut statement = $list.counting::<sqlx::Sqlite>();
-                statement.build_query_as::<(i64,)>().persistent(false).fetch_one(&mut **tx).await
-            }
-            $crate::store::Tx::Postgres(tx) => {
-                let mut statement = $list.counting::<sqlx::Postgres>();
-                let row = statement.build_query_as::<(i64,)>().persistent(false).fetch_one(&mut **tx);
-                $crate::store::in_time(row).await
             }
         }
     };

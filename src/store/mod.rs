@@ -34,6 +34,7 @@ pub mod last_used;
 pub mod ledger;
 pub mod listing;
 pub mod mail;
+mod matches;
 pub mod names;
 pub mod passwords;
 pub mod prices;

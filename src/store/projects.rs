@@ -100,7 +100,7 @@ pub async fn list(
 ) -> Result<Vec<Project>> {
     let within = Some(("workspace_id", workspace.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE TRUE"), within, among: None, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(project).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(project).collect()
 }
 
 /// Every project after the id `after`, by id, at most `limit`.

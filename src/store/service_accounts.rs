@@ -121,7 +121,7 @@ pub async fn list(
 ) -> Result<Vec<ServiceAccount>> {
     let within = Some(("tenant_id", tenant.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE TRUE"), within, among: None, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(account).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(account).collect()
 }
 
 /// Every service account after the id `after`, by id, at most `limit`.

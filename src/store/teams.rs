@@ -118,7 +118,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Optio
         listing,
         after,
     };
-    fetch_listed!(tx, Row, list)?.into_iter().map(team).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(team).collect()
 }
 
 /// Every team after the id `after`, by id, at most `limit`.

@@ -110,7 +110,7 @@ pub async fn purge(tx: &mut Tx, tombstone: &Tenant) -> Result<()> {
         "DELETE FROM role_templates WHERE tenant_id = $1",
         "DELETE FROM roles WHERE tenant_id = $1",
         "DELETE FROM api_keys WHERE tenant_id = $1",
-        "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE tenant_id = $1)",
+        "DELETE FROM team_members WHERE tenant_id = $1",
         "DELETE FROM teams WHERE tenant_id = $1",
         "DELETE FROM external_identities WHERE tenant_id = $1",
         "DELETE FROM identity_providers WHERE tenant_id = $1",
@@ -156,7 +156,7 @@ pub async fn list(
 ) -> Result<Vec<Tenant>> {
     let within = only.map(|id| ("id", id.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE NOT purged"), within, among: None, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(tenant).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(tenant).collect()
 }
 
 /// Every tenant after the id `after`, by id, at most `limit`; those that are purged among them, since others refer to them.

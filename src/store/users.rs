@@ -1,23 +1,40 @@
 //! Rows of users, and who is in which team.
 
+use sqlx::{ColumnIndex, Decode, FromRow, Type};
+
 use super::{
     Inserted, Result, StoreError, Tx, former_users,
-    listing::{List, Listing, Noun, Position},
+    listing::{LAST_USE, List, Listing, Noun, Position},
     parse,
     search::{self, Words},
     text_of, value_of,
 };
 use crate::domain::{
     id::{TeamId, TenantId, UserId, UserKind},
+    listing::Sorted,
     time::Timestamp,
     users::{FormerUser, User, fold_email},
 };
 
 pub(super) const NOUN: Noun = Noun::plain::<UserKind>("users");
 
-type Row = (String, String, String, String, String, String, i64, i64);
+macro_rules! select {
+    ($rest:literal) => {
+        select!("", $rest)
+    };
+    ($more:literal, $rest:literal) => {
+        concat!(
+            "SELECT id, tenant_id, email, display_name, state, teams, created, joined, version",
+            $more,
+            " FROM ",
+            $rest
+        )
+    };
+}
 
-fn user((id, tenant, email, display_name, state, teams, created, version): Row) -> Result<User> {
+type Row = (String, String, String, String, String, String, i64, Option<i64>, i64);
+
+fn user((id, tenant, email, display_name, state, teams, created, joined, version): Row) -> Result<User> {
     Ok(User {
         id: parse(&id, "user id")?,
         tenant: parse(&tenant, "user's tenant")?,
@@ -26,6 +43,7 @@ fn user((id, tenant, email, display_name, state, teams, created, version): Row) 
         state: value_of(state, "user state")?,
         teams: serde_json::from_str(&teams).map_err(|_| StoreError::Corrupt("list of a user's teams".into()))?,
         created: Timestamp::from_micros(created),
+        joined: joined.map(Timestamp::from_micros),
         version,
     })
 }
@@ -38,8 +56,8 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<Inserted> {
     let teams = teams_text(user)?;
     let rows = execute!(
         tx,
-        "INSERT INTO users (id, tenant_id, email, email_folded, display_name, state, teams, created, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant_id, email_folded) DO NOTHING",
+        "INSERT INTO users (id, tenant_id, email, email_folded, display_name, state, teams, created, joined, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant_id, email_folded) DO NOTHING",
         user.id.to_string(),
         user.tenant.to_string(),
         &user.email,
@@ -48,11 +66,15 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<Inserted> {
         text_of(&user.state),
         teams,
         user.created.micros(),
+        user.joined.map(Timestamp::micros),
         user.version,
     )?;
     if rows == 0 {
         return Ok(Inserted::Exists);
     }
+    // Never used: the row is there for the lists that go by it.
+    let unused = "INSERT INTO last_used (id, tenant_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    execute!(tx, unused, user.id.to_string(), user.tenant.to_string())?;
     put_into(tx, user, &user.teams).await?;
     put_words(tx, user).await?;
     Ok(Inserted::New)
@@ -66,9 +88,10 @@ async fn put_into(tx: &mut Tx, user: &User, teams: &[TeamId]) -> Result<()> {
     for team in teams {
         execute!(
             tx,
-            "INSERT INTO team_members (team_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            "INSERT INTO team_members (team_id, user_id, tenant_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             team.to_string(),
-            user.id.to_string()
+            user.id.to_string(),
+            user.tenant.to_string()
         )?;
     }
     Ok(())
@@ -127,12 +150,7 @@ pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
 
 /// The user with this id.
 pub async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
-    let row = fetch_optional!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users WHERE id = $1",
-        id.to_string()
-    )?;
+    let row = fetch_optional!(tx, Row, select!("users WHERE id = $1"), id.to_string())?;
     row.map(user).transpose()
 }
 
@@ -141,8 +159,7 @@ pub async fn by_email(tx: &mut Tx, tenant: TenantId, email: &str) -> Result<Opti
     let row = fetch_optional!(
         tx,
         Row,
-        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users
-         WHERE tenant_id = $1 AND email_folded = $2",
+        select!("users WHERE tenant_id = $1 AND email_folded = $2"),
         tenant.to_string(),
         fold_email(email)
     )?;
@@ -172,29 +189,66 @@ pub async fn in_charge(tx: &mut Tx, tenant: TenantId, now: Timestamp, limit: i64
     Ok(rows.into_iter().map(|(email,)| email).collect())
 }
 
+/// A user in a list.
+pub struct ListedUser {
+    /// The user.
+    pub user: User,
+    /// When they were last used, in microseconds, where that gives the order; zero for never.
+    last_use: i64,
+}
+
+impl Sorted for ListedUser {
+    fn id(&self) -> String {
+        self.user.id()
+    }
+
+    fn key(&self, field: &str) -> String {
+        if field == LAST_USE { self.last_use.to_string() } else { self.user.key(field) }
+    }
+}
+
 /// A page of the users of a tenant.
-pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Option<&Position>) -> Result<Vec<User>> {
-    let within = Some(("tenant_id", tenant.to_string()));
-    let list = List {
-        noun: &NOUN,
-        select: "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users WHERE TRUE",
-        within,
-        among: None,
-        listing,
-        after,
-    };
-    fetch_listed!(tx, Row, list)?.into_iter().map(user).collect()
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    listing: &Listing,
+    after: Option<&Position>,
+) -> Result<Vec<ListedUser>> {
+    if listing.order.field != LAST_USE {
+        let within = Some(("tenant_id", tenant.to_string()));
+        let list = List { noun: &NOUN, select: select!("users WHERE TRUE"), within, among: None, listing, after };
+        let listed = |row| Ok(ListedUser { user: user(row)?, last_use: 0 });
+        return list.fetch::<Row>(tx).await?.into_iter().map(listed).collect();
+    }
+    // In the order of other rows, of which each user has one.
+    let select = select!(
+        ", last_use",
+        "(SELECT id AS used_id, tenant_id AS used_tenant, COALESCE(used, 0) AS last_use FROM last_used
+             WHERE id >= 'user_' AND id < 'user`') AS uses
+         JOIN users ON users.id = used_id WHERE TRUE"
+    );
+    let list =
+        List { noun: &NOUN, select, within: Some(("used_tenant", tenant.to_string())), among: None, listing, after };
+    let rows = list.fetch::<UsedRow>(tx).await?;
+    rows.into_iter().map(|UsedRow(row, last_use)| Ok(ListedUser { user: user(row)?, last_use })).collect()
+}
+
+/// A row of a user, and when they were last used.
+struct UsedRow(Row, i64);
+
+impl<'r, D: sqlx::Row> FromRow<'r, D> for UsedRow
+where
+    Row: FromRow<'r, D>,
+    for<'c> &'c str: ColumnIndex<D>,
+    i64: Decode<'r, D::Database> + Type<D::Database>,
+{
+    fn from_row(row: &'r D) -> sqlx::Result<Self> {
+        Ok(Self(Row::from_row(row)?, row.try_get("last_use")?))
+    }
 }
 
 /// Every user after the id `after`, by id, at most `limit`.
 pub async fn chunk(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<User>> {
-    let rows = fetch_all!(
-        tx,
-        Row,
-        "SELECT id, tenant_id, email, display_name, state, teams, created, version FROM users
-         WHERE id > $1 ORDER BY id LIMIT $2",
-        after,
-        limit
-    )?;
+    let rows = fetch_all!(tx, Row, select!("users WHERE id > $1 ORDER BY id LIMIT $2"), after, limit)?;
     rows.into_iter().map(user).collect()
 }

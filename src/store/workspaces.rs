@@ -128,7 +128,7 @@ pub async fn list(
     let within = Some(("tenant_id", tenant.to_string()));
     let among = only.map(|ids| ids.iter().map(ToString::to_string).collect());
     let list = List { noun: &NOUN, select: select!("WHERE TRUE"), within, among, listing, after };
-    fetch_listed!(tx, Row, list)?.into_iter().map(workspace).collect()
+    list.fetch::<Row>(tx).await?.into_iter().map(workspace).collect()
 }
 
 /// Every workspace after the id `after`, by id, at most `limit`.

@@ -165,6 +165,7 @@ fn people() -> Vec<Change> {
             state: UserState::Active,
             teams: Vec::new(),
             created,
+            joined: Some(created),
             version,
         };
         let member = Member::User(user.id);

@@ -57,6 +57,7 @@ mod replicas;
 mod reviews;
 mod role_templates;
 mod roles;
+mod searches;
 mod seats;
 mod service_account_keys;
 mod sessions;

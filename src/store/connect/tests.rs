@@ -89,6 +89,7 @@ fn user(tenant: TenantId) -> User {
         state: UserState::Active,
         teams: Vec::new(),
         created: NOW,
+        joined: Some(NOW),
         version: 1,
     }
 }

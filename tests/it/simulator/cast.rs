@@ -52,6 +52,7 @@ pub fn user(bits: u128, state: UserState) -> User {
         state,
         teams: Vec::new(),
         created: START,
+        joined: Some(START),
         version: 1,
     }
 }
