@@ -158,7 +158,7 @@ pub async fn held(tx: &mut Tx, principal: Principal, now: Timestamp) -> Result<V
         Row,
         "SELECT id, tenant_id, role, member, scope_tenant, scope_workspace, scope_project, created,
              expires FROM bindings
-         WHERE (member = $1 OR member IN (SELECT team_id FROM team_members WHERE user_id = $1))
+         WHERE member IN (SELECT CAST($1 AS TEXT) UNION ALL SELECT team_id FROM team_members WHERE user_id = $1)
            AND (expires IS NULL OR expires > $2) ORDER BY id",
         principal.to_string(),
         now.micros()
