@@ -36,7 +36,8 @@ const MAX_NAME: usize = 128;
 /// Most users of one call.
 const MAX_AT_ONCE: usize = 1000;
 /// Fields of a user that never change, or only by other calls.
-const FIXED: &[&str] = &["name", "email", "state", "create_time", "etag", "last_use_time", "roles", "key_count"];
+const FIXED: &[&str] =
+    &["name", "email", "state", "create_time", "etag", "last_use_time", "roles", "key_count", "month_requests"];
 
 impl From<UserState> for pb::UserState {
     fn from(state: UserState) -> Self {
@@ -61,6 +62,7 @@ impl From<NamedUser> for pb::User {
             last_use_time: named.last_used.map(parse::to_wire),
             roles: named.roles,
             key_count: named.keys,
+            month_requests: named.used.map(|used| used.requests),
         }
     }
 }
