@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tollreeve/v1/session_service.proto",
         "tollreeve/v1/sign_in_service.proto",
         "tollreeve/v1/types.proto",
+        "tollreeve/v1/usage_service.proto",
     ])?;
     // Not `FileDescriptorSet::encode`: that would drop custom options.
     fs::write(out.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;

@@ -185,6 +185,7 @@ fn entry(scene: &Scene, posting: Posting) -> Entry {
         project: key.project,
         key: Some(key.id),
         owner: key.owner,
+        teams: Vec::new(),
         caller: scene.caller,
         end_user: String::new(),
         provider: PROVIDER.to_owned(),

@@ -207,6 +207,23 @@
 //! A search goes by the beginnings of words, which stand in a table of their own ([`store::search`]): a range of an index
 //! too, on both databases and behind row-level security, which neither trigrams nor full-text indexes are there.
 //!
+//! # Usage
+//!
+//! Whoever writes a batch of charges adds up what they come to, by hour and by day, in the same transaction
+//! ([`store::usage`]): one statement for all sums of the batch, after everything else that it locks. So the sums are what the
+//! charges come to at every moment, also after a crash; every test that looks at the books compares them. They count what
+//! is new in the ledger, at what it costs there, in the hour in which it was recorded.
+//!
+//! What charges have in common is a series, which has a number; the number is a hash of all of it, so that no server has to
+//! ask for it. There are three levels of them. By workspace, project, provider and model: few rows, however many keys there
+//! are. By owner and key too. And the first once more for each team that the owner was in when the charge was taken in.
+//! Servers have rows of their own, by the run they are, so that none waits for another's commit. A question ([`app::usage`])
+//! finds the series that fit on the level that tells it with the fewest rows, and of each a range of sums: whole days by the
+//! day, the ends by the hour.
+//!
+//! The log of requests are the charges themselves, by two indexes of time; what those do not tell is looked at charge by
+//! charge, of 10,000 at most for a page.
+//!
 //! # Many servers
 //!
 //! Any number of servers share a PostgreSQL; SQLite has one, kept alone by a lock on the data folder. The same code runs on

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{App, AppError, caller::Caller};
 use crate::{
-    domain::{names::TenantName, permission::Permission, window::Window},
+    domain::{names::TenantName, permission::Permission, usage, window::Window},
     store::{
         self,
         headcounts::{OfTeams, OfUsers},
+        usage_counts::Used,
     },
 };
 
@@ -32,6 +33,8 @@ pub struct TeamCounts {
     pub counts: OfTeams,
     /// Spent this month under their monthly limits, in nanos; `None` for who may not see budgets.
     pub spent: Option<i64>,
+    /// Used this month by who was in a team; `None` for who may not see that.
+    pub used: Option<Used>,
 }
 
 /// Counts users.
@@ -54,5 +57,12 @@ pub async fn teams(app: Arc<App>, caller: Caller, asked: SummarizeTeams) -> Resu
         Ok(()) => Some(store::headcounts::spent_of_teams(&mut work.tx, tenant, Window::Month.period(work.now)).await?),
         Err(_) => None,
     };
-    Ok(TeamCounts { counts, spent })
+    let used = match work.require(Permission::UsageRead, work.scope()) {
+        Ok(()) => {
+            let month = usage::month(usage::hour(work.now));
+            Some(store::usage_counts::of_members(&mut work.tx, tenant, month).await?)
+        }
+        Err(_) => None,
+    };
+    Ok(TeamCounts { counts, spent, used })
 }

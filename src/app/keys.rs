@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     App, AppError, Changed, Listed, Work, access, caller::Caller, context::Audit, key_secrets, listing::Paging,
-    projects,
+    projects, usage::OfMonth,
 };
 use crate::{
     domain::{
@@ -21,7 +21,13 @@ use crate::{
         time::Timestamp,
         workspaces::Workspace,
     },
-    store::{self, Inserted, last_used::LastUses, listing::Listing, names::Names},
+    store::{
+        self, Inserted,
+        last_used::LastUses,
+        listing::Listing,
+        names::Names,
+        usage_counts::{Counted, Used},
+    },
 };
 
 /// Asks for a new key.
@@ -85,6 +91,8 @@ pub struct NamedKey {
     pub hint: String,
     /// When a call was last made with it.
     pub last_used: Option<Timestamp>,
+    /// What was used with it this month; `None` for who may not see that.
+    pub used: Option<Used>,
     /// The key.
     pub key: Key,
 }
@@ -108,6 +116,7 @@ impl NamedKey {
             project: key.project.map(|id| names.of(id)).unwrap_or_default(),
             hint: format!("{}_tr_{shown}...", workspace.key_prefix()),
             last_used: uses.of(key.id),
+            used: None,
             key,
         }
     }
@@ -126,7 +135,8 @@ pub(super) async fn named(work: &mut Work<'_>, workspace: &Workspace, key: Key) 
     let names = names(work, std::slice::from_ref(&key)).await?;
     let parent = WorkspaceName { tenant: work.tenant.slug.clone(), workspace: workspace.slug.clone() };
     let uses = store::last_used::of(&mut work.tx, [key.id.to_string()].into_iter()).await?;
-    Ok(NamedKey::new(&parent, workspace, &names, &uses, key))
+    let used = OfMonth::read(work, work.workspace_scope(workspace), Counted::Keys, &[key.id.to_string()]).await?;
+    Ok(NamedKey { used: used.of(key.id), ..NamedKey::new(&parent, workspace, &names, &uses, key) })
 }
 
 /// The key with this name and its workspace, if its tenant is the one at work.
@@ -286,9 +296,13 @@ pub async fn list(app: Arc<App>, caller: Caller, mut asked: ListKeys) -> Result<
     let paging = Paging::begin(&app, &format!("keys of {}", workspace.id), &asked.listing)?;
     let rows = store::keys::list(&mut work.tx, workspace.id, &asked.listing, paging.after()).await?;
     let names = names(&mut work, &rows).await?;
-    let uses = store::last_used::of(&mut work.tx, rows.iter().map(|key| key.id.to_string())).await?;
+    let ids: Vec<String> = rows.iter().map(|key| key.id.to_string()).collect();
+    let scope = work.workspace_scope(&workspace);
+    let used = OfMonth::read(&mut work, scope, Counted::Keys, &ids).await?;
+    let uses = store::last_used::of(&mut work.tx, ids.into_iter()).await?;
     let listed = paging.end(rows);
-    Ok(listed.map(|key| NamedKey::new(&asked.parent, &workspace, &names, &uses, key)))
+    Ok(listed
+        .map(|key| NamedKey { used: used.of(key.id), ..NamedKey::new(&asked.parent, &workspace, &names, &uses, key) }))
 }
 
 /// Finds whom the terms of a filter name.

@@ -48,6 +48,7 @@ pub mod summaries;
 pub mod teams;
 pub mod tenants;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 pub mod workspaces;
 

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{App, AppError, Changed, Listed, Work, bindings, budgets, caller::Caller, context::Audit, listing::Paging};
+use super::{
+    App, AppError, Changed, Listed, Work, bindings, budgets, caller::Caller, context::Audit, listing::Paging,
+    usage::OfMonth,
+};
 use crate::{
     domain::{
         bindings::{Held, Member},
@@ -19,7 +22,11 @@ use crate::{
         window::Window,
     },
     engine::Standing,
-    store::{self, Inserted, listing::Listing},
+    store::{
+        self, Inserted,
+        listing::Listing,
+        usage_counts::{Counted, Used},
+    },
 };
 
 /// Asks for a new team.
@@ -86,6 +93,8 @@ pub struct NamedTeam {
     pub team: Team,
     /// How many users are in it.
     pub members: i64,
+    /// What was used this month by who was in it; `None` for who may not see that.
+    pub used: Option<Used>,
     /// What it may spend in a month; `None` without a limit, and for who may not see budgets.
     pub limit: Option<MonthlyLimit>,
 }
@@ -125,6 +134,7 @@ pub(super) async fn find(work: &mut Work<'_>, name: &TeamName) -> Result<Team, A
 async fn named_all(work: &mut Work<'_>, teams: Vec<Team>) -> Result<Vec<NamedTeam>, AppError> {
     let ids: Vec<String> = teams.iter().map(|team| team.id.to_string()).collect();
     let members = store::teams::member_counts(&mut work.tx, ids.clone()).await?;
+    let used = OfMonth::read(work, work.scope(), Counted::Teams, &ids).await?;
     let mut limits: HashMap<TeamId, Budget> = HashMap::new();
     if work.require(Permission::BudgetsRead, work.scope()).is_ok() {
         for budget in store::budgets::monthly_of_teams(&mut work.tx, work.tenant.id, ids).await? {
@@ -144,6 +154,7 @@ async fn named_all(work: &mut Work<'_>, teams: Vec<Team>) -> Result<Vec<NamedTea
     let named = |team: Team| NamedTeam {
         name: TeamName { tenant: tenant.clone(), team: team.slug.clone() },
         members: members.get(&team.id.to_string()).copied().unwrap_or_default(),
+        used: used.of(team.id),
         limit: limits.remove(&team.id).map(limit),
         team,
     };

@@ -10,6 +10,7 @@ use super::{
     role_templates::{self, Applied},
     roles::{self, NamedRole},
     sessions, teams,
+    usage::OfMonth,
 };
 use crate::{
     domain::{
@@ -23,7 +24,11 @@ use crate::{
         time::Timestamp,
         users::{User, UserState},
     },
-    store::{self, Inserted, listing::Listing},
+    store::{
+        self, Inserted,
+        listing::Listing,
+        usage_counts::{Counted, Used},
+    },
 };
 
 /// Asks for a new user, who is active at once.
@@ -128,6 +133,8 @@ pub struct NamedUser {
     pub keys: i64,
     /// When they last called, or a call was made as theirs.
     pub last_used: Option<Timestamp>,
+    /// What they used this month; `None` for who may not see that.
+    pub used: Option<Used>,
     /// The user.
     pub user: User,
 }
@@ -144,6 +151,7 @@ pub(super) async fn named_all(work: &mut Work<'_>, users: Vec<User>) -> Result<V
     let ids: Vec<String> = users.iter().map(|user| user.id.to_string()).collect();
     let mut roles = store::bindings::roles_on_tenant(&mut work.tx, work.tenant.id, ids.clone(), work.now).await?;
     let keys = store::keys::counts(&mut work.tx, ids.clone(), work.now).await?;
+    let used = OfMonth::read(work, work.scope(), Counted::Owners, &ids).await?;
     let uses = store::last_used::of(&mut work.tx, ids.into_iter()).await?;
     let own = roles.values().flatten().filter(|role| matches!(role, RoleRef::Custom(_))).map(ToString::to_string);
     let named = users.iter().flat_map(|user| &user.teams).map(ToString::to_string).chain(own).collect();
@@ -154,6 +162,7 @@ pub(super) async fn named_all(work: &mut Work<'_>, users: Vec<User>) -> Result<V
         roles: roles.remove(&user.id.to_string()).into_iter().flatten().map(|role| names.role(role)).collect(),
         keys: keys.get(&user.id.to_string()).copied().unwrap_or_default(),
         last_used: uses.of(user.id),
+        used: used.of(user.id),
         user,
     };
     Ok(users.into_iter().map(named).collect())

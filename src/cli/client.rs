@@ -21,6 +21,7 @@ use crate::pb::tollreeve::v1::{
     access_service_client::AccessServiceClient, budget_service_client::BudgetServiceClient,
     gate_service_client::GateServiceClient, identity_service_client::IdentityServiceClient,
     key_service_client::KeyServiceClient, session_service_client::SessionServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 
 /// Where a server listens unless told otherwise.
@@ -242,6 +243,12 @@ impl Connection {
     #[must_use]
     pub fn keys(&self) -> KeyServiceClient<Authorized> {
         KeyServiceClient::new(self.channel.clone())
+    }
+
+    /// What was used.
+    #[must_use]
+    pub fn usage(&self) -> UsageServiceClient<Authorized> {
+        UsageServiceClient::new(self.channel.clone())
     }
 
     /// Budgets, prices and sums of charges.

@@ -28,6 +28,7 @@ pub mod signing_keys;
 pub mod start_dev;
 pub mod teams;
 pub mod tenants;
+pub mod usage;
 pub mod users;
 pub mod workspaces;
 
@@ -100,6 +101,10 @@ enum Command {
     Password(sessions::PasswordArgs),
     /// Who may do what, and why.
     Access(access::Args),
+    /// What was used and what it cost, by time and by whom; as bars, or as CSV.
+    Usage(Box<usage::Args>),
+    /// Every call that was charged, newest first.
+    Requests(usage::LogArgs),
     /// Play a trace of model calls as a fleet of sidecars would, and check the books.
     Replay(Box<replay::Args>),
 }
@@ -204,6 +209,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sessions(args) => sessions::run(args).await,
         Command::Password(args) => sessions::run_password(args).await,
         Command::Access(args) => access::run(args).await,
+        Command::Usage(args) => usage::run(*args).await,
+        Command::Requests(args) => usage::requests(args).await,
         Command::Replay(args) => start_dev::replay(*args).await,
     }
 }

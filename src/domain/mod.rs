@@ -41,6 +41,7 @@ pub mod throttle;
 pub mod time;
 pub mod tokens;
 pub mod trace;
+pub mod usage;
 pub mod users;
 pub mod varint;
 pub mod window;

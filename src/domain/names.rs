@@ -262,6 +262,11 @@ macro_rules! alternatives {
 }
 
 alternatives! {
+    /// Names something whose usage is told.
+    UsageParentName "tenants/acme" {
+        Tenant(TenantName) "The tenant.",
+        Workspace(WorkspaceName) "A workspace.",
+    }
     /// Names something that has seats.
     SeatsName "tenants/acme/workspaces/prod" {
         Tenant(TenantName) "The tenant, for every workspace that does not say otherwise.",

@@ -246,7 +246,7 @@ impl<J: Journal> Gate<J> {
         let basis = self.basis(&state, caller, &asked, claims)?;
         let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
         let mut prepared = Prepared {
-            entry: entry_of(&basis, caller, &mut asked, cost, price, now),
+            entry: entry_of(&state, &basis, caller, &mut asked, (cost, price), now),
             taken: SmallVec::new(),
             hold: None,
             ends_hold: false,
@@ -410,11 +410,11 @@ fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&OwnClaims>) -> (Nan
 
 /// The texts of `asked` move into the entry.
 fn entry_of(
+    state: &State,
     basis: &Basis<'_>,
     caller: Principal,
     asked: &mut ChargeAsk,
-    cost: Nanos,
-    price: i64,
+    (cost, price): (Nanos, i64),
     now: Timestamp,
 ) -> Entry {
     let (claims, subject) = (basis.claims.as_ref(), &basis.subject);
@@ -429,6 +429,7 @@ fn entry_of(
         project: subject.project.map(|project| project.id),
         key: subject.key.map(KeyRow::id),
         owner: subject.owner.principal(),
+        teams: state.teams_of(subject.owner),
         caller,
         end_user: basis.end_user.clone(),
         provider: or(&mut asked.served_provider, claims.map(|claims| &*claims.provider)),

@@ -189,6 +189,7 @@ fn end_of(state: &State, Ended { hold, .. }: &Ended, now: Timestamp) -> Entry {
         project: known(whose.place.project).map(|at| state.projects.at(at).id),
         key: known(whose.key).map(|at| state.keys.row(at).id()),
         owner: state.actor(whose.owner).principal(),
+        teams: state.teams_of(state.actor(whose.owner)),
         caller: state.actor(whose.caller).principal(),
         end_user: String::new(),
         provider: price.map(|price| price.provider.clone()).unwrap_or_default(),

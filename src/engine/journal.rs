@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     bindings::Principal,
-    id::{BootId, BudgetId, KeyId, ProjectId, TenantId, WorkspaceId},
+    id::{BootId, BudgetId, KeyId, ProjectId, TeamId, TenantId, WorkspaceId},
     prices::Usage,
     time::Timestamp,
     window::Period,
@@ -131,6 +131,8 @@ pub struct Entry {
     pub key: Option<KeyId>,
     /// The credential's owner.
     pub owner: Principal,
+    /// The teams that they are in, each once, in the order of their ids. For sums: the charge itself does not say.
+    pub teams: Vec<TeamId>,
     /// The sidecar.
     pub caller: Principal,
     /// The end client's own user.

@@ -11,6 +11,7 @@ use super::{
     state::{ActorRow, BudgetList, Place, ProjectRow, State, TenantRow, WorkspaceRow},
 };
 use crate::domain::{
+    id::TeamId,
     key_secret::{KeyHash, Pepper, Presented},
     keys::KeyState,
     permission::Permission,
@@ -128,6 +129,16 @@ impl State {
         } else {
             Err(DenialCode::KeyNotFound)
         }
+    }
+
+    /// The teams that somebody is in, each once, in the order of their ids.
+    #[must_use]
+    pub fn teams_of(&self, actor: &ActorRow) -> Vec<TeamId> {
+        let teams = actor.teams.iter().map(|team| self.teams.at(*team)).filter(|team| !team.deleted);
+        let mut ids: Vec<TeamId> = teams.map(|team| team.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// Every budget that applies to a call, widest scope first.

@@ -31,7 +31,13 @@ impl From<OfUsers> for pb::SummarizeUsersResponse {
 }
 
 impl From<TeamCounts> for pb::SummarizeTeamsResponse {
-    fn from(TeamCounts { counts, spent }: TeamCounts) -> Self {
-        Self { teams: counts.teams, members: counts.members, month_spent_nanos: spent }
+    fn from(TeamCounts { counts, spent, used }: TeamCounts) -> Self {
+        Self {
+            teams: counts.teams,
+            members: counts.members,
+            month_spent_nanos: spent,
+            month_requests: used.map(|used| used.requests),
+            month_cost_nanos: used.map(|used| used.cost),
+        }
     }
 }

@@ -30,6 +30,7 @@ const FIXED: &[&str] = &[
     "owner",
     "hint",
     "state",
+    "month_requests",
     "create_time",
     "etag",
     "last_use_time",

@@ -115,6 +115,7 @@ impl From<NamedKey> for pb::Key {
             generation: key.secrets.generation.into(),
             retire_time: key.secrets.retiring.map(|old| parse::to_wire(old.ends)),
             rotate_time: key.secrets.rotated.map(parse::to_wire),
+            month_requests: named.used.map(|used| used.requests),
         }
     }
 }

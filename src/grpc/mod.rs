@@ -47,5 +47,6 @@ mod sign_in;
 mod summaries;
 mod teams;
 mod tenants;
+mod usage;
 mod users;
 mod workspaces;

@@ -21,7 +21,8 @@ const FIELDS: &[Field] = &[
 ];
 
 /// Fields of a team that never change, or only by other calls.
-const FIXED: &[&str] = &["name", "create_time", "etag", "member_count", "spending"];
+const FIXED: &[&str] =
+    &["name", "create_time", "etag", "member_count", "spending", "month_requests", "month_cost_nanos"];
 
 /// Longest description of a team, in characters.
 const MAX_DESCRIPTION: usize = 1024;
@@ -35,6 +36,8 @@ impl From<NamedTeam> for pb::Team {
             create_time: Some(parse::to_wire(named.team.created)),
             etag: parse::etag(named.team.version),
             member_count: named.members,
+            month_requests: named.used.map(|used| used.requests),
+            month_cost_nanos: named.used.map(|used| used.cost),
             monthly_limit_nanos: named.limit.as_ref().map(|limit| limit.budget.limit),
             spending: named.limit.as_ref().and_then(spending),
         }

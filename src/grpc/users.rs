@@ -37,8 +37,18 @@ const MAX_NAME: usize = 128;
 /// Most users of one call.
 const MAX_AT_ONCE: usize = 1000;
 /// Fields of a user that never change, or only by other calls.
-const FIXED: &[&str] =
-    &["name", "email", "state", "create_time", "etag", "last_use_time", "roles", "key_count", "join_time"];
+const FIXED: &[&str] = &[
+    "name",
+    "email",
+    "state",
+    "create_time",
+    "etag",
+    "last_use_time",
+    "roles",
+    "key_count",
+    "month_requests",
+    "join_time",
+];
 
 impl From<UserState> for pb::UserState {
     fn from(state: UserState) -> Self {
@@ -64,6 +74,7 @@ impl From<NamedUser> for pb::User {
             roles: named.roles,
             key_count: named.keys,
             join_time: named.user.joined.map(parse::to_wire),
+            month_requests: named.used.map(|used| used.requests),
         }
     }
 }

@@ -48,7 +48,7 @@ use crate::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         budget_service_server::BudgetServiceServer, identity_service_server::IdentityServiceServer,
         key_service_server::KeyServiceServer, session_service_server::SessionServiceServer,
-        sign_in_service_server::SignInServiceServer,
+        sign_in_service_server::SignInServiceServer, usage_service_server::UsageServiceServer,
     },
     store::{
         self, Db, StoreError,
@@ -347,7 +347,7 @@ fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Out
 }
 
 /// The services whose health is told, the server as a whole first.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "",
     "tollreeve.v1.GateService",
     "tollreeve.v1.IdentityService",
@@ -357,6 +357,7 @@ const SERVICES: [&str; 9] = [
     "tollreeve.v1.AuditService",
     "tollreeve.v1.SessionService",
     "tollreeve.v1.SignInService",
+    "tollreeve.v1.UsageService",
 ];
 
 async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
@@ -375,6 +376,7 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
         .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(SessionServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(SignInServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(UsageServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

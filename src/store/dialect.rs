@@ -380,3 +380,90 @@ pub const ADD_TO_SLICES: Statement = Statement {
             AND (known < 0 OR known = taken_by_others)
         RETURNING slices.id, slices.granted, slices.spent, slices.ver",
 };
+
+/// Writes the series in a JSON array of `[tenant, level, id, [texts]]` `$1` that are not there. In one order: another server
+/// that writes some of them waits for us, and must not have us wait for it.
+pub const INSERT_USAGE_SERIES: Statement = Statement {
+    sqlite: "INSERT INTO usage_series (tenant_id, level, id, workspace_id, project_id, provider, model, owner, key_id,
+            teams, team_id)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> '$[3][0]', value ->> '$[3][1]', value ->> '$[3][2]',
+            value ->> '$[3][3]', value ->> '$[3][4]', value ->> '$[3][5]', value ->> '$[3][6]', value ->> '$[3][7]'
+        FROM json_each($1) WHERE TRUE
+        ON CONFLICT (tenant_id, level, id) DO NOTHING",
+    postgres:
+        "INSERT INTO usage_series (tenant_id, level, id, workspace_id, project_id, provider, model, owner, key_id,
+            teams, team_id)
+        SELECT r ->> 0, (r ->> 1)::BIGINT, (r ->> 2)::BIGINT, r -> 3 ->> 0, r -> 3 ->> 1, r -> 3 ->> 2,
+            r -> 3 ->> 3, r -> 3 ->> 4, r -> 3 ->> 5, r -> 3 ->> 6, r -> 3 ->> 7
+        FROM jsonb_array_elements(CAST($1 AS JSONB)) AS rows (r)
+        ORDER BY 1, 2, 3
+        ON CONFLICT (tenant_id, level, id) DO NOTHING",
+};
+
+/// The columns of a row of sums.
+macro_rules! usage_columns {
+    () => {
+        "tenant_id, series, span, start, shard, charges, requests, input_tokens, cached_tokens, cache_write_tokens,
+            output_tokens, reasoning_tokens, dollars, billionths"
+    };
+}
+
+/// Adds a count to a row of sums. One that is close to the most that there can be stays where it is: no count is more than
+/// the column holds, and no charge is refused for its sake.
+macro_rules! grows {
+    ($($column:literal)+) => {
+        concat!($(
+            ", ", $column, " = usage_sums.", $column, " + CASE WHEN usage_sums.", $column,
+            " > 9000000000000000000 THEN 0 ELSE excluded.", $column, " END"
+        ),+)
+    };
+}
+
+/// What becomes of a row of sums that is there.
+macro_rules! or_add {
+    () => {
+        concat!(
+            " ON CONFLICT (tenant_id, series, span, start, shard) DO UPDATE SET charges = usage_sums.charges + excluded.charges",
+            grows!("requests" "input_tokens" "cached_tokens" "cache_write_tokens" "output_tokens" "reasoning_tokens"),
+            ", dollars = usage_sums.dollars + excluded.dollars, billionths = usage_sums.billionths + excluded.billionths"
+        )
+    };
+}
+
+/// A row of placeholders.
+macro_rules! one_sum {
+    () => {
+        "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    };
+}
+
+/// Adds to so many rows of sums as there are rows of placeholders.
+macro_rules! add_usage {
+    ($($rows:tt)+) => {
+        concat!("INSERT INTO usage_sums (", usage_columns!(), ") VALUES ", $($rows)+, or_add!())
+    };
+}
+
+/// Adds to 64, 16, 4 or 1 rows of sums on `SQLite`.
+pub const ADD_USAGE_SQLITE: [(u8, &str); 4] = [
+    (64, add_usage!(four!(four!(four!(one_sum!()))))),
+    (16, add_usage!(four!(four!(one_sum!())))),
+    (4, add_usage!(four!(one_sum!()))),
+    (1, add_usage!(one_sum!())),
+];
+
+/// Adds to rows of sums of the shard `$2` on `PostgreSQL`, from one array for each other column. They are locked in the
+/// order of their keys, which is that of every server.
+pub const ADD_USAGE_POSTGRES: &str = concat!(
+    "INSERT INTO usage_sums (",
+    usage_columns!(),
+    ")
+    SELECT tenant_id, series, span, start, $2::BIGINT, charges, requests, input_tokens, cached_tokens,
+        cache_write_tokens, output_tokens, reasoning_tokens, dollars, billionths
+    FROM UNNEST($1::TEXT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[], $8::BIGINT[],
+        $9::BIGINT[], $10::BIGINT[], $11::BIGINT[], $12::BIGINT[], $13::BIGINT[], $14::BIGINT[])
+        AS rows (tenant_id, series, span, start, charges, requests, input_tokens, cached_tokens, cache_write_tokens,
+            output_tokens, reasoning_tokens, dollars, billionths)
+    ORDER BY 1, 2, 3, 4",
+    or_add!()
+);

@@ -157,7 +157,8 @@ fn text_of_part<T: Serialize>(value: &T, is_usual: bool, what: &'static str) -> 
     }
 }
 
-fn owner_of(text: &str) -> Result<Principal> {
+/// The owner of a credential, whose kind the prefix tells.
+pub(super) fn owner_of(text: &str) -> Result<Principal> {
     if text.starts_with("user_") {
         Ok(Principal::User(parse(text, "owner of a key")?))
     } else {

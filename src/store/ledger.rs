@@ -19,6 +19,7 @@ use super::{
     Db, Result, StoreError, Tx, charges,
     replicas::{self, Member, Pulse, Standing},
     slices::{self, PeriodBook},
+    usage,
     writing::{Writing, is_of_slice, leave_out_what_was_taken, sums_of},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct Ledger {
     read: Arc<Mutex<Vec<i64>>>,
     /// How many signs of life the database had taken down at the last one.
     pub(super) last: Arc<AtomicI64>,
+    /// What is added up by.
+    pub(super) series: usage::Known,
 }
 
 /// Why a transaction of the ledger came to nothing.
@@ -86,7 +89,8 @@ impl Ledger {
     /// The ledger, for a run of a server. Nothing may be granted to it before [`Ledger::join`].
     #[must_use]
     pub fn new(db: Db, boot: BootId) -> Self {
-        Self { db, boot, runtime: Handle::current(), read: Arc::default(), last: Arc::default() }
+        let runtime = Handle::current();
+        Self { db, boot, runtime, read: Arc::default(), last: Arc::default(), series: usage::Known::default() }
     }
 
     /// Joins the servers of the ledger. `gone` says of a process whether it has ended for certain.
@@ -210,11 +214,12 @@ impl Ledger {
     /// of the batch is `locked`.
     async fn charge_batch(&self, entries: &[&Entry], locked: bool) -> std::result::Result<Option<Batch>, Failure> {
         let mut tx = self.begin().await?;
-        let Some(batch) = self.write(&mut tx, entries, locked).await? else {
+        let Some((batch, fresh)) = self.write(&mut tx, entries, locked).await? else {
             tx.rollback().await?;
             return Ok(None);
         };
         tx.commit().await?;
+        self.series.learn(fresh);
         Ok(Some(batch))
     }
 
@@ -224,7 +229,7 @@ impl Ledger {
         tx: &mut Tx,
         entries: &[&Entry],
         locked: bool,
-    ) -> std::result::Result<Option<Batch>, Failure> {
+    ) -> std::result::Result<Option<(Batch, usage::Fresh)>, Failure> {
         let inserted = charges::insert(tx, entries).await?;
         let numbered = entries.iter().zip(&inserted);
         let mut writing: Vec<Option<Writing<'_>>> =
@@ -276,7 +281,9 @@ impl Ledger {
                 changed.extend(slices::read(tx, posting.slice).await?);
             }
         }
-        Ok(Some(Batch { posted, slices: changed }))
+        let new = writing.iter().flatten().map(|one| (one.entry, one.cost()));
+        let fresh = usage::add(tx, &self.series, self.boot, new).await?;
+        Ok(Some((Batch { posted, slices: changed }, fresh)))
     }
 
     /// Tells the servers whose holds were charged what was taken of them.

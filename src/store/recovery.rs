@@ -45,9 +45,12 @@ impl Ledger {
             }
             Phase::Declared if others_missing(&mut tx).await? => Confirmed::Waiting,
             Phase::Declared => {
+                self.series.forget();
                 for chunk in known.charges.chunks(CHUNK) {
                     let chunk: Vec<&Entry> = chunk.iter().map(|entry| &**entry).collect();
-                    self.write(&mut tx, &chunk, true).await?;
+                    if let Some((_, fresh)) = self.write(&mut tx, &chunk, true).await? {
+                        drop(fresh);
+                    }
                 }
                 settle(&mut tx, self.boot, false).await?;
                 Confirmed::Over

@@ -160,8 +160,8 @@ impl<'e> Writing<'e> {
         PostedLine { in_slice: now.in_slice, credit, ..PostedLine::default() }
     }
 
-    /// What it costs, in nanos.
-    fn cost(&self) -> i64 {
+    /// What it costs on record, in nanos.
+    pub(super) fn cost(&self) -> i64 {
         if self.entry.is_end() { dollars(&self.postings) } else { self.entry.cost }
     }
 
@@ -179,7 +179,8 @@ impl<'e> Writing<'e> {
         let as_inserted =
             || lines.iter().copied().eq(self.entry.postings.iter().map(|one| as_thought(self.entry, one)));
         let nothing_beyond = self.postings.iter().all(|posting| posting.beyond == 0);
-        if full && released == self.entry.released && nothing_beyond && as_inserted() {
+        let as_told = released == self.entry.released && self.cost() == self.entry.cost;
+        if full && as_told && nothing_beyond && as_inserted() {
             return Ok(Posted::New { seq, lines, released });
         }
         for (posting, line) in self.postings.iter().zip(&mut lines) {

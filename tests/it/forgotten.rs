@@ -24,7 +24,8 @@ use crate::harness::{
 };
 
 /// The tables of the ledger, in an order in which each refers only to earlier ones.
-const TABLES: [&str; 5] = ["replicas", "budget_periods", "slices", "charges", "replica_mail"];
+const TABLES: [&str; 7] =
+    ["replicas", "budget_periods", "slices", "charges", "usage_series", "usage_sums", "replica_mail"];
 const LIMIT: i64 = 100_000;
 
 /// A database that will forget what it commits from a moment on.

@@ -69,3 +69,5 @@ mod store_suite;
 mod teams;
 mod tidy;
 mod tls;
+mod usage;
+mod usage_sums;

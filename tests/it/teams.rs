@@ -342,7 +342,15 @@ async fn teams_are_counted_with_their_members_and_what_they_spent(env: &mut Env)
     }
     let request = pb::SummarizeTeamsRequest { parent: world.tenant.clone() };
     let counts = owner.identity().summarize_teams(request.clone()).await.expect("counts").into_inner();
-    assert_eq!(counts, pb::SummarizeTeamsResponse { teams: 3, members: 2, month_spent_nanos: Some(250) });
+    let spent = Some(250);
+    let expected = pb::SummarizeTeamsResponse {
+        teams: 3,
+        members: 2,
+        month_spent_nanos: spent,
+        month_requests: Some(1),
+        month_cost_nanos: spent,
+    };
+    assert_eq!(counts, expected);
     let counts = as_user(env, &reader).identity().summarize_teams(request).await.expect("counts").into_inner();
     assert_eq!(counts.month_spent_nanos, None, "who may not see budgets sees no sum of them");
 }

@@ -84,6 +84,7 @@ impl Books {
     /// Insists that everything adds up: nothing lost, nothing doubled, nothing past a ceiling.
     pub async fn check(&self) {
         let mut tx = self.look().await;
+        usage(&mut tx).await;
         let charges = charges(&mut tx).await;
         let slices: Vec<(i64, String, i64, i64, i64, i64)> =
             rows(&mut tx, "SELECT id, budget_id, period, granted, spent, state FROM slices").await;
@@ -121,6 +122,49 @@ where
     };
     rows.expect("the database answers")
 }
+
+/// Insists that the sums of usage are what the charges come to, by the hour and by the day, by caller and by place.
+async fn usage(tx: &mut Tx) {
+    macro_rules! sums {
+        ($hours:literal, $level:literal, $owner:literal, $key:literal) => {
+            rows::<Usage>(tx, concat!(
+                "SELECT COUNT(*), COALESCE(MIN(place), '') FROM (
+                     SELECT tenant_id, workspace_id, project_id, provider, model, owner, key_id, start,
+                         tenant_id || ' ' || workspace_id || ' ' || model || ' ' || key_id AS place,
+                         SUM(charges) AS charges, SUM(requests) AS requests, SUM(input) AS input, SUM(cached) AS cached,
+                         SUM(cache_write) AS cache_write, SUM(output) AS output, SUM(reasoning) AS reasoning,
+                         SUM(dollars) AS dollars, SUM(billionths) AS billionths
+                     FROM (
+                         SELECT usage_sums.tenant_id, workspace_id, project_id, provider, model, owner, key_id, start,
+                             charges, requests, input_tokens AS input, cached_tokens AS cached,
+                             cache_write_tokens AS cache_write, output_tokens AS output, reasoning_tokens AS reasoning,
+                             dollars, billionths
+                         FROM usage_sums JOIN usage_series ON usage_series.tenant_id = usage_sums.tenant_id
+                             AND usage_series.id = series
+                         WHERE level = ", $level, " AND span = ", $hours, "
+                         UNION ALL
+                         SELECT tenant_id, workspace_id, project_id, provider, model, ", $owner, ", ", $key, ",
+                             recorded / (3600000000 * ", $hours, ") * ", $hours, ", -1, -requests, -input_tokens,
+                             -cached_tokens, -cache_write_tokens, -output_tokens, -reasoning_tokens,
+                             -(cost_nanos / 1000000000), -(cost_nanos % 1000000000)
+                         FROM charges
+                     ) AS both_sides
+                     GROUP BY tenant_id, workspace_id, project_id, provider, model, owner, key_id, start
+                 ) AS rests
+                 WHERE charges <> 0 OR requests <> 0 OR input <> 0 OR cached <> 0 OR cache_write <> 0 OR output <> 0
+                     OR reasoning <> 0 OR dollars <> 0 OR billionths <> 0"
+            )).await
+        };
+    }
+    let none = vec![(0, String::new())];
+    assert_eq!(sums!("1", "2", "owner", "key_id"), none, "hours by caller");
+    assert_eq!(sums!("24", "2", "owner", "key_id"), none, "days by caller");
+    assert_eq!(sums!("1", "1", "''", "''"), none, "hours by place");
+    assert_eq!(sums!("24", "1", "''", "''"), none, "days by place");
+}
+
+/// How many sums are wrong, and of what the first is.
+type Usage = (i64, String);
 
 async fn charges(tx: &mut Tx) -> Vec<Charge> {
     let rows: Vec<(String, i64, i64, String)> = rows(

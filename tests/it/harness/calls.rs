@@ -29,7 +29,7 @@ fn to<M: prost::Message>(service: &str, name: &str, request: &M) -> (String, Vec
 /// A good call of every RPC with a name or a parent, in an order in which each finds what it needs. Those that create
 /// something take a new id each time.
 pub fn calls(place: &Place) -> Vec<(String, Vec<u8>)> {
-    [creations(place), ways_in(place), reads(place), lists(place), changes(place)].concat()
+    [creations(place), ways_in(place), reads(place), lists(place), usage(place), changes(place)].concat()
 }
 
 /// A good call of every RPC that is not personal, in an order in which each finds what it needs.
@@ -245,6 +245,27 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
         "AuditService" GetAuditEventRequest place.event;
     });
     calls
+}
+
+/// With all that usage can be asked of.
+fn usage(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let query = pb::QueryUsageRequest {
+        parent: place.tenant.clone(),
+        workspace: place.workspace.clone(),
+        project: place.project.clone(),
+        team: place.team.clone(),
+        owner: place.user.clone(),
+        key: place.key.clone(),
+        ..pb::QueryUsageRequest::default()
+    };
+    let list = pb::ListChargesRequest {
+        parent: place.tenant.clone(),
+        owner: place.user.clone(),
+        key: place.key.clone(),
+        project: place.project.clone(),
+        ..pb::ListChargesRequest::default()
+    };
+    vec![to("UsageService", "QueryUsage", &query), to("UsageService", "ListCharges", &list)]
 }
 
 fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {

@@ -5,6 +5,7 @@ use tollreeve::pb::tollreeve::v1::{
     budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient,
     identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
     session_service_client::SessionServiceClient, sign_in_service_client::SignInServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 use tonic::{
     Code, Request, Status,
@@ -94,6 +95,10 @@ impl Client {
 
     pub fn sign_in(&self) -> SignInServiceClient<Authed> {
         SignInServiceClient::new(self.raw())
+    }
+
+    pub fn usage(&self) -> UsageServiceClient<Authed> {
+        UsageServiceClient::new(self.raw())
     }
 
     pub fn audit(&self) -> AuditServiceClient<Authed> {

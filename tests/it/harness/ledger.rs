@@ -56,6 +56,7 @@ pub fn entry_with(postings: Vec<Posting>) -> Entry {
         project: None,
         key: None,
         owner: Principal::ServiceAccount(Id::from_bits(1)),
+        teams: Vec::new(),
         caller: Principal::ServiceAccount(Id::from_bits(1)),
         end_user: String::new(),
         provider: String::new(),

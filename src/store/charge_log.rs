@@ -1,0 +1,295 @@
+//! The log of charges, newest first.
+//!
+//! A page is a range of an index, of the tenant's charges or of somebody's, by the time at which they were recorded. What
+//! else is asked for is looked at charge by charge, of so many at most.
+
+use sqlx::{Database, Encode, QueryBuilder, Type};
+
+use super::{Result, StoreError, Tx, keys::owner_of, listing::Position, value_of};
+use crate::{
+    domain::{
+        bindings::Principal,
+        id::{KeyId, ProjectId, TenantId, WorkspaceId},
+        listing::Sorted,
+        prices::Usage,
+        time::Timestamp,
+    },
+    engine::journal::Outcome,
+};
+
+/// Most charges that are looked at for a page.
+const MOST: i64 = 10_000;
+
+/// Which charges.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only recorded at this time or later.
+    pub start: Option<Timestamp>,
+    /// Only recorded before this time.
+    pub end: Option<Timestamp>,
+    /// Only of this owner.
+    pub owner: Option<Principal>,
+    /// Only in this workspace.
+    pub workspace: Option<WorkspaceId>,
+    /// Only in this project.
+    pub project: Option<ProjectId>,
+    /// Only with this key.
+    pub key: Option<KeyId>,
+    /// Only by this model; empty for all.
+    pub model: String,
+}
+
+/// A charge on record.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// Its position in the ledger.
+    pub seq: i64,
+    /// When it was recorded.
+    pub recorded: Timestamp,
+    /// When it happened.
+    pub occurred: Timestamp,
+    /// Its caller's id for it.
+    pub charge_id: String,
+    /// Id of the workspace; empty for none.
+    pub workspace: String,
+    /// Id of the project; empty for none.
+    pub project: String,
+    /// Id of the key; empty for none.
+    pub key: String,
+    /// Id of the owner.
+    pub owner: String,
+    /// The end client's own user; empty for none.
+    pub end_user: String,
+    /// Who served it.
+    pub provider: String,
+    /// What served it.
+    pub model: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether it came after the end of its hold.
+    pub late: bool,
+    /// What it used.
+    pub usage: Usage,
+    /// What it cost, in nanos.
+    pub cost: i64,
+}
+
+impl Sorted for Logged {
+    fn id(&self) -> String {
+        place(self.recorded.micros(), self.seq)
+    }
+
+    fn key(&self, _: &str) -> String {
+        String::new()
+    }
+}
+
+fn place(recorded: i64, seq: i64) -> String {
+    format!("{recorded}.{seq}")
+}
+
+fn read_place(position: &Position) -> Result<(i64, i64)> {
+    let parts = position.id.split_once('.').and_then(|(at, seq)| Some((at.parse().ok()?, seq.parse().ok()?)));
+    parts.ok_or_else(|| StoreError::Corrupt("place in a list".into()))
+}
+
+/// The columns of a row. Numbers as one text: tuples have an end.
+const COLUMNS: &str =
+    "SELECT seq, recorded, occurred, charge_id, workspace_id, project_id, key_id, owner, end_user, provider,
+    model, outcome, late, requests || ' ' || input_tokens || ' ' || cached_tokens || ' ' || cache_write_tokens || ' '
+        || output_tokens || ' ' || reasoning_tokens || ' ' || cost_nanos AS numbers FROM ";
+
+type Row = (i64, i64, i64, String, String, String, String, String, String, String, String, String, bool, String);
+
+fn logged(row: Row) -> Result<Logged> {
+    let (
+        seq,
+        recorded,
+        occurred,
+        charge_id,
+        workspace,
+        project,
+        key,
+        owner,
+        end_user,
+        provider,
+        model,
+        outcome,
+        late,
+        n,
+    ) = row;
+    let numbers: Vec<i64> = n.split(' ').filter_map(|number| number.parse().ok()).collect();
+    let [requests, input, cached_input, cache_write, output, reasoning, cost] =
+        <[i64; 7]>::try_from(numbers).map_err(|_| StoreError::Corrupt("charge".into()))?;
+    Ok(Logged {
+        seq,
+        recorded: Timestamp::from_micros(recorded),
+        occurred: Timestamp::from_micros(occurred),
+        charge_id,
+        workspace,
+        project,
+        key,
+        owner,
+        end_user,
+        provider,
+        model,
+        outcome: value_of(outcome, "outcome")?,
+        late,
+        usage: Usage { input, cached_input, cache_write, output, reasoning, requests },
+        cost,
+    })
+}
+
+/// A page on its way.
+struct Search<'a> {
+    tenant: TenantId,
+    filter: &'a Filter,
+    after: Option<(i64, i64)>,
+    limit: i64,
+}
+
+impl Search<'_> {
+    /// What is asked for beyond what an index gives.
+    fn rest(&self) -> Vec<(&'static str, String)> {
+        let Filter { workspace, project, key, model, .. } = self.filter;
+        let all = [
+            ("workspace_id", workspace.map(|id| id.to_string())),
+            ("project_id", project.map(|id| id.to_string())),
+            ("key_id", key.map(|id| id.to_string())),
+            ("model", Some(model.clone()).filter(|model| !model.is_empty())),
+        ];
+        all.into_iter().filter_map(|(column, value)| Some((column, value?))).collect()
+    }
+
+    /// The charges that an index gives, newest first, without an end.
+    fn range<DB>(&self, sql: &mut QueryBuilder<DB>)
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+        for<'t> i64: Encode<'t, DB> + Type<DB>,
+    {
+        sql.push("charges WHERE tenant_id = ").push_bind(self.tenant.to_string());
+        if let Some(owner) = self.filter.owner {
+            sql.push(" AND owner = ").push_bind(owner.to_string());
+        }
+        if let Some(start) = self.filter.start {
+            sql.push(" AND recorded >= ").push_bind(start.micros());
+        }
+        if let Some(end) = self.filter.end {
+            sql.push(" AND recorded < ").push_bind(end.micros());
+        }
+        if let Some((recorded, seq)) = self.after {
+            sql.push(" AND (recorded, seq) < (").push_bind(recorded).push(", ").push_bind(seq).push(")");
+        }
+        sql.push(" ORDER BY recorded DESC, seq DESC LIMIT ");
+    }
+
+    fn statement<DB>(&self) -> Result<QueryBuilder<DB>>
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+        for<'t> i64: Encode<'t, DB> + Type<DB>,
+    {
+        let rest = self.rest();
+        let mut sql = QueryBuilder::new(COLUMNS);
+        if rest.is_empty() {
+            self.range(&mut sql);
+        } else {
+            sql.push("(SELECT * FROM ");
+            self.range(&mut sql);
+            sql.push_bind(MOST).push(") AS charges WHERE TRUE");
+            for (column, value) in rest {
+                sql.push(" AND ").push(column).push(" = ").push_bind(value);
+            }
+            sql.push(" ORDER BY recorded DESC, seq DESC LIMIT ");
+        }
+        sql.push_bind(self.limit);
+        Ok(sql)
+    }
+}
+
+/// As [`Search`], for the last charge that is looked at.
+struct Last<'a>(Search<'a>);
+
+impl Last<'_> {
+    fn statement<DB>(&self) -> Result<QueryBuilder<DB>>
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+        for<'t> i64: Encode<'t, DB> + Type<DB>,
+    {
+        let mut sql = QueryBuilder::new("SELECT recorded, seq FROM ");
+        self.0.range(&mut sql);
+        sql.push("1 OFFSET ").push_bind(MOST - 1);
+        Ok(sql)
+    }
+}
+
+/// A page of a tenant's charges, newest first, and where to go on when it ends because enough was looked at.
+///
+/// # Errors
+/// As [`StoreError`] says.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &Filter,
+    after: Option<&Position>,
+    limit: i64,
+) -> Result<(Vec<Logged>, Option<String>)> {
+    let mut filter = filter.clone();
+    if let (Some(key), None) = (filter.key, filter.owner) {
+        // A key mostly has had one owner, and those have an index.
+        let sql = "SELECT DISTINCT owner FROM usage_series WHERE tenant_id = $1 AND key_id = $2 AND level = 2 LIMIT 2";
+        let owners = fetch_all!(tx, (String,), sql, tenant.to_string(), key.to_string())?;
+        match owners.as_slice() {
+            [] => return Ok((Vec::new(), None)),
+            [(owner,)] => filter.owner = Some(owner_of(owner)?),
+            _ => {}
+        }
+    }
+    let after = after.map(read_place).transpose()?;
+    let search = Search { tenant, filter: &filter, after, limit };
+    let found = fetch_built!(tx, Row, search.statement()?)?.into_iter().map(logged).collect::<Result<Vec<_>>>()?;
+    let full = usize::try_from(limit).is_ok_and(|limit| found.len() >= limit);
+    if full || search.rest().is_empty() {
+        return Ok((found, None));
+    }
+    let last = Last(search);
+    let last = fetch_built!(tx, (i64, i64), last.statement()?)?;
+    Ok((found, last.first().map(|(recorded, seq)| place(*recorded, *seq))))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, SqliteConnection};
+
+    use super::*;
+    use crate::domain::id::Id;
+
+    #[tokio::test]
+    async fn a_page_of_the_log_is_a_range_of_an_index_in_its_order() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
+        for sql in [
+            include_str!("../../migrations/sqlite/0005_ledger.sql"),
+            include_str!("../../migrations/sqlite/0027_usage.sql"),
+        ] {
+            sqlx::raw_sql(sql).execute(&mut connection).await.expect("its tables");
+        }
+        let time = Some(Timestamp::from_micros(5));
+        let model = Filter { model: "m".into(), start: time, end: time, ..Filter::default() };
+        let owner = Filter { owner: Some(Principal::User(Id::from_bits(1))), ..model.clone() };
+        for (filter, index) in
+            [(&Filter::default(), "charges_by_time"), (&model, "charges_by_time"), (&owner, "charges_by_owner")]
+        {
+            for after in [None, Some((7, 7))] {
+                let search = Search { tenant: Id::from_bits(1), filter, after, limit: 51 };
+                let sql = search.statement::<sqlx::Sqlite>().expect("a statement").into_string();
+                let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let rows: Vec<(i64, i64, i64, String)> =
+                    sqlx::query_as(explain).fetch_all(&mut connection).await.expect("a plan");
+                let plan = rows.into_iter().map(|row| row.3).collect::<Vec<_>>().join("; ");
+                assert!(plan.contains(&format!("SEARCH charges USING INDEX {index}")), "{filter:?}: {plan}");
+            }
+        }
+    }
+}
