@@ -221,8 +221,9 @@
 //! finds the series that fit on the level that tells it with the fewest rows, and of each a range of sums: whole days by the
 //! day, the ends by the hour.
 //!
-//! The log of requests are the charges themselves, by two indexes of time; what those do not tell is looked at charge by
-//! charge, of 10,000 at most for a page.
+//! The log of requests are the charges themselves, by an index of time: one by owner would more than double what a charge
+//! costs to write. What it does not tell is looked at charge by charge, of 40,000 at most for a page, and from the last hour
+//! on in which the sums say that there is any.
 //!
 //! # Many servers
 //!

@@ -157,8 +157,7 @@ fn text_of_part<T: Serialize>(value: &T, is_usual: bool, what: &'static str) -> 
     }
 }
 
-/// The owner of a credential, whose kind the prefix tells.
-pub(super) fn owner_of(text: &str) -> Result<Principal> {
+fn owner_of(text: &str) -> Result<Principal> {
     if text.starts_with("user_") {
         Ok(Principal::User(parse(text, "owner of a key")?))
     } else {

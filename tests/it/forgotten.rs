@@ -148,7 +148,9 @@ async fn all_is_put_back(mut first: Env, mut database: impl Forgetful) {
     assert_eq!(there.charge(settled.clone()).await.status(), ChargeStatus::Applied);
     // Its slices are younger than the copy.
     let open = there.hold(long(there.ask_for(5_000))).await;
+    // So is what this is added up by.
     let own = on_hold(&world.hold(long(world.ask_for(70))).await, 70);
+    let own = pb::ChargeRequest { served_model: "another".into(), ..own };
     assert_eq!(world.charge(own.clone()).await.status(), ChargeStatus::Applied);
     database.forget().await;
 

@@ -1,14 +1,11 @@
 //! How PostgreSQL finds a page of 50 out of 100,000, as the server asks it and behind the wall between tenants: by a range
 //! of an index. The plans are those that were carried out, as PostgreSQL logs them.
 
-use prost::Message as _;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-use tollreeve::pb::tollreeve::v1 as pb;
 
 use crate::harness::{
     calls::{Place, calls},
-    client::Client,
     eventually,
     ids::number_of,
     postgres::Cluster,
@@ -134,41 +131,7 @@ async fn a_page_is_a_range_of_an_index_for_every_list_order_and_filter() {
     for filter in ["role = roles/developer", &team] {
         search(&env, &cluster, &users.0, &users.1, filter).await;
     }
-    usage(&owner, &cluster, &world).await;
-    // What was filled in past the server does not add up.
-    env.server.stop().await.expect("stops in order");
-}
-
-/// Sums of usage and the log of charges are found without reading the tables, among those of a thousand tenants.
-async fn usage(owner: &Client, cluster: &Cluster, world: &World) {
-    let parent = || world.tenant.clone();
-    let log = pb::ListChargesRequest { parent: parent(), page_size: 50, ..pb::ListChargesRequest::default() };
-    let sums = pb::QueryUsageRequest { parent: parent(), ..pb::QueryUsageRequest::default() };
-    let model = vec![pb::UsageGrouping::Model.into()];
-    let key = vec![pb::UsageGrouping::Key.into(), pb::UsageGrouping::Model.into()];
-    let of = |request: &pb::ListChargesRequest| ("ListCharges", request.encode_to_vec());
-    let asked = [
-        of(&log),
-        of(&pb::ListChargesRequest { owner: world.user.clone(), ..log.clone() }),
-        of(&pb::ListChargesRequest { model: "m7".into(), ..log.clone() }),
-        of(&pb::ListChargesRequest {
-            start_time: Some(prost_types::Timestamp { seconds: 5, nanos: 0 }),
-            ..log.clone()
-        }),
-        ("QueryUsage", pb::QueryUsageRequest { group_by: model, ..sums.clone() }.encode_to_vec()),
-        ("QueryUsage", pb::QueryUsageRequest { group_by: key, ..sums.clone() }.encode_to_vec()),
-        ("QueryUsage", pb::QueryUsageRequest { owner: world.user.clone(), ..sums.clone() }.encode_to_vec()),
-        ("QueryUsage", pb::QueryUsageRequest { team: world.team.clone(), ..sums.clone() }.encode_to_vec()),
-    ];
-    for (rpc, request) in asked {
-        let before = cluster.log().len();
-        call(owner, &format!("/tollreeve.v1.UsageService/{rpc}"), request).await.expect(rpc);
-        for plan in page_plans(cluster, before).await {
-            let nodes = nodes(&plan["Plan"]);
-            assert!(!nodes.iter().any(|node| node == "Seq Scan"), "{rpc}: {plan:#}");
-            assert!(rpc == "QueryUsage" || !nodes.iter().any(|node| node.contains("Sort")), "{rpc}: {plan:#}");
-        }
-    }
+    env.end().await;
 }
 
 /// A search for what is rare, such as a word, goes by an index and by the ids that it gives.
@@ -275,20 +238,7 @@ async fn populate(url: &str) {
                  SELECT {ten}, noun || ' of ' || whose, md5(n::TEXT), n::TEXT
                  FROM (VALUES ('tenants', 'all'), ('users', {ten}), ('projects', {ws})) AS lists (noun, whose), generate_series(1, {MANY}) AS n"),
     ];
-    let whose = format!("CASE n % 1000 WHEN 0 THEN {ten} ELSE 'ten_' || n % 1000 END");
-    let usage = [
-        format!("charges (tenant_id, charge_id, body_hash, workspace_id, project_id, key_id, owner, caller, end_user, provider, model,
-                     price_id, outcome, late, requests, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-                     cost_nanos, released_nanos, overrun_nanos, occurred, recorded, labels, postings)
-                 SELECT {whose}, n, '', '', '', '', {user}, '', '', 'p', 'm' || n % 7000, 0, 'success', FALSE, 1, 1, 0, 0, 0, 0, 0, 0, 0, n, n,
-                     '', ''"),
-        format!("usage_series (tenant_id, level, id, workspace_id, project_id, provider, model, owner, key_id, teams, team_id)
-                 SELECT {whose}, 1 + n % 3, n, '', '', 'p', 'm' || n % 7, {user}, 'key_' || n, '/', 'team_' || n"),
-        format!("usage_sums (tenant_id, series, span, start, shard, charges, requests, input_tokens, cached_tokens, cache_write_tokens,
-                     output_tokens, reasoning_tokens, dollars, billionths)
-                 SELECT {whose}, n, 24, 492528, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0"),
-    ];
-    for fill in fills.into_iter().chain(usage) {
+    for fill in fills {
         let series = if fill.contains("generate_series") {
             String::new()
         } else {

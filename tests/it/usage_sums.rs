@@ -17,7 +17,12 @@ use tollreeve::{
         time::Timestamp,
     },
     engine::journal::{Entry, Journal as _, Posted},
-    store::{connect::Settings, ledger::Ledger},
+    store::{
+        charge_log::{self, Filter},
+        connect::Settings,
+        ledger::Ledger,
+        listing::Position,
+    },
 };
 
 use crate::harness::{
@@ -32,6 +37,7 @@ use crate::start::execute;
 both!(
     sums_of_usage_are_what_the_charges_of_several_servers_come_to,
     a_charge_that_was_there_before_the_sums_is_added_up_by_the_migration,
+    what_is_rare_is_found_in_the_log_behind_ten_thousand_others,
 );
 
 const WRITERS: usize = 6;
@@ -162,7 +168,7 @@ async fn a_charge_that_was_there_before_the_sums_is_added_up_by_the_migration(en
     let old = old
         .restart_after(async |config: &Config| {
             let undo = "DROP TABLE usage_series; DROP TABLE usage_sums; DROP INDEX charges_by_time;
-                        DROP INDEX charges_by_owner; DELETE FROM _sqlx_migrations WHERE version = 26;";
+                        DELETE FROM _sqlx_migrations WHERE version = 26;";
             undone(config, undo).await;
         })
         .await;
@@ -177,4 +183,51 @@ async fn a_charge_that_was_there_before_the_sums_is_added_up_by_the_migration(en
     books.close().await;
     undone(&old.config, "UPDATE replicas SET state = 1").await;
     old.end().await;
+}
+
+async fn what_is_rare_is_found_in_the_log_behind_ten_thousand_others(env: &mut Env) {
+    let db = env.server.app().db.clone();
+    let ledger = joined(&db, 1).await;
+    let (common, rare) = (Principal::User(Id::from_bits(1)), Principal::User(Id::from_bits(2)));
+    let hour = Duration::from_hours(1);
+    let entry = |n: i64, owner: Principal, at: Timestamp| Entry {
+        charge_id: format!("charge-{n}"),
+        owner,
+        occurred: at,
+        recorded: at,
+        model: if owner == rare { "rare".into() } else { "common".into() },
+        ..entry_with(Vec::new())
+    };
+    // Long ago, not so long ago with many at the same time, and many since.
+    let old = [entry(1, rare, START.before(hour * 1000)), entry(2, rare, START), entry(3, rare, START)];
+    ledger.charge(&old.iter().collect::<Vec<_>>()).await.expect("written");
+    for batch in 0..11 {
+        let at = if batch < 5 { START } else { START.after(hour * 5) };
+        let entries: Vec<Entry> = (0..1000).map(|n| entry(1000 + batch * 1000 + n, common, at)).collect();
+        ledger.charge(&entries.iter().collect::<Vec<_>>()).await.expect("written");
+    }
+    undone(&env.config, "UPDATE replicas SET state = 1").await;
+    let tenant = Id::from_bits(1);
+    let owner = Filter { owner: Some(rare), ..Filter::default() };
+    let model = Filter { model: "rare".into(), ..Filter::default() };
+    let recent = Filter { start: Some(START), ..owner.clone() };
+    let before = Filter { end: Some(START), ..owner.clone() };
+    for (filter, ids) in [(&owner, &[3, 2, 1][..]), (&model, &[3, 2, 1]), (&recent, &[3, 2]), (&before, &[1])] {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let mut tx = db.read().await.expect("begins");
+            let (mut rows, next) = charge_log::list(&mut tx, tenant, filter, after.as_ref(), 2).await.expect("a page");
+            // As pages do it: one row more than is shown tells that there is more.
+            let more = rows.len() == 2;
+            rows.truncate(1);
+            let last = rows.last().map(tollreeve::domain::listing::Sorted::id);
+            found.extend(rows.into_iter().map(|row| row.charge_id));
+            match next.or(last.filter(|_| more)) {
+                Some(id) => after = Some(Position { id, key: String::new() }),
+                None => break,
+            }
+        }
+        assert_eq!(found, ids.iter().map(|id| format!("charge-{id}")).collect::<Vec<_>>(), "{filter:?}");
+    }
 }
