@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     bindings::Principal,
     id::{KeyId, ProjectId, TenantId, WorkspaceId},
-    key_secret::{KeyHash, PublicId},
+    key_secret::PublicId,
+    peppers::SecretHash,
     permission::{Permission, PermissionSet},
     time::Timestamp,
 };
@@ -53,8 +54,7 @@ pub struct Key {
     /// What its newest secret is looked up by.
     pub public_id: PublicId,
     /// What is stored of that.
-    #[serde(with = "hash_text")]
-    pub hash: KeyHash,
+    pub hash: SecretHash,
     /// Name for people.
     pub display_name: String,
     /// Where it stands.
@@ -114,8 +114,7 @@ pub struct Retiring {
     /// What it is looked up by.
     pub public_id: PublicId,
     /// What is stored of it.
-    #[serde(with = "hash_text")]
-    pub hash: KeyHash,
+    pub hash: SecretHash,
     /// Which it is.
     pub generation: u32,
     /// When it ends.
@@ -143,7 +142,7 @@ impl Key {
 
     /// The key with a new secret. The one that it had works on until `ends`, if that is to come; the one before that, never.
     #[must_use]
-    pub fn rotated(&self, public_id: PublicId, hash: KeyHash, now: Timestamp, ends: Timestamp) -> Self {
+    pub fn rotated(&self, public_id: PublicId, hash: SecretHash, now: Timestamp, ends: Timestamp) -> Self {
         let Secrets { generation, .. } = self.secrets;
         let old = Retiring { public_id: self.public_id, hash: self.hash, generation, ends };
         let secrets = Secrets {
@@ -279,22 +278,6 @@ fn ends_with_label(host: &str, parent: &str) -> bool {
 
 fn matches_glob(pattern: &str, text: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
-}
-
-/// A hash as hexadecimal text in JSON.
-mod hash_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use super::KeyHash;
-
-    pub fn serialize<S: Serializer>(hash: &KeyHash, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hash.to_hex())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeyHash, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        KeyHash::from_hex(&text).ok_or_else(|| D::Error::custom("not 64 hexadecimal digits"))
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod mail;
 pub mod money;
 pub mod names;
 pub mod passwords;
+pub mod peppers;
 pub mod permission;
 pub mod policies;
 pub mod price_file;

@@ -52,6 +52,7 @@ mod p5_ids;
 mod p5_second_wall;
 mod p5_walls;
 mod people;
+mod peppers;
 mod policies;
 mod replicas;
 mod reviews;
