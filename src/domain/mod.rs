@@ -29,6 +29,7 @@ pub mod reviews;
 pub mod role;
 pub mod role_templates;
 pub mod roles;
+pub mod rules;
 pub mod sealed;
 pub mod seats;
 pub mod service_account_keys;

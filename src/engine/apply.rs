@@ -231,7 +231,7 @@ impl State {
             None => NO_INDEX,
         };
         row.expires = key.expires.map_or(i64::MAX, super::super::domain::time::Timestamp::micros);
-        self.keys.put(row, key.allowlist, key.secrets);
+        self.keys.put(row, &key.allowlist, key.secrets);
         Ok(())
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use super::{key_index::KeyIndex, last_use::LastUse};
+use super::{key_index::KeyIndex, last_use::LastUse, rule_table::RuleTable};
 use crate::domain::{
     id::KeyId,
     key_secret::{KeyHash, PublicId},
     keys::{Allowlist, KeyState, Retiring, Secrets},
     peppers::{PepperVersion, Peppers, Rehashed, SecretHash},
+    rules::Rules,
     time::Timestamp,
 };
 
@@ -133,7 +134,7 @@ pub struct KeyTable {
     len: usize,
     by_public_id: KeyIndex,
     by_id: KeyIndex,
-    rules: Vec<Allowlist>,
+    rules: RuleTable,
     /// Of the keys that were rotated, by index: few are, at one time.
     rotated: HashMap<u32, Rotated>,
     /// When secrets end, soonest first, and of which key.
@@ -267,25 +268,16 @@ impl KeyTable {
 
     /// What a key may be used for, if that is restricted.
     #[must_use]
-    pub fn rules(&self, row: &KeyRow) -> Option<&Allowlist> {
-        self.rules.get(row.rules as usize)
+    pub fn rules(&self, row: &KeyRow) -> Option<&Rules> {
+        self.rules.at(row.rules)
     }
 
     /// Puts a key in, or its new form in the place of the old.
-    pub fn put(&mut self, mut row: KeyRow, allowlist: Allowlist, secrets: Secrets) {
+    pub fn put(&mut self, mut row: KeyRow, allowlist: &Allowlist, secrets: Secrets) {
         let known = self.index_of(row.id());
         let old_rules = known.map_or(NO_INDEX, |at| self.row(at).rules);
-        row.rules = match (allowlist.is_open(), old_rules) {
-            (true, _) => NO_INDEX,
-            (false, NO_INDEX) => {
-                self.rules.push(allowlist);
-                u32::try_from(self.rules.len() - 1).unwrap_or(NO_INDEX)
-            }
-            (false, at) => {
-                self.rules[at as usize] = allowlist;
-                at
-            }
-        };
+        row.rules = Rules::of(allowlist).map_or(NO_INDEX, |rules| self.rules.take(rules));
+        self.rules.give_back(old_rules);
         let public_id = row.public_id;
         if let Some(at) = known {
             let old = self.row(at);
@@ -363,7 +355,7 @@ mod tests {
             ends: at(ends),
         };
         let secrets = Secrets { generation, rotated: None, retiring: ends.map(|ends| Box::new(old(ends))) };
-        table.put(row, Allowlist::default(), secrets);
+        table.put(row, &Allowlist::default(), secrets);
     }
 
     fn found(table: &KeyTable, generation: usize) -> Option<(u32, u8, Option<Timestamp>)> {

@@ -52,6 +52,7 @@ pub mod places;
 mod posting;
 pub mod question;
 mod recent;
+pub mod rule_table;
 mod settle;
 pub mod spiffe_ids;
 pub mod state;

@@ -6,6 +6,7 @@
 mod harness;
 
 mod access;
+mod allowlist_rules;
 mod assertions;
 mod bad_input;
 mod bases;
