@@ -28,6 +28,7 @@ use tollreeve::{
         id::{BootId, BudgetId, SessionId},
         key_secret::{KeyHash, KeySecret, Pepper, RANDOM_BYTES},
         keys::Key,
+        peppers::{PepperVersion, Peppers},
         permission::Permission,
         prices::Usage,
         signing_keys::SigningKey,
@@ -189,7 +190,7 @@ fn guessing(report: &mut Report, keys: usize, guesses: usize) {
     for _ in 0..guesses {
         let (key, secret) = bench.scene.key(below(&mut chosen, keys));
         // Its secret is another one from now on.
-        let key = Key { hash: KeyHash([9; 32]), ..key };
+        let key = Key { hash: KeyHash([9; 32]).under(PepperVersion::FIRST), ..key };
         bench.gate.load(vec![Change::Key(Box::new(key))]).expect("loads");
         texts.extend([(chosen.next(), false, secret.expose().to_owned()), (chosen.next(), true, unknown())]);
     }
@@ -278,11 +279,11 @@ impl Bench {
     /// A gate that knows customers with so many keys, and so many further bindings in the first tenant.
     fn new(keys: usize, bindings: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let pepper = Pepper::new(&[1; 32]);
-        let scene = Scene::new(keys, keys.min(1000), pepper.clone());
+        let peppers = Peppers::first(Pepper::new(&[1; 32]));
+        let scene = Scene::new(keys, keys.min(1000), peppers.clone());
         let (gate, queues) = Gate::new(GateParts {
             journal: Generous::default(),
-            pepper,
+            peppers,
             hold_key: HoldKey::new(&[2; 32]),
             boot: BootId::from_bits(7),
             timing: Timing::new(Duration::ZERO, Duration::ZERO),

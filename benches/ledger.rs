@@ -38,6 +38,7 @@ use tollreeve::{
         change::Change,
         id::Id,
         key_secret::Pepper,
+        peppers::Peppers,
         permission::Permission,
         prices::Usage,
         time::{Clock, Timestamp},
@@ -103,7 +104,7 @@ fn is_slow_enough(fsync: Duration) -> bool {
 async fn measure(settings: &Settings, name: &str, bar: f64, fsync: Duration, report: &mut Report) {
     let seconds = Duration::from_millis(size("BENCH_MILLIS", 5000, 300) as u64);
     let (db, _claim) = Db::open(settings).await.expect("opens");
-    let scene = Scene::new(KEYS, KEYS, Pepper::new(&[1; 32]));
+    let scene = Scene::new(KEYS, KEYS, Peppers::first(Pepper::new(&[1; 32])));
     seed::write(&db, &scene, KEYS).await;
     let journal = joined(&db, 7).await;
     let single = one_by_one(&journal, &scene, seconds / 2).await;
@@ -217,7 +218,7 @@ async fn in_groups(db: &Db, journals: &[Ledger], scene: &Scene, apart: usize, sp
     for (n, journal) in journals.iter().enumerate() {
         let (gate, queues) = Gate::new(GateParts {
             journal: journal.clone(),
-            pepper: Pepper::new(&[1; 32]),
+            peppers: Peppers::first(Pepper::new(&[1; 32])),
             hold_key: HoldKey::new(&[2; 32]),
             boot: Id::from_bits(7 + n as u128),
             timing: Timing::new(Duration::from_mins(1), Duration::ZERO),

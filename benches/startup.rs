@@ -68,9 +68,9 @@ fn config(folder: &Path) -> Config {
 
 async fn write(config: &Config, keys: usize) {
     let (db, _exclusive) = Db::open(&config.database).await.expect("opens");
-    let keyring = Keyring::open(&db, &config.keys_dir, SystemClock.now()).await.expect("key files");
+    let keyring = Keyring::open(&db, config, SystemClock.now()).await.expect("key files");
     // Few tenants: it is keys that are counted.
-    let scene = Scene::new(keys, 10_000, keyring.pepper);
+    let scene = Scene::new(keys, 10_000, keyring.peppers);
     seed::write(&db, &scene, keys).await;
     db.close().await;
 }

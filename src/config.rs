@@ -4,6 +4,7 @@
 //! unknown setting, wherever it stands, ends the start: a typing error must not become a default.
 
 pub mod mail;
+pub mod peppers;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -75,6 +76,9 @@ pub struct Options {
     /// Folder of the key files [default: keys in the data folder]
     #[arg(long, env = "TOLLREEVE_KEYS_DIR")]
     pub keys_dir: Option<PathBuf>,
+    /// Peppers in place of files: `1=...,2=...`, each 64 hexadecimal digits; with commas between them
+    #[arg(long, env = "TOLLREEVE_PEPPERS", hide_env_values = true)]
+    pub peppers: Option<SecretString>,
     /// Threads that serve calls [default: one per core]
     #[arg(long, env = "TOLLREEVE_THREADS")]
     pub threads: Option<usize>,
@@ -179,6 +183,8 @@ pub struct Config {
     pub database: Settings,
     /// Folder of the key files.
     pub keys_dir: PathBuf,
+    /// Peppers in place of files.
+    pub peppers: Option<Vec<peppers::GivenPepper>>,
     /// Threads that serve calls; at least 1.
     pub threads: usize,
     /// How long a hold stays after its end.
@@ -255,6 +261,7 @@ impl Options {
             data_dir: self.data_dir.or(file.data_dir),
             database_url: self.database_url.or(file.database_url),
             keys_dir: self.keys_dir.or(file.keys_dir),
+            peppers: self.peppers.or(file.peppers),
             threads: self.threads.or(file.threads),
             hold_grace_seconds: self.hold_grace_seconds.or(file.hold_grace_seconds),
             max_stale_seconds: self.max_stale_seconds.or(file.max_stale_seconds),
@@ -280,6 +287,7 @@ impl Options {
         let bad = |setting, why: &str| ConfigError::Value { setting, why: why.to_owned() };
         let listen = self.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 50051).into());
         let (tls, mail) = (self.tls()?, mail::MailConfig::of(&self)?);
+        let peppers = self.peppers.as_ref().map(peppers::parse).transpose()?;
         if !listen.ip().is_loopback() && tls.is_none() && self.allow_remote_plaintext != Some(true) {
             return Err(bad(
                 "listen",
@@ -323,6 +331,7 @@ impl Options {
             listen,
             tls,
             keys_dir: self.keys_dir.unwrap_or_else(|| data_dir.join("keys")),
+            peppers,
             database: match self.database_url {
                 Some(url) => Settings::Postgres { url },
                 None => Settings::Sqlite { folder: data_dir.clone() },

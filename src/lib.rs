@@ -176,6 +176,23 @@
 //! its last moment, for good in that run, and a task takes it out of the books. Where a request has an id, its secret is
 //! derived from that and the pepper ([`app::key_secrets`]): so it can be shown again when the answer was lost, and is stored nowhere.
 //!
+//! Peppers follow each other ([`domain::peppers`], [`runtime::peppers`]): files, or a setting, never rows; the database has their
+//! fingerprints, from when on each is used for new secrets, and with each hash which one it was made under: in the engine six
+//! spare bits of a key's row. A secret that is used and was hashed under an older one is noted by the call, which has hashed it
+//! under the one in use anyway, and stored anew by a task a second later ([`engine::aged`], [`app::peppers`]): where it is still
+//! what it was, so that a rotation that was faster wins, and as a change of the hash alone, so that nothing else of the key can
+//! be taken back by it. Nobody can see a difference: it is not in the audit log. While some are hashed under an older one, a
+//! wrong secret costs a second hash, and so does an unknown id, by the row that is looked at in its place. Invariant: what was
+//! hashed under a pepper that is not at hand is refused; how much that is, the server says at its start and when one is taken
+//! away. A pepper that is at hand and that the database does not know waits for `tollreeve peppers rotate`.
+//!
+//! What else is derived from the pepper (refresh tokens, links, password resets, page tokens, mails that wait, secrets that are shown
+//! again) is made under the one in use and taken under any that is at hand. So when an old one is removed, whoever has not carried
+//! on their session since the rotation signs in again, and links and mails of before it are dead.
+//!
+//! An allowlist is made into what a decision reads when its key is taken in ([`domain::rules`]): ranges in order, patterns as
+//! the literals between their stars, looked for from left to right and never twice. Keys of equal lists share one.
+//!
 //! Whoever holds a key can have it revoked ([`app::leaks`]): they could do worse with it.
 //!
 //! # Last use

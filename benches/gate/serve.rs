@@ -119,7 +119,7 @@ pub fn serve(what: &str) {
 
 /// The scene that a gate serves.
 pub fn scene(keyring: &Keyring) -> Scene {
-    Scene::new(KEYS, KEYS, keyring.pepper.clone())
+    Scene::new(KEYS, KEYS, keyring.peppers.clone())
 }
 
 /// Settings of a gate in a folder.
@@ -136,7 +136,7 @@ pub fn config(folder: &Path) -> Config {
 async fn serve_gate(folder: &Path) {
     let config = config(folder);
     let (db, exclusive) = Db::open(&config.database).await.expect("opens");
-    let scene = scene(&Keyring::open(&db, &config.keys_dir, SystemClock.now()).await.expect("key files"));
+    let scene = scene(&Keyring::open(&db, &config, SystemClock.now()).await.expect("key files"));
     seed::write(&db, &scene, KEYS).await;
     db.close().await;
     drop(exclusive);

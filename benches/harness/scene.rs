@@ -5,10 +5,11 @@ use tollreeve::domain::{
     budgets::{Budget, BudgetScope, OnExpiry},
     change::Change,
     id::{Id, KeyId, Kind, ProjectId, TeamId, TenantId, UserId, WorkspaceId},
-    key_secret::{KeySecret, Pepper, Presented, RANDOM_BYTES},
+    key_secret::{KeySecret, Presented, RANDOM_BYTES},
     keys::{Allowlist, Key, KeyState, Secrets},
     money::Unit,
     names::Slug,
+    peppers::Peppers,
     permission::{Permission, PermissionSet},
     policies::Policies,
     prices::Price,
@@ -45,7 +46,7 @@ pub struct Scene {
     sidecar: ServiceAccount,
     keys_per_tenant: usize,
     tenants: Vec<Customer>,
-    pepper: Pepper,
+    peppers: Peppers,
 }
 
 /// A tenant, as its keys refer to it.
@@ -59,7 +60,7 @@ struct Customer {
 
 impl Scene {
     /// Customers for `keys` keys.
-    pub fn new(keys: usize, keys_per_tenant: usize, pepper: Pepper) -> Self {
+    pub fn new(keys: usize, keys_per_tenant: usize, peppers: Peppers) -> Self {
         let mut ids = Ids(0);
         let mut customer = || Customer {
             id: ids.next(),
@@ -80,7 +81,7 @@ impl Scene {
             created: CREATED,
             version: 1,
         };
-        Self { caller: Principal::ServiceAccount(sidecar.id), sidecar, keys_per_tenant, tenants, pepper }
+        Self { caller: Principal::ServiceAccount(sidecar.id), sidecar, keys_per_tenant, tenants, peppers }
     }
 
     /// Everything but the keys and the budgets, each after what it refers to.
@@ -191,7 +192,7 @@ impl Scene {
                 break secret;
             }
         };
-        let hash = self.pepper.hash(&Presented::parse(secret.expose()).expect("a key"));
+        let hash = self.peppers.hash(&Presented::parse(secret.expose()).expect("a key"));
         let key = Key {
             id: key_id(n),
             tenant: customer.id,

@@ -62,7 +62,7 @@ async fn put_keys(tx: &mut Tx, scene: &Scene, numbers: &[usize]) {
             key.owner.to_string(),
             key.project,
             key.public_id,
-            key.hash.to_hex(),
+            key.hash.hash.to_hex(),
             key.display_name,
             "active",
             key.created,

@@ -12,9 +12,9 @@ use crate::{
         bindings::{Authority, Scope},
         change::Change,
         id::{Id, Kind},
-        key_secret::Pepper,
         lifecycle::{Edit, IsDeleted, Living},
         names::Slug,
+        peppers::Peppers,
         permission::{Permission, PermissionSet},
         projects::Project,
         tenants::Tenant,
@@ -37,8 +37,6 @@ pub struct App {
     pub tokens: Arc<TokenKeys>,
     /// How mails leave.
     pub post: Post,
-    /// Hashes the secrets of API keys.
-    pub pepper: Pepper,
     /// Hashes and checks passwords.
     pub hasher: Hasher,
     /// Who may try to sign in.
@@ -224,6 +222,12 @@ impl App {
         let mut tx = self.db.read().await?;
         let authority = authority(&mut tx, caller, self.clock.now()).await?;
         Ok((tx, authority))
+    }
+
+    /// Under which secrets are hashed, and what else is derived from them.
+    #[must_use]
+    pub fn peppers(&self) -> Arc<Peppers> {
+        self.gate.peppers()
     }
 
     /// A new identifier.

@@ -157,7 +157,14 @@ async fn find(work: &mut Work<'_>, name: &InvitationName) -> Result<Invitation, 
 
 /// What is stored of a secret; `None` when the text is none.
 pub(super) fn hash_of(app: &App, secret: &str) -> Option<KeyHash> {
-    invitations::hash(&app.pepper.derive(PURPOSE), secret)
+    invitations::hash(&app.peppers().derive(PURPOSE), secret)
+}
+
+/// What may be stored of a secret that was made under another pepper.
+pub(super) fn hashes_of(app: &App, secret: &str) -> Vec<KeyHash> {
+    let peppers = app.peppers();
+    let keys = std::iter::once(peppers.derive(PURPOSE)).chain(peppers.derive_others(PURPOSE));
+    keys.filter_map(|key| invitations::hash(&key, secret)).collect()
 }
 
 /// Makes the user, the invitation and the mail. Gives the link, if it may be shown.

@@ -13,7 +13,7 @@ use super::{
     App, AppError, Changed, Work, bindings,
     caller::{Caller, Origin},
     context::Audit,
-    invitations::{self, hash_of, local_part},
+    invitations::{self, hashes_of, local_part},
     passwords::{self, PasswordRecord},
     promises, role_templates,
     users::{self, NamedUser},
@@ -55,9 +55,15 @@ struct Accepted<'a> {
 /// [`AppError::Invitation`] for a link that is good for nothing, whyever; [`AppError::Invalid`] for a password that cannot be;
 /// [`AppError::SeatsTaken`]; of the database.
 pub async fn accept(app: Arc<App>, from: Origin, asked: AcceptInvitation) -> Result<Changed<NamedUser>, AppError> {
-    let secret = hash_of(&app, &asked.token).ok_or(AppError::Invitation)?;
     let mut tx = app.db.read().await?;
-    let found = store::invitations::by_hash(&mut tx, &secret).await?.ok_or(AppError::Invitation)?;
+    let mut found = None;
+    for secret in hashes_of(&app, &asked.token) {
+        if let Some(invitation) = store::invitations::by_hash(&mut tx, &secret).await? {
+            found = Some((secret, invitation));
+            break;
+        }
+    }
+    let (secret, found) = found.ok_or(AppError::Invitation)?;
     let tenant = store::tenants::by_id(&mut tx, found.tenant).await?.ok_or(AppError::Invitation)?;
     tx.rollback().await?;
     if !found.is_open(app.clock.now()) || !tenant.in_use() {

@@ -6,15 +6,16 @@
 //! request id it is random, and shown once.
 
 use super::{
-    App, AppError, Work,
+    AppError, Work,
     context::random,
     keys::{KeyCreated, named},
 };
 use crate::{
     domain::{
         id::KeyId,
-        key_secret::{KeyHash, KeySecret, Presented, RANDOM_BYTES},
-        keys::SHOWN_AGAIN,
+        key_secret::{KeySecret, Pepper, Presented, RANDOM_BYTES},
+        keys::{Key, SHOWN_AGAIN},
+        peppers::SecretHash,
         workspaces::Workspace,
     },
     store,
@@ -24,27 +25,52 @@ use crate::{
 ///
 /// # Errors
 /// When the system gives no randomness.
-pub(super) fn draw(work: &Work<'_>, workspace: &Workspace) -> Result<(KeySecret, KeyHash), AppError> {
-    let (app, caller) = (work.app(), work.caller());
+pub(super) fn draw(work: &Work<'_>, workspace: &Workspace) -> Result<(KeySecret, SecretHash), AppError> {
+    let peppers = work.app().peppers();
+    let secret = drawn(work, workspace, peppers.current())?;
+    let hash = Presented::parse(secret.expose()).map(|presented| peppers.hash(&presented));
+    hash.map(|hash| (secret, hash)).ok_or_else(broken)
+}
+
+fn broken() -> AppError {
+    AppError::State("the new secret does not read as one: is the system's randomness broken?".to_owned())
+}
+
+/// A secret; the same one for the same request under the same pepper, if the request has an id.
+fn drawn(work: &Work<'_>, workspace: &Workspace, pepper: &Pepper) -> Result<KeySecret, AppError> {
+    let caller = work.caller();
     let who = caller.principal.to_string();
     // The bytes do not suffice once in 10^20 secrets; then the next ones do.
     for turn in 0u8..=u8::MAX {
         let bytes: [u8; RANDOM_BYTES] = if caller.intent.once.is_empty() {
             random()?
         } else {
-            app.pepper.repeatable(&[&who, &caller.intent.once, &caller.intent.fingerprint, &turn.to_string()])
+            pepper.repeatable(&[&who, &caller.intent.once, &caller.intent.fingerprint, &turn.to_string()])
         };
-        if let Some(secret) = KeySecret::generate(&workspace.key_prefix(), &bytes)
-            && let Some(hash) = hashed(app, &secret)
-        {
-            return Ok((secret, hash));
+        if let Some(secret) = KeySecret::generate(&workspace.key_prefix(), &bytes) {
+            return Ok(secret);
         }
     }
-    Err(AppError::State("the new secret does not read as one: is the system's randomness broken?".to_owned()))
+    Err(broken())
 }
 
-fn hashed(app: &App, secret: &KeySecret) -> Option<KeyHash> {
-    Presented::parse(secret.expose()).map(|presented| app.pepper.hash(&presented))
+/// The secret of the same request and the key that it is the newest of, whichever pepper was in use when it was made.
+async fn made(
+    work: &mut Work<'_>,
+    workspace: &Workspace,
+    secret: KeySecret,
+) -> Result<Option<(KeySecret, Key)>, AppError> {
+    if let Some(key) = store::keys::by_public_id(&mut work.tx, &secret.public_id).await? {
+        return Ok(Some((secret, key)));
+    }
+    let peppers = work.app().peppers();
+    for pepper in peppers.all().skip(1) {
+        let secret = drawn(work, workspace, pepper)?;
+        if let Some(key) = store::keys::by_public_id(&mut work.tx, &secret.public_id).await? {
+            return Ok(Some((secret, key)));
+        }
+    }
+    Ok(None)
 }
 
 /// What was answered when the same was asked for before: the key, of this id if it is known, whose newest secret this is.
@@ -57,11 +83,12 @@ pub(super) async fn shown_again(
     id: Option<KeyId>,
     secret: KeySecret,
 ) -> Result<KeyCreated, AppError> {
-    let found = store::keys::by_public_id(&mut work.tx, &secret.public_id).await?;
-    let made = found.filter(|key| key.workspace == workspace.id && key.deleted.is_none());
-    let made = made.filter(|key| id.is_none_or(|id| key.id == id));
+    let found = made(&mut work, &workspace, secret).await?;
+    let found = found.filter(|(_, key)| key.workspace == workspace.id && key.deleted.is_none());
+    let found = found.filter(|(_, key)| id.is_none_or(|id| key.id == id));
     let past = || AppError::State("the secret that this request made cannot be shown again: rotate the key".to_owned());
-    let key = made.filter(|key| work.now < key.secret_made().after(SHOWN_AGAIN)).ok_or_else(past)?;
+    let found = found.filter(|(_, key)| work.now < key.secret_made().after(SHOWN_AGAIN));
+    let (secret, key) = found.ok_or_else(past)?;
     let record = named(&mut work, &workspace, key).await?;
     Ok(KeyCreated { record, secret: Some(secret), revision: work.unchanged().await? })
 }

@@ -19,6 +19,8 @@ const PURPOSE: &str = "page tokens";
 pub struct Paging<'a> {
     listing: &'a Listing,
     mac: Hmac<Sha256>,
+    /// Those of pages that were given under other peppers.
+    others: Vec<Hmac<Sha256>>,
     after: Option<Position>,
 }
 
@@ -28,12 +30,17 @@ impl<'a> Paging<'a> {
     /// # Errors
     /// [`AppError::Invalid`] for a token that this server did not give for this list.
     pub fn begin(app: &App, list: &str, listing: &'a Listing) -> Result<Self, AppError> {
-        let mut mac = keyed(&app.pepper.derive(PURPOSE));
-        for part in [list, &listing.asked] {
-            mac.update(&part.len().to_le_bytes());
-            mac.update(part.as_bytes());
-        }
-        let paging = Self { listing, mac, after: None };
+        let peppers = app.peppers();
+        let of_list = |key: [u8; 32]| {
+            let mut mac = keyed(&key);
+            for part in [list, &listing.asked] {
+                mac.update(&part.len().to_le_bytes());
+                mac.update(part.as_bytes());
+            }
+            mac
+        };
+        let others = peppers.derive_others(PURPOSE).map(of_list).collect();
+        let paging = Self { listing, mac: of_list(peppers.derive(PURPOSE)), others, after: None };
         let after = match listing.page.after.as_str() {
             "" => None,
             token => {
@@ -69,9 +76,15 @@ impl<'a> Paging<'a> {
     /// 64 hexadecimal digits, then the position.
     fn open(&self, token: &str) -> Option<Position> {
         let (tag, position) = token.split_at_checked(64)?;
-        let mut mac = self.mac.clone();
-        mac.update(position.as_bytes());
-        mac.verify_slice(&KeyHash::from_hex(tag)?.0).ok()?;
+        let tag = KeyHash::from_hex(tag)?.0;
+        let genuine = std::iter::once(&self.mac).chain(&self.others).any(|mac| {
+            let mut mac = mac.clone();
+            mac.update(position.as_bytes());
+            mac.verify_slice(&tag).is_ok()
+        });
+        if !genuine {
+            return None;
+        }
         let (id, key) = position.split_once('\n')?;
         Some(Position { id: id.to_owned(), key: key.to_owned() })
     }

@@ -87,7 +87,7 @@ pub async fn post(work: &mut Work<'_>, mail: Mail<'_>) -> Result<(), AppError> {
         return Ok(());
     }
     let id = work.app().new_id(work.now)?;
-    let sealed = mail.letter.seal(&key(work.app()), random()?, id);
+    let sealed = mail.letter.seal(&work.app().peppers().derive(PURPOSE), random()?, id);
     let sealed = sealed.ok_or_else(|| AppError::State("a mail cannot be encrypted".to_owned()))?;
     let (tenant, created) = (work.tenant.id, work.now);
     let posted = Posted { id, tenant, about: mail.about, recipient: mail.to, sealed: &sealed, created };
@@ -97,10 +97,6 @@ pub async fn post(work: &mut Work<'_>, mail: Mail<'_>) -> Result<(), AppError> {
 /// Withdraws the mails about something that still wait: their links are dead.
 pub async fn withdraw(work: &mut Work<'_>, about: &str) -> Result<(), AppError> {
     Ok(store::mail::withdraw(&mut work.tx, work.tenant.id, about, work.now).await?)
-}
-
-fn key(app: &App) -> [u8; 32] {
-    app.pepper.derive(PURPOSE)
 }
 
 /// A mail that was taken out of the outbox, to be sent and then settled.
@@ -134,8 +130,10 @@ pub async fn take(app: &App) -> Result<Vec<Outgoing>, AppError> {
     let mut tx = app.db.begin().await?;
     let taken = store::mail::take(&mut tx, now, now.after(LEASE), BATCH).await?;
     tx.commit().await?;
-    let key = key(app);
-    let open = |taken: Taken| Outgoing { letter: Letter::open(&key, &taken.sealed, taken.id), taken };
+    let peppers = app.peppers();
+    let keys: Vec<[u8; 32]> = std::iter::once(peppers.derive(PURPOSE)).chain(peppers.derive_others(PURPOSE)).collect();
+    let letter = |taken: &Taken| keys.iter().find_map(|key| Letter::open(key, &taken.sealed, taken.id));
+    let open = |taken: Taken| Outgoing { letter: letter(&taken), taken };
     Ok(taken.into_iter().map(open).collect())
 }
 

@@ -30,6 +30,7 @@ pub mod mail;
 pub mod memberships;
 pub mod ownership;
 pub mod passwords;
+pub mod peppers;
 pub mod prices;
 pub mod projects;
 pub mod promises;

@@ -84,7 +84,8 @@ pub struct PasswordSet;
 const PAGE: &str = "reset-password";
 
 fn reset_seal(app: &App) -> Seal {
-    Seal::new(PasswordReset::PREFIX, app.pepper.derive("password resets"))
+    let (peppers, purpose) = (app.peppers(), "password resets");
+    Seal::new(PasswordReset::PREFIX, peppers.derive(purpose)).or(peppers.derive_others(purpose))
 }
 
 /// What goes on record for a password: never the password.

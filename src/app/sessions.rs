@@ -104,7 +104,8 @@ impl NamedSession {
 }
 
 fn refresh_seal(app: &App) -> Seal {
-    Seal::new(RefreshToken::PREFIX, app.pepper.derive("refresh tokens"))
+    let (peppers, purpose) = (app.peppers(), "refresh tokens");
+    Seal::new(RefreshToken::PREFIX, peppers.derive(purpose)).or(peppers.derive_others(purpose))
 }
 
 /// The tokens that carry a session on.

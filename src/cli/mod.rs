@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod login;
 pub mod message;
 pub mod names;
+pub mod peppers;
 pub mod policies;
 pub mod prices;
 pub mod projects;
@@ -67,6 +68,8 @@ enum Command {
     OperatorToken(Box<OperatorTokenArgs>),
     /// The keys that tokens are signed with; needs the key files and the database, not a server.
     SigningKeys(signing_keys::Args),
+    /// The keys under which secrets are hashed; needs them and the database, not a server.
+    Peppers(peppers::Args),
     /// Ask whether a model call may be made.
     Authorize(Box<authorize::Args>),
     /// Record what a model call cost.
@@ -192,6 +195,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             serve::operator_token(&args.server.read()?, ttl).await
         }
         Command::SigningKeys(args) => signing_keys::run(args).await,
+        Command::Peppers(args) => peppers::run(args).await,
         Command::Authorize(args) => authorize::run(*args).await,
         Command::Charge(args) => charge::run(*args).await,
         Command::Tenants(args) => tenants::run(args).await,

@@ -77,7 +77,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
 pub async fn operator_token(config: &Config, ttl: Duration) -> anyhow::Result<ExitCode> {
     let db = Db::connect(&config.database).await?;
     let now = SystemClock.now();
-    let keyring = Keyring::open(&db, &config.keys_dir, now).await?;
+    let keyring = Keyring::open(&db, config, now).await?;
     let operator = bootstrap::operator(&mut db.read().await?).await?;
     let (token, _) = keyring.tokens.issue(Principal::ServiceAccount(operator.id), None, now, ttl)?;
     db.close().await;

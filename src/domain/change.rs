@@ -7,6 +7,7 @@ use super::{
     budgets::Budget,
     id::{BindingId, BudgetId, RoleId, TeamId},
     keys::Key,
+    peppers::Rehashed,
     prices::Price,
     projects::Project,
     roles::CustomRole,
@@ -50,6 +51,8 @@ pub enum Change {
     BindingDeleted(BindingId),
     /// A key is new or different.
     Key(Box<Key>),
+    /// A secret of a key is stored under another pepper; nothing else of the key is different.
+    KeyRehashed(Rehashed),
     /// A budget is new or different.
     Budget(Budget),
     /// A budget is gone.

@@ -113,7 +113,7 @@ impl FromStr for Permission {
 }
 
 /// A set of permissions.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct PermissionSet(u128);
 
 impl Serialize for PermissionSet {

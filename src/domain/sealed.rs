@@ -16,19 +16,27 @@ pub struct Seal {
     /// What the texts begin with, so that a person, a scanner and a log know one: `tr_refresh_`.
     prefix: &'static str,
     mac: Hmac<Sha256>,
+    /// Those that texts may have been sealed under before.
+    others: Vec<Hmac<Sha256>>,
 }
 
 impl Seal {
     /// With a key of its own for each purpose.
     #[must_use]
     pub fn new(prefix: &'static str, key: [u8; 32]) -> Self {
-        Self { prefix, mac: keyed(&key) }
+        Self { prefix, mac: keyed(&key), others: Vec::new() }
+    }
+
+    /// The same, which takes texts as genuine too that were sealed with other keys.
+    #[must_use]
+    pub fn or(self, keys: impl Iterator<Item = [u8; 32]>) -> Self {
+        Self { others: keys.map(|key| keyed(&key)).collect(), ..self }
     }
 
     /// The text that says `payload`, for as long as `context` stays what it is.
     #[must_use]
     pub fn seal(&self, payload: &[u8], context: &[u8]) -> String {
-        let tag: [u8; MAC_LEN] = self.tag(payload, context).finalize().into_bytes().into();
+        let tag: [u8; MAC_LEN] = tag(&self.mac, payload, context).finalize().into_bytes().into();
         format!("{}{}", self.prefix, URL_SAFE_NO_PAD.encode([payload, &tag].concat()))
     }
 
@@ -44,16 +52,18 @@ impl Seal {
     /// Whether a text is genuine, and the context is still the one that it was made in.
     #[must_use]
     pub fn proves(&self, text: &Unproven, context: &[u8]) -> bool {
-        self.tag(&text.payload, context).verify_slice(&text.tag).is_ok()
+        std::iter::once(&self.mac)
+            .chain(&self.others)
+            .any(|mac| tag(mac, &text.payload, context).verify_slice(&text.tag).is_ok())
     }
+}
 
-    fn tag(&self, payload: &[u8], context: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.mac.clone();
-        mac.update(&payload.len().to_le_bytes());
-        mac.update(payload);
-        mac.update(context);
-        mac
-    }
+fn tag(mac: &Hmac<Sha256>, payload: &[u8], context: &[u8]) -> Hmac<Sha256> {
+    let mut mac = mac.clone();
+    mac.update(&payload.len().to_le_bytes());
+    mac.update(payload);
+    mac.update(context);
+    mac
 }
 
 /// What a text says that may not be genuine.
@@ -76,7 +86,11 @@ mod tests {
         assert_eq!(read.payload, b"somebody");
         assert!(seal.proves(&read, b"today"));
         assert!(!seal.proves(&read, b"tomorrow") && !seal.proves(&read, b""));
-        assert!(!Seal::new("tr_test_", [8; 32]).proves(&read, b"today"));
+        let next = Seal::new("tr_test_", [8; 32]);
+        assert!(!next.proves(&read, b"today"));
+        let next = next.or([[9; 32], [7; 32]].into_iter());
+        assert!(next.proves(&read, b"today") && !next.proves(&read, b"tomorrow"));
+        assert!(!seal.proves(&next.read(&next.seal(b"somebody", b"today")).expect("one of ours"), b"today"));
         for at in "tr_test_".len()..text.len() {
             let mut other = text.clone().into_bytes();
             other[at] = if other[at] == b'A' { b'B' } else { b'A' };

@@ -62,6 +62,7 @@ impl State {
             Change::Binding(binding) => self.put_binding(binding)?,
             Change::BindingDeleted(id) => self.drop_binding(id),
             Change::Key(key) => self.put_key(*key)?,
+            Change::KeyRehashed(rehashed) => self.keys.rehash(&rehashed),
             Change::Budget(budget) => self.put_budget(budget)?,
             Change::BudgetDeleted(id) => self.drop_budget(id),
             Change::Prices(prices) => prices.into_iter().for_each(|price| self.put_price(price)),
@@ -230,7 +231,7 @@ impl State {
             None => NO_INDEX,
         };
         row.expires = key.expires.map_or(i64::MAX, super::super::domain::time::Timestamp::micros);
-        self.keys.put(row, key.allowlist, key.secrets);
+        self.keys.put(row, &key.allowlist, key.secrets);
         Ok(())
     }
 

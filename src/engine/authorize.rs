@@ -152,7 +152,7 @@ impl<J> Gate<J> {
             return Err(GateError::RevisionAhead { have: state.revision, asked: asked.min_revision });
         }
         let caller_at = state.pack(caller).ok_or(GateError::Forbidden(Permission::GateAuthorize))?;
-        let (found, owner, key) = match state.identify(state.actor(caller_at), asked.credential, &self.pepper) {
+        let (found, owner, key) = match state.identify(state.actor(caller_at), asked.credential) {
             Ok(found) => found,
             Err(code) => {
                 let denials = vec![denial(code, "", "")];

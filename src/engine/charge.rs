@@ -283,7 +283,7 @@ impl<J: Journal> Gate<J> {
             (ChargeSubject::Hold(_), None) => return Err(GateError::HoldToken("is missing")),
             (ChargeSubject::ApiKey(text), _) => {
                 let unknown = || GateError::NotFound("the API key".to_owned());
-                let row = state.keys.row(state.find_key(text, &self.pepper).map_err(|_| unknown())?.at);
+                let row = state.keys.row(state.find_key(text).map_err(|_| unknown())?.at);
                 let place = state.key_place(row);
                 if !may(place) && !state.may(caller_row, Permission::GateAuthorize, place) {
                     return Err(unknown());

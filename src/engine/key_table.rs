@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use super::{key_index::KeyIndex, last_use::LastUse};
+use super::{key_index::KeyIndex, last_use::LastUse, rule_table::RuleTable};
 use crate::domain::{
     id::KeyId,
     key_secret::{KeyHash, PublicId},
     keys::{Allowlist, KeyState, Retiring, Secrets},
+    peppers::{PepperVersion, Peppers, Rehashed, SecretHash},
+    rules::Rules,
     time::Timestamp,
 };
 
@@ -21,13 +23,15 @@ pub const NO_INDEX: u32 = u32::MAX;
 const BUDGETED: u8 = 1;
 /// The key was rotated: there is more to know of its secrets.
 const ROTATED: u8 = 2;
+/// How many bits of the marks those two are; the version of the pepper of its newest secret is in the others.
+const FLAGS: u32 = 2;
 
 /// What a decision needs of a key.
 #[derive(Clone, Debug)]
 pub struct KeyRow {
     id: [u8; 16],
     /// What its newest secret hashes to.
-    pub hash: KeyHash,
+    hash: KeyHash,
     /// What that is looked up by.
     pub public_id: PublicId,
     /// Index of its workspace.
@@ -42,7 +46,7 @@ pub struct KeyRow {
     pub expires: i64,
     /// Where it stands.
     pub state: KeyState,
-    /// [`BUDGETED`] and [`ROTATED`]: a byte for both.
+    /// [`BUDGETED`], [`ROTATED`] and the version of the pepper: a byte for all three.
     marks: u8,
     /// When a call was last made with it.
     pub last_use: LastUse,
@@ -51,10 +55,10 @@ pub struct KeyRow {
 impl KeyRow {
     /// A row.
     #[must_use]
-    pub fn new(id: KeyId, hash: KeyHash, public_id: PublicId, state: KeyState) -> Self {
+    pub fn new(id: KeyId, secret: SecretHash, public_id: PublicId, state: KeyState) -> Self {
         Self {
             id: id.bits().to_le_bytes(),
-            hash,
+            hash: secret.hash,
             public_id,
             workspace: NO_INDEX,
             owner: NO_INDEX,
@@ -62,7 +66,7 @@ impl KeyRow {
             rules: NO_INDEX,
             expires: i64::MAX,
             state,
-            marks: 0,
+            marks: secret.pepper.number() << FLAGS,
             last_use: LastUse::default(),
         }
     }
@@ -71,6 +75,18 @@ impl KeyRow {
     #[must_use]
     pub const fn id(&self) -> KeyId {
         KeyId::from_bits(u128::from_le_bytes(self.id))
+    }
+
+    /// What is stored of its newest secret.
+    #[must_use]
+    pub fn secret(&self) -> SecretHash {
+        // Nothing else is ever put in.
+        self.hash.under(PepperVersion::new(self.marks >> FLAGS).unwrap_or(PepperVersion::FIRST))
+    }
+
+    fn rehash(&mut self, secret: SecretHash) {
+        self.hash = secret.hash;
+        self.marks = secret.pepper.number() << FLAGS | self.marks & (BUDGETED | ROTATED);
     }
 
     /// Whether a budget limits it.
@@ -105,8 +121,8 @@ pub struct SecretUsed {
 pub struct SecretFound {
     /// Index of the key.
     pub at: u32,
-    /// What it hashes to.
-    pub hash: KeyHash,
+    /// What is stored of it.
+    pub hash: SecretHash,
     /// Which it is.
     pub used: SecretUsed,
 }
@@ -118,7 +134,7 @@ pub struct KeyTable {
     len: usize,
     by_public_id: KeyIndex,
     by_id: KeyIndex,
-    rules: Vec<Allowlist>,
+    rules: RuleTable,
     /// Of the keys that were rotated, by index: few are, at one time.
     rotated: HashMap<u32, Rotated>,
     /// When secrets end, soonest first, and of which key.
@@ -149,7 +165,7 @@ impl KeyTable {
         })?;
         let row = self.row(at);
         if row.public_id == *public_id {
-            return Some(SecretFound { at, hash: row.hash, used: self.newest(at, row) });
+            return Some(SecretFound { at, hash: row.secret(), used: self.newest(at, row) });
         }
         let old = self.retiring(at, row)?;
         let used = SecretUsed { generation: old.generation, ends: Some(old.ends) };
@@ -209,6 +225,26 @@ impl KeyTable {
         self.rotated.insert(at, Rotated { generation, retiring });
     }
 
+    /// Stores a secret under another pepper, if it is stored as it was.
+    pub fn rehash(&mut self, rehashed: &Rehashed) {
+        let Some(found) = self.by_public_id(&rehashed.public_id).filter(|found| found.hash == rehashed.old) else {
+            return;
+        };
+        if self.row(found.at).public_id == rehashed.public_id {
+            self.row_mut(found.at).rehash(rehashed.new);
+        } else if let Some(old) = self.rotated.get_mut(&found.at).and_then(|rotated| rotated.retiring.as_mut()) {
+            old.hash = rehashed.new;
+        }
+    }
+
+    /// How many secrets no pepper at hand can check, of keys that are not revoked.
+    #[must_use]
+    pub fn unchecked(&self, peppers: &Peppers) -> usize {
+        let lost = |secret: SecretHash| usize::from(!peppers.has(secret.pepper));
+        let rows = self.chunks.iter().flatten().zip(0u32..).filter(|(row, _)| row.state != KeyState::Revoked);
+        rows.map(|(row, at)| lost(row.secret()) + self.retiring(at, row).map_or(0, |old| lost(old.hash))).sum()
+    }
+
     /// Some key, for the id of none: always the same for the same id.
     #[must_use]
     pub fn stand_in(&self, public_id: &PublicId) -> Option<u32> {
@@ -232,25 +268,16 @@ impl KeyTable {
 
     /// What a key may be used for, if that is restricted.
     #[must_use]
-    pub fn rules(&self, row: &KeyRow) -> Option<&Allowlist> {
-        self.rules.get(row.rules as usize)
+    pub fn rules(&self, row: &KeyRow) -> Option<&Rules> {
+        self.rules.at(row.rules)
     }
 
     /// Puts a key in, or its new form in the place of the old.
-    pub fn put(&mut self, mut row: KeyRow, allowlist: Allowlist, secrets: Secrets) {
+    pub fn put(&mut self, mut row: KeyRow, allowlist: &Allowlist, secrets: Secrets) {
         let known = self.index_of(row.id());
         let old_rules = known.map_or(NO_INDEX, |at| self.row(at).rules);
-        row.rules = match (allowlist.is_open(), old_rules) {
-            (true, _) => NO_INDEX,
-            (false, NO_INDEX) => {
-                self.rules.push(allowlist);
-                u32::try_from(self.rules.len() - 1).unwrap_or(NO_INDEX)
-            }
-            (false, at) => {
-                self.rules[at as usize] = allowlist;
-                at
-            }
-        };
+        row.rules = Rules::of(allowlist).map_or(NO_INDEX, |rules| self.rules.take(rules));
+        self.rules.give_back(old_rules);
         let public_id = row.public_id;
         if let Some(at) = known {
             let old = self.row(at);
@@ -319,7 +346,7 @@ mod tests {
     /// Puts a key in whose newest secret is so many, and whose older one ends then.
     fn put(table: &mut KeyTable, generation: u32, ends: Option<i64>) {
         let number = |generation: u32| public_id(generation as usize);
-        let hash = |generation: u32| KeyHash([u8::try_from(generation).expect("few"); 32]);
+        let hash = |generation: u32| KeyHash([u8::try_from(generation).expect("few"); 32]).under(PepperVersion::FIRST);
         let row = KeyRow::new(KeyId::from_bits(7), hash(generation), number(generation), KeyState::Active);
         let old = |ends| Retiring {
             public_id: number(generation - 1),
@@ -328,13 +355,13 @@ mod tests {
             ends: at(ends),
         };
         let secrets = Secrets { generation, rotated: None, retiring: ends.map(|ends| Box::new(old(ends))) };
-        table.put(row, Allowlist::default(), secrets);
+        table.put(row, &Allowlist::default(), secrets);
     }
 
     fn found(table: &KeyTable, generation: usize) -> Option<(u32, u8, Option<Timestamp>)> {
         let found = table.by_public_id(&public_id(generation))?;
         assert_eq!(found.at, 0);
-        Some((found.used.generation, found.hash.0[0], found.used.ends))
+        Some((found.used.generation, found.hash.hash.0[0], found.used.ends))
     }
 
     #[test]
@@ -375,5 +402,30 @@ mod tests {
         put(&mut table, 4, Some(90));
         put(&mut table, 4, Some(90));
         assert_eq!((found(&table, 3), found(&table, 4)), (Some((3, 3, Some(at(90)))), Some((4, 4, None))));
+    }
+
+    #[test]
+    fn a_secret_is_stored_under_another_pepper_if_it_is_what_it_was() {
+        let version = |number| PepperVersion::new(number).expect("a version");
+        let mut table = KeyTable::default();
+        put(&mut table, 2, Some(50));
+        let pepper = |table: &KeyTable, generation| {
+            let hash = table.by_public_id(&public_id(generation)).expect("found").hash;
+            (hash.pepper.number(), hash.hash.0[0])
+        };
+        table.set_budgeted(KeyId::from_bits(7), true);
+        for (generation, number) in [(1, 2), (2, 63)] {
+            let old = table.by_public_id(&public_id(generation)).expect("found").hash;
+            let new = KeyHash([40; 32]).under(version(number));
+            let rehashed = Rehashed { key: KeyId::from_bits(7), public_id: public_id(generation), old, new };
+            table.rehash(&Rehashed { old: KeyHash([9; 32]).under(version(1)), ..rehashed.clone() });
+            table.rehash(&Rehashed { old: old.hash.under(version(3)), ..rehashed.clone() });
+            assert_eq!(pepper(&table, generation), (1, old.hash.0[0]), "it was something else");
+            table.rehash(&rehashed);
+            assert_eq!(pepper(&table, generation), (number, 40));
+        }
+        let row = table.by_id(KeyId::from_bits(7)).expect("there");
+        assert!(row.is_budgeted() && row.marks & ROTATED != 0);
+        assert_eq!(found(&table, 1), Some((1, 40, Some(at(50)))));
     }
 }

@@ -22,11 +22,12 @@ use crate::domain::{
     budgets::Budget,
     change::{Change, FeedEvent},
     id::{BootId, KeyId},
-    key_secret::Pepper,
+    peppers::Peppers,
     time::{Clock, Timestamp},
 };
 
 pub mod accounts;
+pub mod aged;
 pub mod answer;
 pub mod apply;
 mod authorize;
@@ -51,6 +52,7 @@ pub mod places;
 mod posting;
 pub mod question;
 mod recent;
+pub mod rule_table;
 mod settle;
 pub mod spiffe_ids;
 pub mod state;
@@ -95,7 +97,8 @@ pub struct Gate<J> {
     grants: Grants,
     charges: Charges,
     journal: J,
-    pepper: Pepper,
+    /// As in the state, for whoever is not at a decision.
+    peppers: Mutex<Arc<Peppers>>,
     hold_key: HoldKey,
     boot: BootId,
     clock: Arc<dyn Clock>,
@@ -118,8 +121,8 @@ pub struct Gate<J> {
 pub struct GateParts<J> {
     /// The durable ledger.
     pub journal: J,
-    /// Hashes the secrets of API keys.
-    pub pepper: Pepper,
+    /// Hash the secrets of API keys.
+    pub peppers: Peppers,
     /// Signs hold tokens.
     pub hold_key: HoldKey,
     /// This run of the server.
@@ -159,14 +162,14 @@ impl<J: Journal> Gate<J> {
     pub fn new(parts: GateParts<J>) -> (Arc<Self>, GateQueues) {
         let (grants, grant_queue) = Grants::new();
         let (charges, charge_queue) = Charges::new();
-        let now = parts.clock.now();
+        let (now, peppers) = (parts.clock.now(), Arc::new(parts.peppers));
         let gate = Self {
-            state: ShardedLock::default(),
+            state: ShardedLock::new(State { peppers: Some(Arc::clone(&peppers)), ..State::default() }),
+            peppers: peppers.into(),
             holds: Holds::new(i64::try_from(parts.timing.grace.as_secs()).unwrap_or(i64::MAX), now),
             grants,
             charges,
             journal: parts.journal,
-            pepper: parts.pepper,
             hold_key: parts.hold_key,
             boot: parts.boot,
             clock: parts.clock,
@@ -391,7 +394,7 @@ impl<J> Gate<J> {
     #[must_use]
     pub fn key_of(&self, text: &str) -> Option<KeyId> {
         let state = self.read();
-        state.find_key(text, &self.pepper).ok().map(|found| state.keys.row(found.at).id())
+        state.find_key(text).ok().map(|found| state.keys.row(found.at).id())
     }
 
     fn read(&self) -> ShardedLockReadGuard<'_, State> {

@@ -10,13 +10,15 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::{
-    ended_bases::EndedBases, key_table::KeyTable, last_use::LastUse, periods::Accounts, spiffe_ids::SpiffeIds,
+    aged::Aged, ended_bases::EndedBases, key_table::KeyTable, last_use::LastUse, periods::Accounts,
+    spiffe_ids::SpiffeIds,
 };
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::{Budget, OnExpiry},
     id::{BindingId, BudgetId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
     money::Unit,
+    peppers::Peppers,
     permission::{Permission, PermissionSet},
     prices::Price,
     role::Role,
@@ -380,6 +382,10 @@ pub struct State {
     pub bindings: HashMap<BindingId, Binding>,
     /// When bindings end: those that do, soonest first.
     pub ends: BTreeSet<(Timestamp, BindingId)>,
+    /// Under which their secrets are hashed; without any, every key is refused.
+    pub peppers: Option<Arc<Peppers>>,
+    /// Secrets that were used and are to be stored under the pepper in use.
+    pub aged: Aged,
     /// API keys.
     pub keys: KeyTable,
     /// Budgets.

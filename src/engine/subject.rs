@@ -12,8 +12,9 @@ use super::{
 };
 use crate::domain::{
     id::TeamId,
-    key_secret::{KeyHash, Pepper, Presented},
+    key_secret::{KeyHash, Presented},
     keys::KeyState,
+    peppers::Rehashed,
     permission::Permission,
     time::Timestamp,
 };
@@ -46,12 +47,13 @@ impl State {
     ///
     /// # Errors
     /// The denial that the caller is told.
-    pub fn find_key(&self, text: &str, pepper: &Pepper) -> Result<SecretFound, DenialCode> {
+    pub fn find_key(&self, text: &str) -> Result<SecretFound, DenialCode> {
         let presented = Presented::parse(text).ok_or(DenialCode::KeyMalformed)?;
         // While the secret is hashed memory brings what the look-up needs; and after it, while the call is priced, the
         // key's owner.
         self.keys.touch(&presented.public_id);
-        let offered = pepper.hash(&presented);
+        let peppers = self.peppers.as_ref().ok_or(DenialCode::KeyNotFound)?;
+        let offered = peppers.hash(&presented);
         let found = self.keys.by_public_id(&presented.public_id);
         // For an unknown id another key is looked at, so that memory takes as long.
         let stand_in = self.keys.stand_in(&presented.public_id);
@@ -60,9 +62,17 @@ impl State {
         if let Some(row) = row {
             self.actor(row.owner).touch();
         }
-        let stored = found.map(|found| found.hash).or(row.map(|row| row.hash));
-        let genuine = offered.is(&stored.unwrap_or(KeyHash([0; 32])));
-        found.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)
+        let stored = found.map(|found| found.hash).or(row.map(KeyRow::secret));
+        let stored = stored.unwrap_or(KeyHash([0; 32]).under(offered.pepper));
+        // Once more for what is stored under another pepper, be it the key's or that of the other that is looked at.
+        let checked = peppers.hash_as(stored, &presented, offered);
+        let genuine = checked.unwrap_or(offered.hash).is(&stored.hash) && checked.is_some();
+        let found = found.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)?;
+        if stored.pepper < offered.pepper {
+            let key = self.keys.row(found.at).id();
+            self.aged.note(Rehashed { key, public_id: presented.public_id, old: stored, new: offered });
+        }
+        Ok(found)
     }
 
     /// The workspace of a key, as a place.
@@ -109,11 +119,10 @@ impl State {
         &self,
         caller: &ActorRow,
         credential: Credential<'_>,
-        pepper: &Pepper,
     ) -> Result<(Subject<'_>, u32, u32), DenialCode> {
         let (subject, owner, key) = match credential {
             Credential::ApiKey(text) => {
-                let SecretFound { at, used, .. } = self.find_key(text, pepper)?;
+                let SecretFound { at, used, .. } = self.find_key(text)?;
                 let row = self.keys.row(at);
                 (Subject { secret: Some(used), ..self.subject_of_key(row) }, row.owner, at)
             }

@@ -85,13 +85,12 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// A text with an optional `*` at its end.
+/// A text in which `*` stands for any other.
 fn pattern(text: &str) -> Result<String, String> {
-    let fixed = text.strip_suffix('*').unwrap_or(text);
     if text.is_empty() || text.chars().count() > MAX_PATTERN {
         Err(format!("must have 1 to {MAX_PATTERN} characters"))
-    } else if fixed.chars().any(|c| c == '*' || c.is_control()) {
-        Err("may have a `*` at its end and nowhere else, and no control characters".to_owned())
+    } else if text.contains("**") || text.chars().any(char::is_control) {
+        Err("must not have one `*` after another, or control characters".to_owned())
     } else {
         Ok(text.to_owned())
     }
@@ -111,8 +110,8 @@ mod tests {
         let full = pb::Allowlist {
             cidrs: vec!["203.0.113.7/32".into(), "2001:db8::/32".into()],
             origins: vec!["*.example.com".into()],
-            models: vec!["gpt-4*".into()],
-            endpoints: vec!["/v1/chat/*".into()],
+            models: vec!["gpt-4*".into(), "gpt-*-mini".into()],
+            endpoints: vec!["/v1/*/completions".into()],
             permissions: vec!["models:invoke".into()],
         };
         assert_eq!(pb::Allowlist::from(read(full.clone()).expect("full")), full);
@@ -132,7 +131,7 @@ mod tests {
                 "key.allowlist.origins[1]"
             );
         }
-        for bad in ["", "a*b", "**"] {
+        for bad in ["", "a**b", "**", "a\n"] {
             assert_eq!(refused(pb::Allowlist { models: texts(bad), ..Default::default() }), "key.allowlist.models[1]");
         }
         let many = vec!["a".to_owned(); MAX_ALLOWLIST + 1];

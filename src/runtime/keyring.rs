@@ -13,28 +13,25 @@ use std::{
 };
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::peppers::{self, Source};
 use crate::{
     app::context::random,
-    domain::{
-        key_secret::{KeyHash, Pepper},
-        signing_keys::SigningKey,
-        time::Timestamp,
-    },
+    config::Config,
+    domain::{key_secret::KeyHash, peppers::Peppers, signing_keys::SigningKey, time::Timestamp},
     engine::{hold_token::HoldKey, tokens::TokenKeys},
     store::{self, Db, StoreError},
 };
 
-const PEPPER: &str = "api-key-pepper";
 const HOLDS: &str = "hold-token";
 const TOKENS: &str = "token-signing";
 
 /// The keys of a server.
 pub struct Keyring {
-    /// Hashes the secrets of API keys.
-    pub pepper: Pepper,
+    /// Hash the secrets of API keys.
+    pub peppers: Peppers,
     /// Signs hold tokens.
     pub holds: HoldKey,
     /// Signs bearer tokens.
@@ -71,17 +68,14 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyringError`].
-    pub async fn open(db: &Db, folder: &Path, now: Timestamp) -> Result<Self, KeyringError> {
-        let pepper = open_one(db, folder, PEPPER, random_key).await?;
+    pub async fn open(db: &Db, config: &Config, now: Timestamp) -> Result<Self, KeyringError> {
+        let folder = config.keys_dir.as_path();
+        let peppers = peppers::open(db, &Source::of(config), now).await?;
         let holds = open_one(db, folder, HOLDS, random_key).await?;
         let tokens = open_tokens(db, folder, now).await?;
         let malformed = |name: &str| KeyringError::Malformed(path_of(folder, name));
         let bytes = |key: &[u8], name| <[u8; 32]>::try_from(key).map_err(|_| malformed(name));
-        Ok(Self {
-            pepper: Pepper::new(&bytes(&pepper, PEPPER)?),
-            holds: HoldKey::new(&bytes(&holds, HOLDS)?),
-            tokens: Arc::new(tokens),
-        })
+        Ok(Self { peppers, holds: HoldKey::new(&bytes(&holds, HOLDS)?), tokens: Arc::new(tokens) })
     }
 }
 
@@ -159,9 +153,9 @@ fn path_of_key(folder: &Path, key: &SigningKey) -> PathBuf {
 }
 
 /// A key's content, wiped when it is dropped.
-type Secret = Zeroizing<Vec<u8>>;
+pub(super) type Secret = Zeroizing<Vec<u8>>;
 
-fn path_of(folder: &Path, name: &str) -> PathBuf {
+pub(super) fn path_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.key"))
 }
 
@@ -182,7 +176,7 @@ async fn open_one(
             key
         }
     };
-    let fingerprint = KeyHash(Sha256::digest(&key).into()).to_hex();
+    let fingerprint = fingerprint(&key);
     match expected {
         Some(expected) if expected != fingerprint => return Err(KeyringError::Other(path)),
         Some(_) => {}
@@ -195,7 +189,12 @@ async fn open_one(
     Ok(key)
 }
 
-fn read(path: &Path) -> Result<Option<Secret>, KeyringError> {
+/// How to tell a key without knowing it.
+pub(super) fn fingerprint(key: &Secret) -> String {
+    KeyHash(Sha256::digest(key).into()).to_hex()
+}
+
+pub(super) fn read(path: &Path) -> Result<Option<Secret>, KeyringError> {
     match fs::read(path) {
         Ok(key) => Ok(Some(Zeroizing::new(key))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -204,7 +203,7 @@ fn read(path: &Path) -> Result<Option<Secret>, KeyringError> {
 }
 
 /// Writes a new file that only its owner can read.
-fn write(folder: &Path, path: &Path, key: &[u8]) -> Result<(), KeyringError> {
+pub(super) fn write(folder: &Path, path: &Path, key: &[u8]) -> Result<(), KeyringError> {
     let failed = |cause| KeyringError::File { path: path.to_owned(), cause };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
@@ -213,7 +212,7 @@ fn write(folder: &Path, path: &Path, key: &[u8]) -> Result<(), KeyringError> {
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-fn random_key() -> Option<Secret> {
+pub(super) fn random_key() -> Option<Secret> {
     random::<32>().ok().map(|bytes| Zeroizing::new(bytes.to_vec()))
 }
 

@@ -8,6 +8,7 @@ pub mod forgetting;
 pub mod keyring;
 pub mod mailer;
 pub mod metrics;
+pub mod peppers;
 pub mod process;
 pub mod server;
 pub mod signing;

@@ -20,7 +20,7 @@ use super::{
     keyring::{Keyring, KeyringError},
     mailer::{self, MailError, Way},
     metrics::LedgerMetrics,
-    process, signing, sweeper,
+    peppers, process, signing, sweeper,
     threads::{self, Connections, Incoming},
     tls::{Tls, TlsError},
     uses,
@@ -138,7 +138,7 @@ impl Server {
         let way = Way::of(&config.mail)?;
         let (db, claim) = open(config).await?;
         let claim = Arc::new(Mutex::new(Some(claim)));
-        let keyring = Keyring::open(&db, &config.keys_dir, clock.now()).await?;
+        let keyring = Keyring::open(&db, config, clock.now()).await?;
         let operator = bootstrap::ensure_operator(&db, clock.now()).await?;
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
@@ -261,7 +261,7 @@ async fn join(
     let journal = Ledger::new(db.clone(), boot);
     let (gate, queues) = Gate::new(GateParts {
         journal: journal.clone(),
-        pepper: keyring.pepper.clone(),
+        peppers: keyring.peppers,
         hold_key: keyring.holds,
         boot,
         timing,
@@ -296,7 +296,6 @@ async fn join(
         feed,
         tokens: keyring.tokens,
         post: post(&config.mail),
-        pepper: keyring.pepper,
         hasher: Hasher::default(),
         sign_ins: SignIns::default(),
         issuers: Issuers::new(config.oidc_issuers.clone(), Box::new(Fetcher::default())),
@@ -304,6 +303,9 @@ async fn join(
     });
     let noted = uses::run(Arc::clone(&app));
     endless(&mut tasks, "writing down uses", noted);
+    let source = peppers::Source::of(config);
+    peppers::tell(app.gate.unchecked(), &app.peppers());
+    endless(&mut tasks, "looking for peppers", peppers::run(Arc::clone(&app), source));
     endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
     endless(&mut tasks, "retiring", forgetting::retire(Arc::clone(&app)));

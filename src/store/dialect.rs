@@ -253,7 +253,8 @@ pub const KEY_COUNTS: Statement = Statement {
 /// there is a message from the thread that reads the file. By row, not by id: that needs no look into an index for each.
 pub const KEYS_AS_JSON: &str =
     "SELECT COALESCE(CAST(MAX(rowid) AS TEXT), ''), json_group_array(json_array(id, tenant_id, workspace_id, owner,
-    project_id, public_id, hash, display_name, state, expires, allowlist, created, version, details, secrets, deleted))
+    project_id, public_id, CASE WHEN pepper = 1 THEN hash ELSE pepper || ':' || hash END, display_name, state, expires,
+    allowlist, created, version, details, secrets, deleted))
     FROM (SELECT rowid, * FROM api_keys WHERE rowid > CAST($1 AS INTEGER) ORDER BY rowid LIMIT $2)";
 
 /// The columns of a charge that its entry fills: texts first, then numbers.

@@ -17,8 +17,9 @@ use super::{
 use crate::domain::{
     bindings::Principal,
     id::{KeyId, KeyKind, TenantId, WorkspaceId},
-    key_secret::{KeyHash, PublicId},
-    keys::{Key, KeyState},
+    key_secret::PublicId,
+    keys::{Key, KeyState, Secrets},
+    peppers::{PepperVersion, Rehashed, SecretHash},
     time::Timestamp,
 };
 
@@ -32,8 +33,9 @@ pub(super) const NOUN: Noun = Noun {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state, expires,
-                 allowlist, created, version, details, secrets, deleted FROM api_keys ",
+            "SELECT id, tenant_id, workspace_id, owner, project_id, public_id,
+                 CASE WHEN pepper = 1 THEN hash ELSE pepper || ':' || hash END, display_name, state, expires, allowlist,
+                 created, version, details, secrets, deleted FROM api_keys ",
             $rest
         )
     };
@@ -125,7 +127,7 @@ fn key(row: Columns<'_>) -> Result<Key> {
         owner: owner_of(&owner)?,
         project: project.map(|id| parse(id, "key's project")).transpose()?,
         public_id: PublicId::parse(&public_id).ok_or_else(|| corrupt("public id of a key"))?,
-        hash: KeyHash::from_hex(&hash).ok_or_else(|| corrupt("hash of a key"))?,
+        hash: SecretHash::parse(&hash).ok_or_else(|| corrupt("hash of a key"))?,
         display_name,
         state,
         expires: expires.map(Timestamp::from_micros),
@@ -137,6 +139,12 @@ fn key(row: Columns<'_>) -> Result<Key> {
         secrets: part_of(&secrets, "secrets of a key")?,
         deleted: deleted.map(Timestamp::from_micros),
     })
+}
+
+/// Which pepper a number names.
+pub(super) fn version_of(number: i64) -> Result<PepperVersion> {
+    let version = u8::try_from(number).ok().and_then(PepperVersion::new);
+    version.ok_or_else(|| StoreError::Corrupt("version of a pepper".into()))
 }
 
 /// A value from JSON; the usual one from an empty text.
@@ -185,15 +193,15 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
     let rows = execute!(
         tx,
         "INSERT INTO api_keys (id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state,
-             expires, allowlist, created, version, details, secrets)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (public_id) DO NOTHING",
+             expires, allowlist, created, version, details, secrets, pepper)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (public_id) DO NOTHING",
         key.id.to_string(),
         key.tenant.to_string(),
         key.workspace.to_string(),
         key.owner.to_string(),
         key.project.map(|id| id.to_string()),
         key.public_id.as_str(),
-        key.hash.to_hex(),
+        key.hash.hash.to_hex(),
         &key.display_name,
         text_of(&key.state),
         key.expires.map(Timestamp::micros),
@@ -202,6 +210,7 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
         key.version,
         details,
         secrets,
+        i64::from(key.hash.pepper.number()),
     )?;
     if rows > 0 {
         put_words(tx, key).await?;
@@ -226,7 +235,8 @@ pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
     execute!(
         tx,
         "UPDATE api_keys SET display_name = $2, state = $3, version = $4, owner = $5, allowlist = $6, project_id = $7,
-             expires = $8, public_id = $9, hash = $10, details = $11, secrets = $12, retires = $13, deleted = $14
+             expires = $8, public_id = $9, hash = $10, details = $11, secrets = $12, retires = $13, deleted = $14,
+             pepper = $15
          WHERE id = $1",
         key.id.to_string(),
         &key.display_name,
@@ -237,13 +247,65 @@ pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
         key.project.map(|id| id.to_string()),
         key.expires.map(Timestamp::micros),
         key.public_id.as_str(),
-        key.hash.to_hex(),
+        key.hash.hash.to_hex(),
         details,
         secrets,
         key.secrets.retiring.as_ref().map(|old| old.ends.micros()),
         key.deleted.map(Timestamp::micros),
+        i64::from(key.hash.pepper.number()),
     )?;
     Ok(())
+}
+
+/// Stores a secret under another pepper, if it is stored as it was: whoever rotates the key, or was faster, wins. Gives whether
+/// it was.
+pub async fn rehash(tx: &mut Tx, rehashed: &Rehashed) -> Result<bool> {
+    let Rehashed { key, public_id, old, new } = rehashed;
+    let rows = execute!(
+        tx,
+        "UPDATE api_keys SET hash = $1, pepper = $2 WHERE id = $3 AND public_id = $4 AND hash = $5 AND pepper = $6",
+        new.hash.to_hex(),
+        i64::from(new.pepper.number()),
+        key.to_string(),
+        public_id.as_str(),
+        old.hash.to_hex(),
+        i64::from(old.pepper.number()),
+    )?;
+    if rows > 0 {
+        return Ok(true);
+    }
+    // Else it is the one before the newest, if it is any.
+    let sql = "SELECT secrets FROM api_keys WHERE id = $1 AND retires IS NOT NULL";
+    let Some((text,)) = fetch_optional!(tx, (String,), sql, key.to_string())? else { return Ok(false) };
+    let mut secrets: Secrets = part_of(&text, "secrets of a key")?;
+    let Some(retiring) = secrets.retiring.as_mut().filter(|one| one.public_id == *public_id && one.hash == *old) else {
+        return Ok(false);
+    };
+    retiring.hash = *new;
+    let after = text_of_part(&secrets, false, "secrets of a key")?;
+    let sql = "UPDATE api_keys SET secrets = $1 WHERE id = $2 AND secrets = $3";
+    Ok(execute!(tx, sql, after, key.to_string(), text)? > 0)
+}
+
+/// How many secrets that may still work are stored under each pepper: of keys that are neither revoked, nor deleted, nor at
+/// their end. Looks at every key.
+pub async fn count_by_pepper(tx: &mut Tx, now: Timestamp) -> Result<BTreeMap<PepperVersion, i64>> {
+    let sql = "SELECT pepper, COUNT(*) FROM api_keys
+         WHERE state <> 'revoked' AND deleted IS NULL AND (expires IS NULL OR expires > $1) GROUP BY pepper";
+    let rows = fetch_all!(tx, (i64, i64), sql, now.micros())?;
+    let mut counts = rows
+        .into_iter()
+        .map(|(pepper, count)| Ok((version_of(pepper)?, count)))
+        .collect::<Result<BTreeMap<PepperVersion, i64>>>()?;
+    let sql = "SELECT secrets FROM api_keys WHERE retires > $1
+         AND state <> 'revoked' AND deleted IS NULL AND (expires IS NULL OR expires > $1)";
+    for (text,) in fetch_all!(tx, (String,), sql, now.micros())? {
+        let secrets: Secrets = part_of(&text, "secrets of a key")?;
+        if let Some(old) = secrets.retiring {
+            *counts.entry(old.hash.pepper).or_default() += 1;
+        }
+    }
+    Ok(counts)
 }
 
 /// The key whose newest secret is looked up by this.

@@ -361,7 +361,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 12] = [
+    const MIGRATIONS: [&str; 13] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -374,5 +374,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0023_invitations.sql"),
         include_str!("../../migrations/sqlite/0025_key_rotation.sql"),
         include_str!("../../migrations/sqlite/0026_lists.sql"),
+        include_str!("../../migrations/sqlite/0028_peppers.sql"),
     ];
 }

@@ -15,6 +15,7 @@ once!(
     an_address_outside_of_the_list_is_refused_and_so_is_a_missing_one,
     an_origin_outside_of_the_list_is_refused,
     a_model_or_an_endpoint_outside_of_the_list_is_refused,
+    a_star_stands_for_any_text_wherever_it_stands_and_a_changed_list_is_another,
     a_permission_that_key_or_owner_lacks_is_refused,
 );
 
@@ -68,6 +69,38 @@ async fn a_model_or_an_endpoint_outside_of_the_list_is_refused(env: &mut Env) {
     assert_eq!(denied(&world, ask(MODEL, "/v1/embeddings/x")).await, [Code::EndpointNotAllowed]);
     assert_eq!(denied(&world, ask(MODEL, "")).await, [Code::EndpointNotAllowed]);
     assert_eq!(denied(&world, ask("o1", "/v2")).await, [Code::ModelNotAllowed, Code::EndpointNotAllowed]);
+}
+
+async fn a_star_stands_for_any_text_wherever_it_stands_and_a_changed_list_is_another(env: &mut Env) {
+    let world = World::new(env).await;
+    let list = || pb::Allowlist {
+        cidrs: texts(&["::ffff:203.0.113.0/120"]),
+        models: texts(&["gpt-*-mini"]),
+        endpoints: texts(&["/v1/*/completions"]),
+        ..pb::Allowlist::default()
+    };
+    let (one, other) = (restricted(&world, list()).await, restricted(&world, list()).await);
+    let ask = |key: &NewKey, model: &str, endpoint: &str, ip: &str| {
+        let asked = targeting(world.ask_with(&key.secret), |target| {
+            (target.model, target.endpoint) = (model.to_owned(), endpoint.to_owned());
+        });
+        from(asked, ip, "")
+    };
+    for ip in ["203.0.113.7", "::ffff:203.0.113.7"] {
+        allowed(&world, ask(&one, "gpt-4o-mini", "/v1/chat/completions", ip)).await;
+    }
+    let none = ask(&one, "gpt-4o-mini-2", "/v1/completions", "203.0.114.7");
+    assert_eq!(denied(&world, none).await, [Code::IpBlocked, Code::ModelNotAllowed, Code::EndpointNotAllowed]);
+    // What two keys have in common is each one's own.
+    let key = pb::Key { name: one.name.clone(), allowlist: Some(pb::Allowlist::default()), ..pb::Key::default() };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["allowlist".to_owned()] });
+    let update = pb::UpdateKeyRequest { key: Some(key), update_mask, ..pb::UpdateKeyRequest::default() };
+    env.operator.keys().update_key(update).await.expect("changed");
+    allowed(&world, ask(&one, MODEL, "", "")).await;
+    assert_eq!(
+        denied(&world, ask(&other, MODEL, "/v1/chat/completions", "203.0.113.7")).await,
+        [Code::ModelNotAllowed]
+    );
 }
 
 async fn a_permission_that_key_or_owner_lacks_is_refused(env: &mut Env) {

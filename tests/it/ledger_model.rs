@@ -11,6 +11,7 @@ use tollreeve::{
         id::{BudgetId, Id, TenantId, UserId},
         key_secret::Pepper,
         money::{Nanos, Unit},
+        peppers::Peppers,
         prices::Usage,
         role::Role,
         service_accounts::ServiceAccount,
@@ -189,7 +190,7 @@ impl<J: Limited + Clone> Schedule<J> {
         let clock = Arc::new(MockClock::new());
         let (gate, queues) = Gate::new(GateParts {
             journal: journal.clone(),
-            pepper: Pepper::new(&[1; 32]),
+            peppers: Peppers::first(Pepper::new(&[1; 32])),
             hold_key: HoldKey::new(&[2; 32]),
             boot: Id::from_bits(77),
             timing: Timing::new(Duration::from_secs(GRACE.unsigned_abs()), Duration::ZERO),

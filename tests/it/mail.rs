@@ -208,7 +208,7 @@ async fn waiting(env: &Env, count: usize) {
     let mut tx = app.db.begin().await.expect("begins");
     for _ in 0..count {
         let (id, created) = (app.new_id(env.clock.now()).expect("an id"), env.clock.now());
-        let sealed = letter(env).seal(&app.pepper.derive("mails"), [7; 12], id).expect("sealed");
+        let sealed = letter(env).seal(&app.peppers().derive("mails"), [7; 12], id).expect("sealed");
         let (about, recipient, sealed) = ("user_7", "one@example.com", sealed.as_str());
         let mail = Posted { id, tenant, about, recipient, sealed, created };
         store::mail::insert(&mut tx, &mail).await.expect("posted");

@@ -6,6 +6,7 @@
 mod harness;
 
 mod access;
+mod allowlist_rules;
 mod assertions;
 mod bad_input;
 mod bases;
@@ -52,6 +53,7 @@ mod p5_ids;
 mod p5_second_wall;
 mod p5_walls;
 mod people;
+mod peppers;
 mod policies;
 mod replicas;
 mod reviews;

@@ -43,12 +43,12 @@ fn anybody(env: &Env) -> Client {
 }
 
 /// A token by which a user can set their password.
-async fn reset_token(by: &Client, user: &str) -> String {
+pub async fn reset_token(by: &Client, user: &str) -> String {
     let request = pb::CreatePasswordResetRequest { user: user.into() };
     by.sessions().create_password_reset(request).await.expect("a reset").into_inner().reset_token
 }
 
-async fn try_reset(env: &Env, reset_token: String, password: &str) -> Result<(), Status> {
+pub async fn try_reset(env: &Env, reset_token: String, password: &str) -> Result<(), Status> {
     let request = pb::ResetPasswordRequest { reset_token, new_password: password.into() };
     anybody(env).sessions().reset_password(request).await.map(drop)
 }
@@ -64,11 +64,11 @@ async fn try_sign_in(env: &Env, tenant: &str, email: &str, password: &str) -> Re
     Ok(answer.into_inner().tokens.expect("tokens"))
 }
 
-async fn sign_in(env: &Env, world: &World) -> pb::SessionTokens {
+pub async fn sign_in(env: &Env, world: &World) -> pb::SessionTokens {
     try_sign_in(env, &world.tenant, EMAIL, PASSWORD).await.expect("signed in")
 }
 
-async fn try_refresh(env: &Env, refresh_token: &str) -> Result<pb::SessionTokens, Status> {
+pub async fn try_refresh(env: &Env, refresh_token: &str) -> Result<pb::SessionTokens, Status> {
     let request = pb::RefreshSessionRequest { refresh_token: refresh_token.into() };
     let answer = anybody(env).sessions().refresh_session(request).await?;
     Ok(answer.into_inner().tokens.expect("tokens"))

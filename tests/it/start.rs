@@ -27,7 +27,7 @@ fn folder() -> TempDir {
 }
 
 /// The address of the PostgreSQL database that a test uses, if it does.
-fn url_of(env: &Env) -> Option<String> {
+pub fn url_of(env: &Env) -> Option<String> {
     use secrecy::ExposeSecret as _;
     match &env.config.database {
         tollreeve::store::connect::Settings::Postgres { url } => Some(url.expose_secret().to_owned()),

@@ -13,6 +13,7 @@ use crate::{
         keys::{Allowlist, Key, KeyState, Retiring, Secrets},
         money::Unit,
         names::Slug,
+        peppers::PepperVersion,
         policies::Policies,
         tenants::{Lifecycle, Tenant},
         time::Timestamp,
@@ -96,7 +97,12 @@ fn user(tenant: TenantId) -> User {
 
 fn rotated(number: u8) -> Secrets {
     let public_id = PublicId::parse(&format!("ABCDEFGHI{number:03}")).expect("a public id");
-    let old = Retiring { public_id, hash: KeyHash([number; 32]), generation: 1, ends: NOW };
+    let old = Retiring {
+        public_id,
+        hash: KeyHash([number; 32]).under(PepperVersion::new(number).expect("a version")),
+        generation: 1,
+        ends: NOW,
+    };
     Secrets { generation: 2, rotated: Some(NOW), retiring: Some(Box::new(old)) }
 }
 
@@ -108,7 +114,7 @@ fn key(workspace: &Workspace, owner: UserId, number: u8, allowlist: Allowlist) -
         owner: Principal::User(owner),
         project: None,
         public_id: PublicId::parse(&format!("abcdefghi{number:03}")).expect("a public id"),
-        hash: KeyHash([number; 32]),
+        hash: KeyHash([number; 32]).under(PepperVersion::new(number).expect("a version")),
         display_name: "ключ \"один\"".into(),
         state: KeyState::Active,
         expires: (number > 1).then_some(NOW),

@@ -114,6 +114,12 @@ impl Env {
         Self { server, clock, config, operator, folder }
     }
 
+    /// Stops the server in order and starts it again with other settings.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.restart().await
+    }
+
     /// A bearer token of somebody, good for as long as any test.
     pub fn token(&self, principal: Principal) -> String {
         self.token_on(principal, None)

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tollreeve::{
-    domain::{change::FeedEvent, id::BootId, key_secret::Pepper, time::Clock as _},
+    domain::{change::FeedEvent, id::BootId, key_secret::Pepper, peppers::Peppers, time::Clock as _},
     engine::{Gate, GateParts, error::GateError, hold_token::HoldKey, keeper::Keeper, lease::Lease},
 };
 
@@ -66,7 +66,7 @@ async fn start(world: Arc<World>, at: usize, boot: BootId) -> Option<Arc<Run>> {
     let closing = Arc::clone(&journal.closing);
     let (gate, queues) = Gate::new(GateParts {
         journal,
-        pepper: Pepper::new(&[1; 32]),
+        peppers: Peppers::first(Pepper::new(&[1; 32])),
         hold_key: hold_key(),
         boot,
         timing: world.timing,
