@@ -56,10 +56,14 @@ impl<'a> Paging<'a> {
     /// The page, from the rows that were found for it.
     #[must_use]
     pub fn end<T: Sorted>(&self, rows: Vec<T>) -> Listed<T> {
-        Listed::new(rows, &self.listing.page, |last| {
-            let position = format!("{}\n{}", last.id(), last.key(self.listing.order.field));
-            format!("{}{position}", self.seal(&position))
-        })
+        Listed::new(rows, &self.listing.page, |last| self.token(last))
+    }
+
+    /// The token for what comes after this record.
+    #[must_use]
+    pub fn token<T: Sorted>(&self, last: &T) -> String {
+        let position = format!("{}\n{}", last.id(), last.key(self.listing.order.field));
+        format!("{}{position}", self.seal(&position))
     }
 
     /// 64 hexadecimal digits, then the position.

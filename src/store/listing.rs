@@ -362,7 +362,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 11] = [
+    const MIGRATIONS: [&str; 12] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -374,5 +374,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0020_people.sql"),
         include_str!("../../migrations/sqlite/0023_invitations.sql"),
         include_str!("../../migrations/sqlite/0025_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0026_key_policy.sql"),
     ];
 }

@@ -9,6 +9,7 @@ use crate::{
         branding::Branding,
         budgets::{Budget, BudgetScope, OnExpiry},
         id::{BudgetId, KeyId, TenantId, UserId, WorkspaceId},
+        key_schedule::Schedule,
         key_secret::{KeyHash, PublicId},
         keys::{Allowlist, Key, KeyState, Retiring, Secrets},
         money::Unit,
@@ -96,7 +97,8 @@ fn user(tenant: TenantId) -> User {
 fn rotated(number: u8) -> Secrets {
     let public_id = PublicId::parse(&format!("ABCDEFGHI{number:03}")).expect("a public id");
     let old = Retiring { public_id, hash: KeyHash([number; 32]), generation: 1, ends: NOW };
-    Secrets { generation: 2, rotated: Some(NOW), retiring: Some(Box::new(old)) }
+    let schedule = Some(Schedule { due: NOW, deadline: NOW });
+    Secrets { generation: 2, rotated: Some(NOW), retiring: Some(Box::new(old)), schedule }
 }
 
 fn key(workspace: &Workspace, owner: UserId, number: u8, allowlist: Allowlist) -> Key {
