@@ -39,6 +39,16 @@ pub enum AppError {
         /// How many are taken.
         taken: i64,
     },
+    /// Somebody has as many keys in a workspace as its key policy lets them have.
+    #[error("{owner} has {limit} keys in {workspace}, the most by its key policy")]
+    KeysTaken {
+        /// Name of whoever is to own another one.
+        owner: String,
+        /// Name of the workspace.
+        workspace: String,
+        /// How many they may have.
+        limit: i64,
+    },
     /// Somebody is bound to a role, or a template gives it.
     #[error("{role} is in use: {bindings} bindings and {templates} role templates give it")]
     RoleInUse {

@@ -6,11 +6,11 @@ use super::{
     App, AppError, Changed, Work, access,
     caller::Caller,
     context::{Audit, undeleted},
+    key_policies,
     keys::{NamedKey, find, find_project, named, put, redacted, require_given, require_policy},
 };
 use crate::{
     domain::{
-        bindings::Scope,
         keys::{Allowlist, Key, KeyState},
         names::{KeyName, PrincipalName, ProjectName},
         permission::Permission,
@@ -79,9 +79,8 @@ pub(super) fn require_alive(work: &Work<'_>, name: &KeyName, key: &Key) -> Resul
 pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateKey) -> Result<Changed<NamedKey>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let (workspace, before) = find(&mut work, &asked.name).await?;
-    let scope = work.workspace_scope(&workspace);
     if before.owner != caller.principal {
-        work.require(Permission::KeysWrite, scope)?;
+        work.require(Permission::KeysWrite, work.workspace_scope(&workspace))?;
     }
     undeleted(workspace.deleted, &format_args!("{}/workspaces/{}", work.tenant.name(), workspace.slug))?;
     if work.is_replay() {
@@ -100,7 +99,7 @@ pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateKey) -> Result<C
         return Err(AppError::invalid("key.expire_time", "must be in the future"));
     }
     if !after.is_within(&before) {
-        require_wider(&mut work, scope, &after).await?;
+        require_wider(&mut work, &workspace, &after).await?;
     }
     let after = Key { version: before.version + 1, ..after };
     put(&mut work, after.clone()).await?;
@@ -147,14 +146,15 @@ async fn updated(work: &mut Work<'_>, workspace: &Workspace, key: &Key, update: 
 }
 
 /// Insists on what it takes to create a key such as this one has become.
-async fn require_wider(work: &mut Work<'_>, scope: Scope, key: &Key) -> Result<(), AppError> {
-    let terms = (key.expires, &key.allowlist);
+async fn require_wider(work: &mut Work<'_>, workspace: &Workspace, key: &Key) -> Result<(), AppError> {
+    let (scope, terms) = (work.workspace_scope(workspace), (key.expires, &key.allowlist));
     if key.owner == work.caller().principal {
-        work.require(Permission::KeysCreate, scope)?;
+        work.require(workspace.policies.keys.creates(), scope)?;
         require_policy(work, key.owner, key.created, terms).await?;
-        return Ok(());
+    } else {
+        require_given(work, key.owner, scope, terms).await?;
     }
-    require_given(work, key.owner, scope, terms).await
+    key_policies::require_terms(workspace, key.created, terms)
 }
 
 /// Deletes a key that has ended. What is said of it elsewhere stays, and so does its row, without being seen.

@@ -46,7 +46,7 @@ pub struct RetireKeySecret {
     pub version: Option<i64>,
 }
 
-/// Gives a key a new secret. Who sees it can do what the key lets its owner do.
+/// Gives a key a new secret. Who sees it can do what the key lets its owner do. One whose rotation is overdue works again then.
 ///
 /// # Errors
 /// [`AppError`]; so for every function of this module.
@@ -73,7 +73,8 @@ pub async fn rotate(app: Arc<App>, caller: Caller, asked: RotateKey) -> Result<K
     {
         return Err(AppError::State("its owner was removed: enable it first, and own it then".to_owned()));
     }
-    let after = before.rotated(secret.public_id, hash, work.now, work.now.after(asked.overlap));
+    let schedule = workspace.policies.keys.schedule(work.now);
+    let after = before.rotated((secret.public_id, hash), schedule, work.now, work.now.after(asked.overlap));
     let record = written(&mut work, &before, after.clone()).await?;
     let audit = Audit::new("keys.rotate", &asked.name, Some(&record), Some(&redacted(&after)));
     let record = named(&mut work, &workspace, after).await?;

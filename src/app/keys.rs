@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    App, AppError, Changed, Listed, Work, access, caller::Caller, context::Audit, key_secrets, listing::Paging,
-    projects, usage::OfMonth,
+    App, AppError, Changed, Listed, Work, access, caller::Caller, context::Audit, key_policies, key_secrets,
+    listing::Paging, projects, usage::OfMonth,
 };
 use crate::{
     domain::{
@@ -226,7 +226,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
     let scope = work.workspace_scope(&workspace);
     let owner = match find_owner(&mut work, &asked.owner).await {
         Ok(owner) if owner == caller.principal => {
-            work.require(Permission::KeysCreate, scope)?;
+            work.require(workspace.policies.keys.creates(), scope)?;
             owner
         }
         // The permission first: without it, whether there is such an owner is not the caller's business.
@@ -244,6 +244,8 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
     if owner == caller.principal {
         require_room(&mut work, owner, &asked).await?;
     }
+    key_policies::require_terms(&workspace, work.now, (asked.expires, &asked.allowlist))?;
+    key_policies::require_room(&mut work, &workspace, owner, &asked.owner).await?;
     let project = find_project(&mut work, &workspace.slug, asked.project.as_ref()).await?;
     if asked.expires.is_some_and(|expires| expires <= work.now) {
         return Err(AppError::invalid("key.expire_time", "must be in the future"));
@@ -264,7 +266,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
         version: 1,
         description: asked.description,
         labels: asked.labels,
-        secrets: Secrets::default(),
+        secrets: Secrets { schedule: workspace.policies.keys.schedule(work.now), ..Secrets::default() },
         deleted: None,
     };
     if store::keys::insert(&mut work.tx, &key).await? == Inserted::Exists {
@@ -295,14 +297,24 @@ pub async fn list(app: Arc<App>, caller: Caller, mut asked: ListKeys) -> Result<
     resolve(&mut work, &mut asked.listing.terms).await?;
     let paging = Paging::begin(&app, &format!("keys of {}", workspace.id), &asked.listing)?;
     let rows = store::keys::list(&mut work.tx, workspace.id, &asked.listing, paging.after()).await?;
-    let names = names(&mut work, &rows).await?;
-    let ids: Vec<String> = rows.iter().map(|key| key.id.to_string()).collect();
-    let scope = work.workspace_scope(&workspace);
-    let used = OfMonth::read(&mut work, scope, Counted::Keys, &ids).await?;
+    let Listed { records, next } = paging.end(rows);
+    Ok(Listed { records: name_all(&mut work, &asked.parent, &workspace, records).await?, next })
+}
+
+/// Keys of a workspace under their names.
+pub(super) async fn name_all(
+    work: &mut Work<'_>,
+    parent: &WorkspaceName,
+    workspace: &Workspace,
+    keys: Vec<Key>,
+) -> Result<Vec<NamedKey>, AppError> {
+    let names = names(work, &keys).await?;
+    let ids: Vec<String> = keys.iter().map(|key| key.id.to_string()).collect();
+    let scope = work.workspace_scope(workspace);
+    let used = OfMonth::read(work, scope, Counted::Keys, &ids).await?;
     let uses = store::last_used::of(&mut work.tx, ids.into_iter()).await?;
-    let listed = paging.end(rows);
-    Ok(listed
-        .map(|key| NamedKey { used: used.of(key.id), ..NamedKey::new(&asked.parent, &workspace, &names, &uses, key) }))
+    let named = |key: Key| NamedKey { used: used.of(key.id), ..NamedKey::new(parent, workspace, &names, &uses, key) };
+    Ok(keys.into_iter().map(named).collect())
 }
 
 /// Finds whom the terms of a filter name.
@@ -327,13 +339,15 @@ pub(super) async fn put(work: &mut Work<'_>, key: Key) -> Result<(), AppError> {
 }
 
 /// Whose a key is that works again: its owner's, unless they were removed; then it is of whoever enables it.
-async fn owner_again(work: &mut Work<'_>, key: &Key) -> Result<Principal, AppError> {
+async fn owner_again(work: &mut Work<'_>, workspace: &Workspace, key: &Key) -> Result<Principal, AppError> {
     let Principal::User(id) = key.owner else { return Ok(key.owner) };
     if store::users::by_id(&mut work.tx, id).await?.is_some() {
         return Ok(key.owner);
     }
     if work.caller().tenant == work.tenant.id {
-        return Ok(work.caller().principal);
+        let caller = work.caller().principal;
+        key_policies::require_room(work, workspace, caller, &"whoever enables it").await?;
+        return Ok(caller);
     }
     Err(AppError::State("its owner was removed: somebody of the tenant must enable it, and owns it then".to_owned()))
 }
@@ -359,7 +373,7 @@ pub async fn set_state(app: Arc<App>, caller: Caller, asked: SetKeyState) -> Res
         return Err(AppError::State(format!("{} is revoked, for good", asked.name)));
     }
     let owner = match asked.state {
-        KeyState::Active => owner_again(&mut work, &before).await?,
+        KeyState::Active => owner_again(&mut work, &workspace, &before).await?,
         KeyState::Disabled | KeyState::Revoked => before.owner,
     };
     let after = Key { state: asked.state, version: before.version + 1, owner, ..before.clone() };

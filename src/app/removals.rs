@@ -1,10 +1,13 @@
 //! Use cases of people who leave: what becomes of their roles, their budgets and their keys.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
-use super::{App, AppError, Work, bindings, caller::Caller, context::Audit, keys, users};
+use super::{App, AppError, Work, bindings, caller::Caller, context::Audit, key_policies, keys, users};
 use crate::{
     domain::{
         bindings::{Authority, Held, Member, Principal, Scope},
@@ -18,6 +21,7 @@ use crate::{
         role::Role,
         roles::RoleRef,
         users::{FormerUser, User, UserState},
+        workspaces::Workspace,
     },
     store,
 };
@@ -167,18 +171,22 @@ async fn leave_keys(
     authority: &Authority,
     removal: &mut Removal,
 ) -> Result<(), AppError> {
-    let mut policies: HashMap<WorkspaceId, KeysOnRemoval> = HashMap::new();
+    let mut workspaces: HashMap<WorkspaceId, Option<Workspace>> = HashMap::new();
     let heir = (work.caller().tenant == work.tenant.id).then_some(work.caller().principal);
     for key in store::keys::of_owner(&mut work.tx, leaver).await? {
-        let policy = if let Some(policy) = policies.get(&key.workspace) {
-            *policy
-        } else {
-            let workspace = store::workspaces::by_id(&mut work.tx, key.workspace).await?;
-            let policy = workspace.map(|workspace| workspace.policies.keys_on_removal).unwrap_or_default();
-            *policies.entry(key.workspace).or_insert(policy)
+        let workspace = match workspaces.entry(key.workspace) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(store::workspaces::by_id(&mut work.tx, key.workspace).await?),
         };
+        let policy = workspace.as_ref().map(|workspace| workspace.policies.keys_on_removal).unwrap_or_default();
+        let mut heir = heir.filter(|heir| *heir != leaver && policy == KeysOnRemoval::Reassign);
+        if let (Some(workspace), Some(_)) = (workspace, heir)
+            && !key_policies::may_take_over(work, workspace).await?
+        {
+            heir = None;
+        }
         let scope = Scope::Workspace(key.tenant, key.workspace);
-        let after = match (policy, heir.filter(|heir| *heir != leaver)) {
+        let after = match (policy, heir) {
             (KeysOnRemoval::Revoke, _) => {
                 removal.revoked_keys.push(key.id);
                 Key { state: KeyState::Revoked, ..key }
@@ -187,7 +195,7 @@ async fn leave_keys(
                 removal.reassigned_keys.push(key.id);
                 Key { owner: heir, ..narrowed(key, authority, scope) }
             }
-            // Nobody is there to take it over: whoever removed themselves, or is of elsewhere.
+            // Nobody is there to take it over: whoever removed themselves, is of elsewhere, or has no room for it.
             (KeysOnRemoval::Reassign | KeysOnRemoval::KeepDisabled, _) => {
                 removal.disabled_keys.push(key.id);
                 Key { state: KeyState::Disabled, ..narrowed(key, authority, scope) }

@@ -14,9 +14,10 @@ use crate::{
     domain::{
         bindings::{Binding, Principal, Scope},
         budgets::{Budget, BudgetScope, OnExpiry},
+        key_policies::KeyPolicy,
         names::{PrincipalName, RoleName, RoleTemplateName, Slug, TenantName},
         permission::{Permission, PermissionSet},
-        role_templates::{BudgetPreset, KeyPolicy, MAX_PER_TENANT, RoleTemplate},
+        role_templates::{BudgetPreset, MAX_PER_TENANT, RoleTemplate},
     },
     store::{self, Inserted, names::Names},
 };

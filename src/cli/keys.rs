@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::{
     bindings::Until,
-    client,
+    client, key_reviews,
     leaks::{self, CheckArgs},
     lifecycle::{Back, Doomed},
     names::{KEY, PROJECT, UsageError, WORKSPACE},
@@ -51,6 +51,8 @@ enum Ask {
     Update(Box<Facts>),
     /// Give a key a new secret, and show it, once. The one that it has works on for a while.
     Rotate(Rotation),
+    /// Give a key a new secret, and show it, once. What it had ends at once: for a key that is lost.
+    Regenerate(Renewal),
     /// End the older of a key's two secrets before its time.
     Retire(Back),
     /// Switch a key off until it is enabled again.
@@ -77,6 +79,10 @@ enum Ask {
     Delete(Doomed),
     /// Revoke every key of a workspace that a filter chooses.
     RevokeAll(Leak),
+    /// List the keys that break the workspace's key policy, or another one.
+    Review(Box<key_reviews::Review>),
+    /// Let the keys that break the workspace's key policy end at a time.
+    RetireBreaking(Box<key_reviews::Retirement>),
 }
 
 /// What a key may be used for.
@@ -196,6 +202,14 @@ struct Rotation {
     shown: Shown,
 }
 
+#[derive(clap::Args)]
+struct Renewal {
+    #[command(flatten)]
+    record: Back,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// Which keys are to be revoked.
 #[derive(clap::Args)]
 struct Leak {
@@ -252,6 +266,9 @@ async fn ask(session: &Session, asked: Ask) -> anyhow::Result<ExitCode> {
         Ask::Create(newcomer) => create(session, *newcomer).await,
         Ask::Update(facts) => update(session, *facts).await,
         Ask::Rotate(rotation) => rotate(session, rotation).await,
+        Ask::Regenerate(Renewal { record, shown }) => {
+            rotate(session, Rotation { record, overlap_seconds: Some(0), replace: true, shown }).await
+        }
         Ask::Retire(Back { name, etag, change: ChangeArgs { validate_only, request_id } }) => {
             let name = full(&name)?;
             let request = pb::RetireKeySecretRequest { name: name.clone(), etag, request_id, validate_only };
@@ -288,6 +305,8 @@ async fn ask(session: &Session, asked: Ask) -> anyhow::Result<ExitCode> {
             session.changed(&answer, "", format!("deleted {name}"), validate_only)
         }
         Ask::RevokeAll(leak) => revoke_all(session, leak).await,
+        Ask::Review(review) => key_reviews::review(session, *review).await,
+        Ask::RetireBreaking(asked) => key_reviews::retire(session, *asked).await,
     }
 }
 

@@ -2,7 +2,10 @@
 
 use clap::ValueEnum;
 
-use super::names::{self, Names, TEAM, UsageError};
+use super::{
+    key_policies::KeyPolicyArgs,
+    names::{self, Names, TEAM, UsageError},
+};
 use crate::{domain::money::Nanos, pb::tollreeve::v1 as pb};
 
 /// What a workspace lays down; what is not given stays as it is.
@@ -24,6 +27,8 @@ pub struct PolicyArgs {
     /// What becomes of somebody's keys when they are removed.
     #[arg(long, value_enum)]
     keys_on_removal: Option<Removal>,
+    #[command(flatten)]
+    keys: KeyPolicyArgs,
 }
 
 /// Terms of a budget, or none.
@@ -47,7 +52,9 @@ impl PolicyArgs {
     /// # Errors
     /// When a text names no team.
     pub fn message(&self, names: &Names) -> Result<(pb::WorkspacePolicies, Vec<String>), UsageError> {
-        let Self { project_budget, project_budget_required, default_role, invitation_teams, keys_on_removal } = self;
+        let Self { project_budget, project_budget_required, default_role, invitation_teams, keys_on_removal, keys } =
+            self;
+        let (keys, keys_given) = keys.message();
         let teams = invitation_teams.iter().filter(|team| *team != "none").map(|team| names.full(TEAM, team));
         let named = default_role.as_deref().filter(|role| *role != "none").unwrap_or_default();
         let policies = pb::WorkspacePolicies {
@@ -64,6 +71,7 @@ impl PolicyArgs {
                 Some(Removal::KeepDisabled) => pb::KeysOnRemoval::KeepDisabled,
             }
             .into(),
+            keys: (!keys_given.is_empty()).then_some(keys),
         };
         let paths = [
             ("spending.project_budget", project_budget.is_some()),
@@ -72,8 +80,9 @@ impl PolicyArgs {
             ("invitation_teams", !invitation_teams.is_empty()),
             ("keys_on_removal", keys_on_removal.is_some()),
         ];
-        let given = paths.into_iter().filter(|(_, given)| *given);
-        Ok((policies, given.map(|(path, _)| format!("policies.{path}")).collect()))
+        let given = paths.into_iter().filter(|(_, given)| *given).map(|(path, _)| format!("policies.{path}"));
+        let of_keys = keys_given.into_iter().map(|field| format!("policies.keys.{field}"));
+        Ok((policies, given.chain(of_keys).collect()))
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bindings::Principal,
     id::{KeyId, ProjectId, TenantId, WorkspaceId},
+    key_schedule::Schedule,
     key_secret::PublicId,
     peppers::SecretHash,
     permission::PermissionSet,
@@ -93,16 +94,19 @@ pub struct Secrets {
     /// The one before it, as long as that works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retiring: Option<Box<Retiring>>,
+    /// When the newest is due for another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 impl Default for Secrets {
     fn default() -> Self {
-        Self { generation: 1, rotated: None, retiring: None }
+        Self { generation: 1, rotated: None, retiring: None, schedule: None }
     }
 }
 
 impl Secrets {
-    /// Whether the key has had one secret only.
+    /// Whether the key has had one secret only, which is good for as long as the key.
     #[must_use]
     pub fn is_first(&self) -> bool {
         *self == Self::default()
@@ -129,6 +133,13 @@ impl Key {
         self.expires.is_some_and(|ends| ends <= now)
     }
 
+    /// From when on decisions refuse it: its end, or the deadline of its rotation, which another secret moves.
+    #[must_use]
+    pub fn refused_from(&self) -> Option<Timestamp> {
+        let deadline = self.secrets.schedule.map(|schedule| schedule.deadline);
+        self.expires.into_iter().chain(deadline).min()
+    }
+
     /// The secret before the newest, if that still works.
     #[must_use]
     pub fn retiring(&self, now: Timestamp) -> Option<&Retiring> {
@@ -141,15 +152,25 @@ impl Key {
         self.secrets.rotated.unwrap_or(self.created)
     }
 
-    /// The key with a new secret. The one that it had works on until `ends`, if that is to come; the one before that, never.
+    /// The key with a new secret that is made then and due for another one by the schedule. The one that it had works on until
+    /// `ends`, if that is to come, and no longer than it would have; the one before that, never.
     #[must_use]
-    pub fn rotated(&self, public_id: PublicId, hash: SecretHash, now: Timestamp, ends: Timestamp) -> Self {
-        let Secrets { generation, .. } = self.secrets;
+    pub fn rotated(
+        &self,
+        (public_id, hash): (PublicId, SecretHash),
+        schedule: Option<Schedule>,
+        now: Timestamp,
+        ends: Timestamp,
+    ) -> Self {
+        let Secrets { generation, schedule: had, .. } = self.secrets;
+        // Another secret brings the key back to work, and not the one that was good no more.
+        let ends = had.map_or(ends, |had| had.deadline.min(ends));
         let old = Retiring { public_id: self.public_id, hash: self.hash, generation, ends };
         let secrets = Secrets {
             generation: generation.saturating_add(1),
             rotated: Some(now),
             retiring: (ends > now).then(|| Box::new(old)),
+            schedule,
         };
         Self { public_id, hash, secrets, version: self.version + 1, ..self.clone() }
     }

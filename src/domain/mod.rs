@@ -8,6 +8,8 @@ pub mod change;
 pub mod id;
 pub mod identity_providers;
 pub mod invitations;
+pub mod key_policies;
+pub mod key_schedule;
 pub mod key_secret;
 pub mod keyed;
 pub mod keys;

@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{money::Unit, names::TeamName, role::Role, window::Window};
+use super::{
+    key_policies::{KeyPolicyUpdate, WorkspaceKeyPolicy},
+    money::Unit,
+    names::TeamName,
+    role::Role,
+    window::Window,
+};
 
 /// The policies of a workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -18,6 +24,8 @@ pub struct Policies {
     pub invitation_teams: Vec<TeamName>,
     /// What becomes of somebody's keys in the workspace when they are removed.
     pub keys_on_removal: KeysOnRemoval,
+    /// What holds for every key of the workspace.
+    pub keys: WorkspaceKeyPolicy,
 }
 
 /// A budget on something that is not there yet.
@@ -59,13 +67,15 @@ pub struct PolicyUpdate {
     pub invitation_teams: Option<Vec<TeamName>>,
     /// See [`Policies::keys_on_removal`].
     pub keys_on_removal: Option<KeysOnRemoval>,
+    /// See [`Policies::keys`].
+    pub keys: KeyPolicyUpdate,
 }
 
 impl Policies {
     /// Takes over what an update changes.
     pub fn update(&mut self, update: &PolicyUpdate) {
-        let PolicyUpdate { project_budget, project_budget_required, default_role, invitation_teams, keys_on_removal } =
-            update;
+        let PolicyUpdate { project_budget, project_budget_required, default_role, .. } = update;
+        let PolicyUpdate { invitation_teams, keys_on_removal, keys, .. } = update;
         self.project_budget = project_budget.unwrap_or(self.project_budget);
         self.project_budget_required = project_budget_required.unwrap_or(self.project_budget_required);
         self.default_role = default_role.unwrap_or(self.default_role);
@@ -73,6 +83,7 @@ impl Policies {
             self.invitation_teams.clone_from(teams);
         }
         self.keys_on_removal = keys_on_removal.unwrap_or(self.keys_on_removal);
+        self.keys.update(keys);
     }
 }
 

@@ -230,7 +230,7 @@ impl State {
             Some(project) => known(self.projects.find(project.bits()), &project)?,
             None => NO_INDEX,
         };
-        row.expires = key.expires.map_or(i64::MAX, super::super::domain::time::Timestamp::micros);
+        row.expires = key.refused_from().map_or(i64::MAX, super::super::domain::time::Timestamp::micros);
         self.keys.put(row, &key.allowlist, key.secrets);
         Ok(())
     }

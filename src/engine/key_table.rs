@@ -42,7 +42,7 @@ pub struct KeyRow {
     pub project: u32,
     /// Index of its allowlist, or [`NO_INDEX`].
     pub rules: u32,
-    /// When it ends, in microseconds since 1970; `i64::MAX` for never.
+    /// When it ends, or must have been rotated: the earlier of both, in microseconds since 1970; `i64::MAX` for never.
     pub expires: i64,
     /// Where it stands.
     pub state: KeyState,
@@ -354,7 +354,7 @@ mod tests {
             generation: generation - 1,
             ends: at(ends),
         };
-        let secrets = Secrets { generation, rotated: None, retiring: ends.map(|ends| Box::new(old(ends))) };
+        let secrets = Secrets { generation, retiring: ends.map(|ends| Box::new(old(ends))), ..Secrets::default() };
         table.put(row, &Allowlist::default(), secrets);
     }
 

@@ -37,6 +37,8 @@ const FIXED: &[&str] = &[
     "generation",
     "retire_time",
     "rotate_time",
+    "rotation_due_time",
+    "rotation_deadline_time",
 ];
 
 /// What a key is for.

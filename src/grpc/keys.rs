@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::{
-        key_changes, key_revocations, key_rotation,
+        key_changes, key_reviews, key_revocations, key_rotation,
         keys::{self, CreateKey, GetKey, KeyCreated, ListKeys, NamedKey, SetKeyState},
         leaks,
     },
@@ -28,6 +28,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field { name: "create_time", kind: Kind::Time, sorts: true },
     Field { name: "expire_time", kind: Kind::Time, sorts: false },
     Field { name: "last_use_time", kind: Kind::Time, sorts: false },
+    Field { name: "rotation_due_time", kind: Kind::Time, sorts: false },
     WORDS,
 ];
 
@@ -80,6 +81,14 @@ impl KeyService for Management {
         self.run_intended(request, key_revocations::revoke).await
     }
 
+    async fn review_keys(&self, request: Request<ReviewKeysRequest>) -> Answer<ReviewKeysResponse> {
+        self.run(request, key_reviews::review).await
+    }
+
+    async fn retire_keys(&self, request: Request<RetireKeysRequest>) -> Answer<RetireKeysResponse> {
+        self.run_intended(request, key_reviews::retire).await
+    }
+
     async fn report_leaked_key(&self, request: Request<ReportLeakedKeyRequest>) -> Answer<ReportLeakedKeyResponse> {
         self.run_public(request, leaks::report).await
     }
@@ -116,6 +125,8 @@ impl From<NamedKey> for pb::Key {
             retire_time: key.secrets.retiring.map(|old| parse::to_wire(old.ends)),
             rotate_time: key.secrets.rotated.map(parse::to_wire),
             month_requests: named.used.map(|used| used.requests),
+            rotation_due_time: key.secrets.schedule.map(|schedule| parse::to_wire(schedule.due)),
+            rotation_deadline_time: key.secrets.schedule.map(|schedule| parse::to_wire(schedule.deadline)),
         }
     }
 }

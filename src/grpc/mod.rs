@@ -28,6 +28,7 @@ mod identity;
 mod identity_providers;
 mod invitations;
 mod key_changes;
+mod key_policies;
 mod keys;
 mod leaks;
 mod memberships;

@@ -2,6 +2,7 @@
 
 use super::{
     budgets::{unit, window},
+    key_policies,
     parse::{self, FieldError, invalid},
     users::teams,
 };
@@ -39,6 +40,7 @@ impl From<Policies> for pb::WorkspacePolicies {
                 KeysOnRemoval::KeepDisabled => pb::KeysOnRemoval::KeepDisabled,
             }
             .into(),
+            keys: (!policies.keys.is_open()).then(|| policies.keys.into()),
         }
     }
 }
@@ -73,5 +75,6 @@ pub(super) fn policies(message: Option<pb::WorkspacePolicies>) -> Result<Policie
         default_role: role.transpose()?,
         invitation_teams: teams("workspace.policies.invitation_teams", &message.invitation_teams)?,
         keys_on_removal,
+        keys: key_policies::policy("workspace.policies.keys", message.keys.unwrap_or_default())?,
     })
 }

@@ -14,9 +14,10 @@ use crate::{
         },
     },
     domain::{
+        key_policies::{AllowlistKind, KeyPolicy},
         money::MAX_AMOUNT,
         names::RoleTemplateName,
-        role_templates::{AllowlistKind, BudgetPreset, KeyPolicy},
+        role_templates::BudgetPreset,
     },
     pb::tollreeve::v1 as pb,
 };
@@ -73,12 +74,13 @@ impl From<BudgetPreset> for pb::BudgetPreset {
     }
 }
 
-fn key_policy(policy: &pb::KeyPolicy) -> Result<KeyPolicy, FieldError> {
+/// Reads limits of keys, which are a message of this name.
+pub(super) fn key_limits(message: &str, policy: &pb::KeyPolicy) -> Result<KeyPolicy, FieldError> {
     let bound = |field: &str, number, most| {
-        let number = parse::within(&format!("role_template.key_policy.{field}"), number, 0, most)?;
+        let number = parse::within(&format!("{message}.{field}"), number, 0, most)?;
         Ok::<_, FieldError>((number > 0).then_some(number))
     };
-    let field = "role_template.key_policy.required_allowlists";
+    let field = format!("{message}.required_allowlists");
     if policy.required_allowlists.len() > MAX_REQUIRED {
         return Err(invalid(field, format!("must be at most {MAX_REQUIRED}")));
     }
@@ -88,6 +90,10 @@ fn key_policy(policy: &pb::KeyPolicy) -> Result<KeyPolicy, FieldError> {
         longest_lifetime: bound("max_lifetime_seconds", policy.max_lifetime_seconds, MAX_LIFETIME)?,
         required: required.map(|(i, number)| kind(&format!("{field}[{i}]"), *number)).collect::<Result<_, _>>()?,
     })
+}
+
+fn key_policy(policy: &pb::KeyPolicy) -> Result<KeyPolicy, FieldError> {
+    key_limits("role_template.key_policy", policy)
 }
 
 impl From<KeyPolicy> for pb::KeyPolicy {

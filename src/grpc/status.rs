@@ -109,6 +109,12 @@ pub fn of_app(error: &AppError) -> Status {
                 ("taken", taken.to_string()),
             ],
         ),
+        AppError::KeysTaken { owner, workspace, limit } => telling(
+            Code::FailedPrecondition,
+            ErrorReason::KeysTaken,
+            text(),
+            [("owner", owner.clone()), ("workspace", workspace.clone()), ("limit", limit.to_string())],
+        ),
         AppError::RoleInUse { role, bindings, templates } => telling(
             Code::FailedPrecondition,
             ErrorReason::RoleInUse,

@@ -1,6 +1,7 @@
 //! What messages of workspaces mean.
 
 use super::{
+    key_policies,
     parse::{self, FieldError, invalid},
     policies::policies,
     tenants::{STATES, standing},
@@ -79,6 +80,7 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
         let workspace = parse::present("workspace", request.workspace)?;
         let name: WorkspaceName = parse::required("workspace.name", &workspace.name)?;
         let removal_set = workspace.policies.as_ref().is_some_and(|policies| policies.keys_on_removal != 0);
+        let keys_set = key_policies::set(workspace.policies.as_ref().and_then(|policies| policies.keys.as_ref()));
         let policies = policies(workspace.policies)?;
         let set = [
             ("display_name", !workspace.display_name.is_empty()),
@@ -88,13 +90,18 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
             ("policies.invitation_teams", !policies.invitation_teams.is_empty()),
             ("policies.keys_on_removal", removal_set),
         ];
-        let [renamed, budget, required, role, teams, removal] = parse::masked(request.update_mask, set, FIXED)?;
+        let [c, n, l, a, p, i, g] = std::array::from_fn(|at| (key_policies::FIELDS[at], keys_set[at]));
+        let [name_set, budget, required, role, teams, removal] = set;
+        let set = [name_set, budget, required, role, teams, removal, c, n, l, a, p, i, g];
+        let [renamed, budget, required, role, teams, removal, keys @ ..] =
+            parse::masked(request.update_mask, set, FIXED)?;
         let laid_down = PolicyUpdate {
             project_budget: budget.then_some(policies.project_budget),
             project_budget_required: required.then_some(policies.project_budget_required),
             default_role: role.then_some(policies.default_role),
             invitation_teams: teams.then_some(policies.invitation_teams),
             keys_on_removal: removal.then_some(policies.keys_on_removal),
+            keys: key_policies::update(policies.keys, keys),
         };
         let display_name = parse::display_name("workspace.display_name", workspace.display_name, &name.workspace)?;
         let update =

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::app::{App, key_rotation, tokens};
+use crate::app::{App, key_rotation, key_warnings, tokens};
 
 const EVERY: Duration = Duration::from_mins(5);
-/// How often it is looked for secrets of keys that have ended.
+/// How often it is looked for secrets of keys that have ended, or are due for others.
 const RETIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// Erases for as long as the server runs.
@@ -22,7 +22,8 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Takes the secrets of keys out of the books that have ended, for as long as the server runs.
+/// Takes the secrets of keys out of the books that have ended, and warns of those that are due for others, for as long as the
+/// server runs.
 pub async fn retire(app: Arc<App>) {
     let mut ticks = tokio::time::interval(RETIRE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -30,6 +31,9 @@ pub async fn retire(app: Arc<App>) {
         ticks.tick().await;
         if let Err(error) = key_rotation::retire_due(&app).await {
             tracing::warn!(%error, "secrets of keys that have ended wait to be taken out of the books");
+        }
+        if let Err(error) = key_warnings::warn_due(&app).await {
+            tracing::warn!(%error, "warnings that keys are due to be rotated wait to be given");
         }
     }
 }

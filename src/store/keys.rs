@@ -25,7 +25,10 @@ use crate::domain::{
 
 /// When a key was last used lies elsewhere: it changes all the time.
 pub(super) const NOUN: Noun = Noun {
-    columns: &[("last_use_time", "(SELECT used FROM last_used WHERE last_used.id = api_keys.id)")],
+    columns: &[
+        ("last_use_time", "(SELECT used FROM last_used WHERE last_used.id = api_keys.id)"),
+        ("rotation_due_time", "rotation_due"),
+    ],
     ..Noun::plain::<KeyKind>("keys")
 };
 
@@ -193,8 +196,9 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
     let rows = execute!(
         tx,
         "INSERT INTO api_keys (id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state,
-             expires, allowlist, created, version, details, secrets, pepper)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (public_id) DO NOTHING",
+             expires, allowlist, created, version, details, secrets, pepper, rotation_due, warns)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+         ON CONFLICT (public_id) DO NOTHING",
         key.id.to_string(),
         key.tenant.to_string(),
         key.workspace.to_string(),
@@ -211,11 +215,22 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
         details,
         secrets,
         i64::from(key.hash.pepper.number()),
+        rotation_due(key),
+        first_warning(key),
     )?;
     if rows > 0 {
         put_words(tx, key).await?;
     }
     Ok(rows.into())
+}
+
+fn rotation_due(key: &Key) -> Option<i64> {
+    key.secrets.schedule.map(|schedule| schedule.due.micros())
+}
+
+/// When somebody is first warned that its newest secret is due for another one.
+fn first_warning(key: &Key) -> Option<i64> {
+    key.secrets.schedule?.next(key.secret_made()).map(Timestamp::micros)
 }
 
 /// Writes down what a key is found by: its name for people, and what each of its secrets begins with.
@@ -229,14 +244,16 @@ pub async fn put_words(tx: &mut Tx, key: &Key) -> Result<()> {
     search::put(tx, &Words { tenant: key.tenant, list, id, texts: &texts }).await
 }
 
-/// Writes what can change of a key, but for what it is found by: see [`put_words`].
+/// Writes what can change of a key, but for what it is found by: see [`put_words`]. Which warning is the next one stays as it
+/// is until the key has another secret: see [`set_warning`].
 pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
     let (allowlist, details, secrets) = parts(key)?;
     execute!(
         tx,
         "UPDATE api_keys SET display_name = $2, state = $3, version = $4, owner = $5, allowlist = $6, project_id = $7,
              expires = $8, public_id = $9, hash = $10, details = $11, secrets = $12, retires = $13, deleted = $14,
-             pepper = $15
+             pepper = $15, rotation_due = $16,
+             warns = CASE WHEN $3 = 'revoked' THEN NULL WHEN public_id = $9 THEN warns ELSE $17 END
          WHERE id = $1",
         key.id.to_string(),
         &key.display_name,
@@ -253,6 +270,8 @@ pub async fn update(tx: &mut Tx, key: &Key) -> Result<()> {
         key.secrets.retiring.as_ref().map(|old| old.ends.micros()),
         key.deleted.map(Timestamp::micros),
         i64::from(key.hash.pepper.number()),
+        rotation_due(key),
+        first_warning(key),
     )?;
     Ok(())
 }
@@ -319,6 +338,32 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(KeyId, 
     let sql = "SELECT id, tenant_id FROM api_keys WHERE retires <= $1 LIMIT $2";
     let rows = fetch_all!(tx, (String, String), sql, now.micros(), limit)?;
     rows.into_iter().map(|(id, tenant)| Ok((parse(&id, "key id")?, parse(&tenant, "key's tenant")?))).collect()
+}
+
+/// Keys of whose rotation somebody is due to be warned, and whose they are; at most `limit`.
+pub async fn due_warnings(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(KeyId, TenantId)>> {
+    let sql = "SELECT id, tenant_id FROM api_keys WHERE warns <= $1 ORDER BY warns LIMIT $2";
+    let rows = fetch_all!(tx, (String, String), sql, now.micros(), limit)?;
+    rows.into_iter().map(|(id, tenant)| Ok((parse(&id, "key id")?, parse(&tenant, "key's tenant")?))).collect()
+}
+
+/// Lets nobody be warned of the rotation of keys that have expired.
+pub async fn drop_warnings(tx: &mut Tx, now: Timestamp) -> Result<()> {
+    execute!(tx, "UPDATE api_keys SET warns = NULL WHERE warns <= $1 AND expires <= $1", now.micros())?;
+    Ok(())
+}
+
+/// Says when the warning after the one that is due is; whether one was, of the secret that is looked up by this.
+pub async fn set_warning(tx: &mut Tx, key: &Key, now: Timestamp, next: Option<Timestamp>) -> Result<bool> {
+    let rows = execute!(
+        tx,
+        "UPDATE api_keys SET warns = $4 WHERE id = $1 AND public_id = $2 AND warns <= $3",
+        key.id.to_string(),
+        key.public_id.as_str(),
+        now.micros(),
+        next.map(Timestamp::micros)
+    )?;
+    Ok(rows > 0)
 }
 
 /// The key with this id.
@@ -418,5 +463,35 @@ pub async fn count_of_owner(tx: &mut Tx, owner: Principal, now: Timestamp) -> Re
     let sql = "SELECT COUNT(*) FROM api_keys
          WHERE owner = $1 AND state <> 'revoked' AND (expires IS NULL OR expires > $2)";
     let (count,) = fetch_one!(tx, (i64,), sql, owner.to_string(), now.micros())?;
+    Ok(count)
+}
+
+/// How many keys somebody has in a workspace that are neither revoked nor at their end.
+pub async fn count_in(tx: &mut Tx, workspace: WorkspaceId, owner: Principal, now: Timestamp) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM api_keys WHERE workspace_id = $1 AND owner = $2 AND deleted IS NULL
+         AND state <> 'revoked' AND (expires IS NULL OR expires > $3)";
+    let (count,) = fetch_one!(tx, (i64,), sql, workspace.to_string(), owner.to_string(), now.micros())?;
+    Ok(count)
+}
+
+/// Of the keys of somebody in a workspace that are neither revoked nor at their end, the oldest after so many.
+pub async fn beyond(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    owner: Principal,
+    many: i64,
+    now: Timestamp,
+) -> Result<Option<KeyId>> {
+    let sql = "SELECT id FROM api_keys WHERE workspace_id = $1 AND owner = $2 AND deleted IS NULL
+         AND state <> 'revoked' AND (expires IS NULL OR expires > $3) ORDER BY id LIMIT 1 OFFSET $4";
+    let row = fetch_optional!(tx, (String,), sql, workspace.to_string(), owner.to_string(), now.micros(), many)?;
+    row.map(|(id,)| parse(&id, "key id")).transpose()
+}
+
+/// How many keys of a workspace come after one of them that are not deleted, counted up to `most`.
+pub async fn left(tx: &mut Tx, workspace: WorkspaceId, after: KeyId, most: i64) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM
+         (SELECT id FROM api_keys WHERE workspace_id = $1 AND deleted IS NULL AND id > $2 LIMIT $3) AS counted";
+    let (count,) = fetch_one!(tx, (i64,), sql, workspace.to_string(), after.to_string(), most)?;
     Ok(count)
 }

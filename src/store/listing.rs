@@ -361,7 +361,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 13] = [
+    const MIGRATIONS: [&str; 14] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -375,5 +375,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0025_key_rotation.sql"),
         include_str!("../../migrations/sqlite/0026_lists.sql"),
         include_str!("../../migrations/sqlite/0028_peppers.sql"),
+        include_str!("../../migrations/sqlite/0029_key_policy.sql"),
     ];
 }

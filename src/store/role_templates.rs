@@ -6,7 +6,8 @@ use super::{Inserted, Result, StoreError, Tx, parse};
 use crate::domain::{
     bindings::Principal,
     id::{RoleTemplateId, TenantId},
-    role_templates::{KeyPolicy, RoleTemplate},
+    key_policies::KeyPolicy,
+    role_templates::RoleTemplate,
     time::Timestamp,
 };
 

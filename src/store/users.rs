@@ -10,7 +10,7 @@ use super::{
     text_of, value_of,
 };
 use crate::domain::{
-    id::{TeamId, TenantId, UserId, UserKind},
+    id::{TeamId, TenantId, UserId, UserKind, WorkspaceId},
     listing::Sorted,
     time::Timestamp,
     users::{FormerUser, User, fold_email},
@@ -168,13 +168,24 @@ pub async fn by_email(tx: &mut Tx, tenant: TenantId, email: &str) -> Result<Opti
 
 /// The addresses of the active users who own or administer a tenant, by themselves or in a team, at most `limit`.
 pub async fn in_charge(tx: &mut Tx, tenant: TenantId, now: Timestamp, limit: i64) -> Result<Vec<String>> {
+    in_charge_of(tx, tenant, None, now, limit).await
+}
+
+/// The same of a workspace, or of the whole tenant.
+pub async fn in_charge_of(
+    tx: &mut Tx,
+    tenant: TenantId,
+    workspace: Option<WorkspaceId>,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<String>> {
     let rows = fetch_all!(
         tx,
         (String,),
         "WITH holders AS (
              SELECT member FROM bindings
-             WHERE tenant_id = $1 AND scope_tenant = $1 AND scope_workspace IS NULL AND role IN ('owner', 'admin')
-               AND (expires IS NULL OR expires > $2)
+             WHERE tenant_id = $1 AND scope_tenant = $1 AND COALESCE(scope_workspace, '') = $4
+               AND scope_project IS NULL AND role IN ('owner', 'admin') AND (expires IS NULL OR expires > $2)
          )
          SELECT email FROM users
          WHERE tenant_id = $1 AND state = 'active' AND id IN (
@@ -184,7 +195,8 @@ pub async fn in_charge(tx: &mut Tx, tenant: TenantId, now: Timestamp, limit: i64
          ORDER BY id LIMIT $3",
         tenant.to_string(),
         now.micros(),
-        limit
+        limit,
+        workspace.map(|id| id.to_string()).unwrap_or_default()
     )?;
     Ok(rows.into_iter().map(|(email,)| email).collect())
 }

@@ -67,3 +67,40 @@ async fn a_key_is_made_rotated_and_ended_by_commands() {
     assert_eq!(refusal(&desk.world, &desk.world.key.secret).await, [DenialCode::KeyRevoked]);
     desk.process.kill().await;
 }
+
+#[tokio::test]
+async fn a_key_policy_is_laid_down_and_keys_are_reviewed_and_retired_by_commands() {
+    let desk = Desk::new().await;
+    let owner = desk.world.user.clone();
+    let lay = "workspaces update prod --max-key-days 90 --require-allowlist models --rotate-every-days 60 \
+               --rotation-grace-days 7 --output json";
+    let laid = desk.run(lay).await.json();
+    let keys = &laid["workspace"]["policies"]["keys"];
+    assert_eq!((&keys["maxLifetimeSeconds"], &keys["rotationGraceSeconds"]), (&7_776_000.into(), &604_800.into()));
+    desk.run("workspaces update prod --max-keys 5").await.well();
+    let again = desk.run("workspaces get prod --output json").await.json();
+    let again = &again["workspace"]["policies"]["keys"];
+    assert_eq!((&again["maxKeys"], &again["maxLifetimeSeconds"]), (&5.into(), &7_776_000.into()));
+    desk.run("workspaces update prod --rotate-every-days 4000").await.badly(64, &["--rotate-every-days"]);
+    let refused = desk.run(&format!("keys create prod --owner {owner} --model gpt-4o")).await;
+    refused.badly(65, &["key.expire_time", "7776000"]);
+
+    let table = desk.run("keys review prod").await.well();
+    assert!(table.contains("BREAKS") && table.contains("expire_time, allowlist.models, rotation_due_time"), "{table}");
+    let tried = desk.run("keys review prod --max-keys 1").await.well();
+    assert!(!tried.contains(&desk.world.key.name), "{tried}");
+    let until = "--until 2090-01-01T00:00:00Z";
+    desk.run(&format!("keys retire-breaking prod {until}")).await.badly(64, &["--yes"]);
+    let dry = desk.run(&format!("keys retire-breaking prod {until} --validate-only")).await.well();
+    assert!(dry.contains("nothing was changed"), "{dry}");
+    let done = desk.run(&format!("keys retire-breaking prod {until} --reason stricter --yes")).await.well();
+    assert!(done.starts_with("end at 2090-01-01T00:00:00Z: 1 key"), "{done}");
+
+    let name = &desk.world.key.name;
+    let shown = desk.run(&format!("keys regenerate {name}")).await.well();
+    let new = shown.lines().nth(1).expect("a secret").to_owned();
+    assert_eq!(refusal(&desk.world, &new).await, []);
+    assert_eq!(refusal(&desk.world, &desk.world.key.secret).await, [DenialCode::KeyNotFound]);
+    let shown = desk.run(&format!("keys get {name}")).await.well();
+    assert!(shown.contains("rotation due time") && shown.contains("rotation deadline time"), "{shown}");
+}

@@ -66,6 +66,7 @@ const LISTS: [(&str, &[&str], &[&str]); 12] = [
             "state = ACTIVE",
             "owner = tenants/acme/serviceAccounts/edge",
             "last_use_time > 2020-01-01T00:00:00Z",
+            "rotation_due_time < 2020-01-01T00:00:00Z",
         ],
     ),
     ("ListBindings", &["create_time desc"], &["create_time > 2020-01-01T00:00:00Z"]),

@@ -9,6 +9,7 @@ use crate::{
         branding::Branding,
         budgets::{Budget, BudgetScope, OnExpiry},
         id::{BudgetId, KeyId, TenantId, UserId, WorkspaceId},
+        key_schedule::Schedule,
         key_secret::{KeyHash, PublicId},
         keys::{Allowlist, Key, KeyState, Retiring, Secrets},
         money::Unit,
@@ -103,7 +104,8 @@ fn rotated(number: u8) -> Secrets {
         generation: 1,
         ends: NOW,
     };
-    Secrets { generation: 2, rotated: Some(NOW), retiring: Some(Box::new(old)) }
+    let schedule = Some(Schedule { due: NOW, deadline: NOW });
+    Secrets { generation: 2, rotated: Some(NOW), retiring: Some(Box::new(old)), schedule }
 }
 
 fn key(workspace: &Workspace, owner: UserId, number: u8, allowlist: Allowlist) -> Key {

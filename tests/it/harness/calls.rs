@@ -293,6 +293,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "AccessService" ListRolesRequest place.tenant;
         "AccessService" ListRoleTemplatesRequest place.tenant;
         "KeyService" ListKeysRequest place.workspace;
+        "KeyService" ReviewKeysRequest place.strict;
         "BudgetService" ListBudgetsRequest place.tenant;
         "BudgetService" SummarizeChargesRequest place.tenant;
         "IdentityService" SummarizeUsersRequest place.tenant;
@@ -379,7 +380,10 @@ fn changes_of_keys(place: &Place) -> Vec<(String, Vec<u8>)> {
     // The one that was created.
     let (parent, filter) = (place.workspace.clone(), "display_name = Leaked".into());
     let bulk = pb::BulkRevokeKeysRequest { parent, filter, ..pb::BulkRevokeKeysRequest::default() };
+    let expire_time = Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
+    let retire = pb::RetireKeysRequest { parent: place.strict.clone(), expire_time, ..Default::default() };
     let mut calls = vec![
+        to("KeyService", "RetireKeys", &retire),
         to("KeyService", "CreateKey", &create),
         to("KeyService", "UpdateKey", &update),
         to("KeyService", "BulkRevokeKeys", &bulk),

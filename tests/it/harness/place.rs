@@ -4,7 +4,7 @@ use tollreeve::pb::tollreeve::v1 as pb;
 
 use super::{
     assertions::Signer,
-    world::{World, bind, create_role, create_template, create_user, invite, unique},
+    world::{World, bind, create_key, create_role, create_template, create_user, create_workspace, invite, unique},
 };
 
 /// The names of one thing of each kind in a tenant.
@@ -35,6 +35,8 @@ pub struct Place {
     pub disbanded: String,
     /// Another tenant, deleted.
     pub doomed: String,
+    /// A workspace with a key that breaks its policy.
+    pub strict: String,
 }
 
 impl Place {
@@ -63,6 +65,7 @@ impl Place {
             quitter: user(world, "roles/member").await,
             disbanded: disbanded(world).await,
             doomed: doomed(world).await,
+            strict: strict(world).await,
         }
     }
 
@@ -91,8 +94,21 @@ impl Place {
             quitter: moved(&self.quitter),
             disbanded: moved(&self.disbanded),
             doomed: moved(&self.doomed),
+            strict: moved(&self.strict),
         }
     }
+}
+
+/// A workspace with a key that breaks its policy, for it was there before.
+async fn strict(world: &World) -> String {
+    let name = create_workspace(&world.operator, &world.tenant, &unique("strict"), "staging").await;
+    create_key(&world.operator, &name, pb::Key { owner: world.user.clone(), ..pb::Key::default() }).await;
+    let keys = Some(pb::WorkspaceKeyPolicy { max_lifetime_seconds: 60, ..Default::default() });
+    let policies = Some(pb::WorkspacePolicies { keys, ..Default::default() });
+    let workspace = Some(pb::Workspace { name: name.clone(), policies, ..Default::default() });
+    let request = pb::UpdateWorkspaceRequest { workspace, ..Default::default() };
+    world.operator.identity().update_workspace(request).await.expect("laid down");
+    name
 }
 
 /// One of two sessions of the world's user, who gets a password for it.

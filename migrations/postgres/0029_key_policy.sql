@@ -1,0 +1,9 @@
+-- Secrets of keys are due for others by a schedule. The same is in `secrets`.
+-- When the newest secret is due for another one; null without a schedule.
+ALTER TABLE api_keys ADD COLUMN rotation_due BIGINT;
+-- When somebody is to be warned of that next; null when nobody is.
+ALTER TABLE api_keys ADD COLUMN warns BIGINT;
+
+CREATE INDEX api_keys_warning ON api_keys (warns) WHERE warns IS NOT NULL;
+CREATE INDEX api_keys_by_rotation ON api_keys (workspace_id, rotation_due, id)
+    WHERE deleted IS NULL AND rotation_due IS NOT NULL;
