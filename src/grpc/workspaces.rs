@@ -90,9 +90,12 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
             ("policies.invitation_teams", !policies.invitation_teams.is_empty()),
             ("policies.keys_on_removal", removal_set),
         ];
-        let [c, n, l, a, p, i, g] = std::array::from_fn(|at| (key_policies::FIELDS[at], keys_set[at]));
+        let [creators, number, lifetime, lists, given, interval, grace] =
+            std::array::from_fn(|at| (key_policies::FIELDS[at], keys_set[at]));
         let [name_set, budget, required, role, teams, removal] = set;
-        let set = [name_set, budget, required, role, teams, removal, c, n, l, a, p, i, g];
+        let set = [
+            name_set, budget, required, role, teams, removal, creators, number, lifetime, lists, given, interval, grace,
+        ];
         let [renamed, budget, required, role, teams, removal, keys @ ..] =
             parse::masked(request.update_mask, set, FIXED)?;
         let laid_down = PolicyUpdate {
