@@ -19,6 +19,7 @@ pub mod identity_providers;
 pub mod invitations;
 pub mod issuers;
 pub mod joining;
+pub mod key_batches;
 pub mod key_changes;
 pub mod key_revocations;
 pub mod key_rotation;
