@@ -8,7 +8,7 @@ use crate::app::{App, key_rotation, tokens};
 
 const EVERY: Duration = Duration::from_mins(5);
 /// How often it is looked for secrets of keys that have ended.
-const RETIRE_EVERY: Duration = Duration::from_secs(5);
+pub const RETIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// Erases for as long as the server runs.
 pub async fn run(app: Arc<App>) {
@@ -30,6 +30,9 @@ pub async fn retire(app: Arc<App>) {
         ticks.tick().await;
         if let Err(error) = key_rotation::retire_due(&app).await {
             tracing::warn!(%error, "secrets of keys that have ended wait to be taken out of the books");
+        }
+        if let Err(error) = key_rotation::note_time(&app).await {
+            tracing::warn!(%error, "what time it is waits to be noted");
         }
     }
 }

@@ -321,6 +321,12 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(KeyId, 
     rows.into_iter().map(|(id, tenant)| Ok((parse(&id, "key id")?, parse(&tenant, "key's tenant")?))).collect()
 }
 
+/// Whether some key has a secret that is to end.
+pub async fn has_retiring(tx: &mut Tx) -> Result<bool> {
+    let found = fetch_optional!(tx, (String,), "SELECT id FROM api_keys WHERE retires IS NOT NULL LIMIT 1")?;
+    Ok(found.is_some())
+}
+
 /// The key with this id.
 pub async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
     let row = fetch_optional!(tx, Row, select!("WHERE id = $1"), id.to_string())?;
