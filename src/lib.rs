@@ -173,7 +173,8 @@
 //! cannot be passed off as one for development. An unknown id costs what a wrong secret costs: a hash, and a look at some key's
 //! row. A key that is rotated ([`app::key_rotation`]) has two secrets for a while, each with an id of its own that leads to the
 //! same row; what there is to know of the older one stands beside the rows, for few keys have one at a time. Decisions end it at
-//! its last moment, for good in that run, and a task takes it out of the books. Where a request has an id, its secret is
+//! its last moment, for good in that run, and a task takes it out of the books; it notes the time, too, as long as some secret
+//! is to end, so that a start by a clock that was set back brings none back. Where a request has an id, its secret is
 //! derived from that and the pepper ([`app::key_secrets`]): so it can be shown again when the answer was lost, and is stored nowhere.
 //!
 //! Peppers follow each other ([`domain::peppers`], [`runtime::peppers`]): files, or a setting, never rows; the database has their

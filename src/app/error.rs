@@ -62,9 +62,9 @@ pub enum AppError {
     /// A link of an invitation that is good for nothing; why is nobody's business.
     #[error("this invitation cannot be accepted: ask for another one")]
     Invitation,
-    /// One of many could not be done, so that none was: its place, counted from 0, and why.
-    #[error("invitations[{0}]: {1}")]
-    Item(usize, Box<Self>),
+    /// One of many could not be done, so that none was: of which list, its place, counted from 0, and why.
+    #[error("{0}[{1}]: {2}")]
+    Item(&'static str, usize, Box<Self>),
     /// It is not shown who calls: a password or token is wrong, or they may not sign in. One answer for all of it.
     #[error("the address, the password or the token is not right")]
     NotSignedIn,

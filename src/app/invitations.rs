@@ -264,7 +264,7 @@ pub async fn batch_create(
         } else {
             invite(&mut work, promise).await
         };
-        all.push(made.map_err(|error| AppError::Item(place, Box::new(error)))?);
+        all.push(made.map_err(|error| AppError::Item("invitations", place, Box::new(error)))?);
     }
     let record = NamedInvitations(named(&mut work, all).await?);
     if work.is_replay() {

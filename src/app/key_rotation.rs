@@ -17,6 +17,7 @@ use crate::{
         keys::Key,
         names::KeyName,
         permission::Permission,
+        time::Timestamp,
     },
     store,
 };
@@ -129,13 +130,48 @@ pub async fn retire_secret(
 /// Takes the secrets out of the books whose time has passed. No decision takes one from its last moment on, whether this has
 /// been done or not; once it has, no server that starts later has to be told the time to know.
 pub async fn retire_due(app: &App) -> Result<(), AppError> {
+    retire_until(app, app.clock.now()).await
+}
+
+/// Notes what time it is, as long as a secret is to end: so that whoever starts later knows it, whatever the clock shows then.
+pub async fn note_time(app: &App) -> Result<(), AppError> {
+    let mut tx = app.db.read().await?;
+    let waits = store::keys::has_retiring(&mut tx).await?;
+    tx.rollback().await?;
+    if waits {
+        let mut tx = app.db.begin().await?;
+        store::keyring::note_time(&mut tx, app.clock.now()).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Takes out of the books, at the start, what had ended before the clock was set back: some server noted a later time than it
+/// shows, and may have gone on for as long as there is between two notes.
+pub async fn retire_past(app: &App, between: Duration) -> Result<(), AppError> {
+    let mut tx = app.db.read().await?;
+    let noted = store::keyring::noted_time(&mut tx).await?;
+    tx.rollback().await?;
+    let now = app.clock.now();
+    if let Some(noted) = noted.filter(|noted| *noted > now) {
+        tracing::warn!(%noted, %now, "the clock was set back: secrets of keys that had ended stay ended");
+        retire_until(app, noted.after(between)).await?;
+        let mut tx = app.db.begin().await?;
+        // The time that is noted may be one that never was.
+        store::keyring::set_time(&mut tx, now).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+async fn retire_until(app: &App, moment: Timestamp) -> Result<(), AppError> {
     loop {
         let mut tx = app.db.read().await?;
-        let due = store::keys::due(&mut tx, app.clock.now(), DUE).await?;
+        let due = store::keys::due(&mut tx, moment, DUE).await?;
         drop(tx);
         let last = i64::try_from(due.len()).unwrap_or(DUE) < DUE;
         for (key, tenant) in due {
-            retire(app, key, tenant).await?;
+            retire(app, key, tenant, moment).await?;
         }
         if last {
             return Ok(());
@@ -143,14 +179,14 @@ pub async fn retire_due(app: &App) -> Result<(), AppError> {
     }
 }
 
-async fn retire(app: &App, key: KeyId, tenant: TenantId) -> Result<(), AppError> {
+async fn retire(app: &App, key: KeyId, tenant: TenantId, moment: Timestamp) -> Result<(), AppError> {
     let mut tx = app.db.begin().await?;
     let Some(tenant) = store::tenants::by_id(&mut tx, tenant).await? else { return Ok(()) };
     let caller = Origin::default().server(tenant.id);
     let mut work = app.enter(&caller, tx, &tenant.slug, &key, true).await?;
     // Another server may have been faster.
     let found = store::keys::by_id(&mut work.tx, key).await?;
-    let due = |key: &Key| key.secrets.retiring.as_ref().is_some_and(|old| old.ends <= work.now);
+    let due = |key: &Key| key.secrets.retiring.as_ref().is_some_and(|old| old.ends <= moment);
     let Some(before) = found.filter(due) else { return Ok(()) };
     let after = before.retired();
     let record = written(&mut work, &before, after.clone()).await?;

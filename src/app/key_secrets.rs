@@ -26,8 +26,17 @@ use crate::{
 /// # Errors
 /// When the system gives no randomness.
 pub(super) fn draw(work: &Work<'_>, workspace: &Workspace) -> Result<(KeySecret, SecretHash), AppError> {
+    draw_one(work, workspace, "")
+}
+
+/// As [`draw`], for one of many that a request makes: each has a place of its own.
+pub(super) fn draw_one(
+    work: &Work<'_>,
+    workspace: &Workspace,
+    place: &str,
+) -> Result<(KeySecret, SecretHash), AppError> {
     let peppers = work.app().peppers();
-    let secret = drawn(work, workspace, peppers.current())?;
+    let secret = drawn(work, workspace, peppers.current(), place)?;
     let hash = Presented::parse(secret.expose()).map(|presented| peppers.hash(&presented));
     hash.map(|hash| (secret, hash)).ok_or_else(broken)
 }
@@ -37,7 +46,7 @@ fn broken() -> AppError {
 }
 
 /// A secret; the same one for the same request under the same pepper, if the request has an id.
-fn drawn(work: &Work<'_>, workspace: &Workspace, pepper: &Pepper) -> Result<KeySecret, AppError> {
+fn drawn(work: &Work<'_>, workspace: &Workspace, pepper: &Pepper, place: &str) -> Result<KeySecret, AppError> {
     let caller = work.caller();
     let who = caller.principal.to_string();
     // The bytes do not suffice once in 10^20 secrets; then the next ones do.
@@ -45,7 +54,10 @@ fn drawn(work: &Work<'_>, workspace: &Workspace, pepper: &Pepper) -> Result<KeyS
         let bytes: [u8; RANDOM_BYTES] = if caller.intent.once.is_empty() {
             random()?
         } else {
-            pepper.repeatable(&[&who, &caller.intent.once, &caller.intent.fingerprint, &turn.to_string()])
+            let turn = turn.to_string();
+            let parts = [&*who, &*caller.intent.once, &*caller.intent.fingerprint, &*turn, place];
+            // Of one alone as it always was.
+            pepper.repeatable(if place.is_empty() { &parts[..4] } else { &parts })
         };
         if let Some(secret) = KeySecret::generate(&workspace.key_prefix(), &bytes) {
             return Ok(secret);
@@ -58,14 +70,14 @@ fn drawn(work: &Work<'_>, workspace: &Workspace, pepper: &Pepper) -> Result<KeyS
 async fn made(
     work: &mut Work<'_>,
     workspace: &Workspace,
-    secret: KeySecret,
+    (secret, place): (KeySecret, &str),
 ) -> Result<Option<(KeySecret, Key)>, AppError> {
     if let Some(key) = store::keys::by_public_id(&mut work.tx, &secret.public_id).await? {
         return Ok(Some((secret, key)));
     }
     let peppers = work.app().peppers();
     for pepper in peppers.all().skip(1) {
-        let secret = drawn(work, workspace, pepper)?;
+        let secret = drawn(work, workspace, pepper, place)?;
         if let Some(key) = store::keys::by_public_id(&mut work.tx, &secret.public_id).await? {
             return Ok(Some((secret, key)));
         }
@@ -83,12 +95,24 @@ pub(super) async fn shown_again(
     id: Option<KeyId>,
     secret: KeySecret,
 ) -> Result<KeyCreated, AppError> {
-    let found = made(&mut work, &workspace, secret).await?;
+    let (secret, key) = again(&mut work, &workspace, id, (secret, "")).await?;
+    let record = named(&mut work, &workspace, key).await?;
+    Ok(KeyCreated { record, secret: Some(secret), revision: work.unchanged().await? })
+}
+
+/// The secret that the same request made before, and the key, of this id if it is known, whose newest secret it is.
+///
+/// # Errors
+/// As [`shown_again`].
+pub(super) async fn again(
+    work: &mut Work<'_>,
+    workspace: &Workspace,
+    id: Option<KeyId>,
+    secret: (KeySecret, &str),
+) -> Result<(KeySecret, Key), AppError> {
+    let found = made(work, workspace, secret).await?;
     let found = found.filter(|(_, key)| key.workspace == workspace.id && key.deleted.is_none());
     let found = found.filter(|(_, key)| id.is_none_or(|id| key.id == id));
     let past = || AppError::State("the secret that this request made cannot be shown again: rotate the key".to_owned());
-    let found = found.filter(|(_, key)| work.now < key.secret_made().after(SHOWN_AGAIN));
-    let (secret, key) = found.ok_or_else(past)?;
-    let record = named(&mut work, &workspace, key).await?;
-    Ok(KeyCreated { record, secret: Some(secret), revision: work.unchanged().await? })
+    found.filter(|(_, key)| work.now < key.secret_made().after(SHOWN_AGAIN)).ok_or_else(past)
 }

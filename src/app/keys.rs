@@ -13,10 +13,11 @@ use crate::{
         bindings::{Principal, Scope},
         change::Change,
         id::ProjectId,
-        key_secret::KeySecret,
+        key_secret::{KeySecret, PublicId},
         keys::{Allowlist, Key, KeyState, Secrets},
         listing::{Field, Kind, Term, Value as Wanted},
         names::{KeyName, PrincipalName, ProjectName, Slug, WorkspaceName},
+        peppers::SecretHash,
         permission::Permission,
         time::Timestamp,
         workspaces::Workspace,
@@ -216,47 +217,52 @@ pub(super) fn redacted(key: &Key) -> Value {
     record
 }
 
-/// Creates a key. One's own needs less than somebody else's.
-///
-/// # Errors
-/// [`AppError`]; so for every function of this module.
-pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<KeyCreated, AppError> {
-    let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
-    let workspace = work.open_workspace(&asked.parent.workspace, &asked.parent).await?;
-    let scope = work.workspace_scope(&workspace);
-    let owner = match find_owner(&mut work, &asked.owner).await {
-        Ok(owner) if owner == caller.principal => {
+/// Insists that the caller may make such a key: one's own needs less than somebody else's. Gives whose it is.
+pub(super) async fn require_create(
+    work: &mut Work<'_>,
+    workspace: &Workspace,
+    asked: &CreateKey,
+) -> Result<Principal, AppError> {
+    let scope = work.workspace_scope(workspace);
+    match find_owner(work, &asked.owner).await {
+        Ok(owner) if owner == work.caller().principal => {
             work.require(workspace.policies.keys.creates(), scope)?;
-            owner
+            Ok(owner)
         }
         // The permission first: without it, whether there is such an owner is not the caller's business.
         other => {
             work.require(Permission::KeysWrite, scope)?;
             let owner = other?;
-            require_given(&mut work, owner, scope, (asked.expires, &asked.allowlist)).await?;
-            owner
+            require_given(work, owner, scope, (asked.expires, &asked.allowlist)).await?;
+            Ok(owner)
         }
-    };
-    let (secret, hash) = key_secrets::draw(&work, &workspace)?;
-    if work.is_replay() {
-        return key_secrets::shown_again(work, workspace, None, secret).await;
     }
-    if owner == caller.principal {
-        require_room(&mut work, owner, &asked).await?;
+}
+
+/// Makes a key with this secret, whose owner it is known that it may be.
+pub(super) async fn make(
+    work: &mut Work<'_>,
+    workspace: &Workspace,
+    owner: Principal,
+    asked: CreateKey,
+    (public_id, hash): (PublicId, SecretHash),
+) -> Result<Key, AppError> {
+    if owner == work.caller().principal {
+        require_room(work, owner, &asked).await?;
     }
-    key_policies::require_terms(&workspace, work.now, (asked.expires, &asked.allowlist))?;
-    key_policies::require_room(&mut work, &workspace, owner, &asked.owner).await?;
-    let project = find_project(&mut work, &workspace.slug, asked.project.as_ref()).await?;
+    key_policies::require_terms(workspace, work.now, (asked.expires, &asked.allowlist))?;
+    key_policies::require_room(work, workspace, owner, &asked.owner).await?;
+    let project = find_project(work, &workspace.slug, asked.project.as_ref()).await?;
     if asked.expires.is_some_and(|expires| expires <= work.now) {
         return Err(AppError::invalid("key.expire_time", "must be in the future"));
     }
     let key = Key {
-        id: app.new_id(work.now)?,
+        id: work.app().new_id(work.now)?,
         tenant: work.tenant.id,
         workspace: workspace.id,
         owner,
         project,
-        public_id: secret.public_id,
+        public_id,
         hash,
         display_name: asked.display_name,
         state: KeyState::Active,
@@ -274,6 +280,22 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<K
         return Err(AppError::State("the new key's public id is taken: is the system's randomness broken?".to_owned()));
     }
     work.emit(Change::Key(Box::new(key.clone())));
+    Ok(key)
+}
+
+/// Creates a key.
+///
+/// # Errors
+/// [`AppError`]; so for every function of this module.
+pub async fn create(app: Arc<App>, caller: Caller, asked: CreateKey) -> Result<KeyCreated, AppError> {
+    let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
+    let workspace = work.open_workspace(&asked.parent.workspace, &asked.parent).await?;
+    let owner = require_create(&mut work, &workspace, &asked).await?;
+    let (secret, hash) = key_secrets::draw(&work, &workspace)?;
+    if work.is_replay() {
+        return key_secrets::shown_again(work, workspace, None, secret).await;
+    }
+    let key = make(&mut work, &workspace, owner, asked, (secret.public_id, hash)).await?;
     let audit = redacted(&key);
     let record = named(&mut work, &workspace, key).await?;
     let revision = work.commit(Audit::new("keys.create", &record.name, None, Some(&audit))).await?;

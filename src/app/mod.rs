@@ -19,6 +19,7 @@ pub mod identity_providers;
 pub mod invitations;
 pub mod issuers;
 pub mod joining;
+pub mod key_batches;
 pub mod key_changes;
 mod key_policies;
 pub mod key_reviews;

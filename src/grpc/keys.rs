@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::{
-        key_changes, key_reviews, key_revocations, key_rotation,
+        key_batches, key_changes, key_reviews, key_revocations, key_rotation,
         keys::{self, CreateKey, GetKey, KeyCreated, ListKeys, NamedKey, SetKeyState},
         leaks,
     },
@@ -39,6 +39,10 @@ pub(super) const MAX_REASON: usize = 1024;
 impl KeyService for Management {
     async fn create_key(&self, request: Request<CreateKeyRequest>) -> Answer<CreateKeyResponse> {
         self.run_intended(request, keys::create).await
+    }
+
+    async fn batch_create_keys(&self, request: Request<BatchCreateKeysRequest>) -> Answer<BatchCreateKeysResponse> {
+        self.run_intended(request, key_batches::create).await
     }
 
     async fn get_key(&self, request: Request<GetKeyRequest>) -> Answer<GetKeyResponse> {

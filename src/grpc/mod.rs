@@ -27,6 +27,7 @@ mod headcounts;
 mod identity;
 mod identity_providers;
 mod invitations;
+mod key_batches;
 mod key_changes;
 mod key_policies;
 mod keys;

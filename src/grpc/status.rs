@@ -125,7 +125,11 @@ pub fn of_app(error: &AppError) -> Status {
         AppError::State(_) => plain(Code::FailedPrecondition, ErrorReason::StateConflict, text()),
         AppError::Invitation => plain(Code::NotFound, ErrorReason::InvitationInvalid, text()),
         // The details are those of what went wrong.
-        AppError::Item(_, cause) => {
+        AppError::Item(list, place, cause) => {
+            if let AppError::Invalid { field, why } = &**cause {
+                let within = field.split_once('.').map(|(_, field)| format!(".{field}")).unwrap_or_default();
+                return invalid(&format!("{list}[{place}]{within}"), why);
+            }
             let status = of_app(cause);
             Status::with_details(status.code(), text(), status.details().to_vec().into())
         }

@@ -8,7 +8,7 @@ use crate::app::{App, key_rotation, key_warnings, tokens};
 
 const EVERY: Duration = Duration::from_mins(5);
 /// How often it is looked for secrets of keys that have ended, or are due for others.
-const RETIRE_EVERY: Duration = Duration::from_secs(5);
+pub const RETIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// Erases for as long as the server runs.
 pub async fn run(app: Arc<App>) {
@@ -34,6 +34,9 @@ pub async fn retire(app: Arc<App>) {
         }
         if let Err(error) = key_warnings::warn_due(&app).await {
             tracing::warn!(%error, "warnings that keys are due to be rotated wait to be given");
+        }
+        if let Err(error) = key_rotation::note_time(&app).await {
+            tracing::warn!(%error, "what time it is waits to be noted");
         }
     }
 }

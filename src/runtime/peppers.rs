@@ -181,11 +181,11 @@ pub fn tell(unchecked: usize, peppers: &Peppers) {
 pub async fn run(app: Arc<App>, source: Source) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut turn, mut complaint) = (0, String::new());
+    let (mut turn, mut complaint) = (0u32, String::new());
     loop {
         ticks.tick().await;
         turn += 1;
-        if turn % LOOK == 0 {
+        if turn.is_multiple_of(LOOK) {
             let told = match look(&app.db, &source, app.clock.now()).await {
                 Ok(peppers) => {
                     take_in(&app, peppers);

@@ -33,6 +33,7 @@ use crate::{
         feed::{FeedError, Follower},
         hasher::Hasher,
         issuers::Issuers,
+        key_rotation,
         mail::Post,
         sign_ins::SignIns,
     },
@@ -303,9 +304,9 @@ async fn join(
     });
     let noted = uses::run(Arc::clone(&app));
     endless(&mut tasks, "writing down uses", noted);
-    let source = peppers::Source::of(config);
+    key_rotation::retire_past(&app, forgetting::RETIRE_EVERY).await?;
     peppers::tell(app.gate.unchecked(), &app.peppers());
-    endless(&mut tasks, "looking for peppers", peppers::run(Arc::clone(&app), source));
+    endless(&mut tasks, "looking for peppers", peppers::run(Arc::clone(&app), peppers::Source::of(config)));
     endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
     endless(&mut tasks, "retiring", forgetting::retire(Arc::clone(&app)));

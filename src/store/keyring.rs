@@ -8,6 +8,8 @@ use crate::domain::{
 
 /// The name of the first pepper; the later ones have their number behind it.
 const PEPPER: &str = "api-key-pepper";
+/// The name under which a time is noted.
+const CLOCK: &str = "clock";
 
 /// The fingerprint kept under a name.
 ///
@@ -59,4 +61,28 @@ pub async fn put_pepper(tx: &mut Tx, pepper: &KnownPepper) -> Result<Inserted> {
         pepper.since.micros(),
     )?;
     Ok(rows.into())
+}
+
+/// Notes the time, unless a later one is noted.
+pub async fn note_time(tx: &mut Tx, now: Timestamp) -> Result<()> {
+    execute!(
+        tx,
+        "INSERT INTO keyring (name, fingerprint, since) VALUES ($1, '', $2)
+         ON CONFLICT (name) DO UPDATE SET since = excluded.since WHERE keyring.since < excluded.since",
+        CLOCK,
+        now.micros(),
+    )?;
+    Ok(())
+}
+
+/// Notes the time, whatever is noted.
+pub async fn set_time(tx: &mut Tx, now: Timestamp) -> Result<()> {
+    execute!(tx, "UPDATE keyring SET since = $2 WHERE name = $1", CLOCK, now.micros())?;
+    Ok(())
+}
+
+/// The time that is noted.
+pub async fn noted_time(tx: &mut Tx) -> Result<Option<Timestamp>> {
+    let row = fetch_optional!(tx, (i64,), "SELECT since FROM keyring WHERE name = $1", CLOCK)?;
+    Ok(row.map(|(since,)| Timestamp::from_micros(since)))
 }

@@ -366,6 +366,12 @@ pub async fn set_warning(tx: &mut Tx, key: &Key, now: Timestamp, next: Option<Ti
     Ok(rows > 0)
 }
 
+/// Whether some key has a secret that is to end.
+pub async fn has_retiring(tx: &mut Tx) -> Result<bool> {
+    let found = fetch_optional!(tx, (String,), "SELECT id FROM api_keys WHERE retires IS NOT NULL LIMIT 1")?;
+    Ok(found.is_some())
+}
+
 /// The key with this id.
 pub async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
     let row = fetch_optional!(tx, Row, select!("WHERE id = $1"), id.to_string())?;

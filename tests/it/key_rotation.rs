@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollreeve::{
-    app::key_rotation::retire_due,
+    app::key_rotation::{note_time, retire_due},
     pb::tollreeve::v1::{self as pb, DenialCode},
 };
 use tonic::{Code, Status};
@@ -21,6 +21,7 @@ both!(
     both_secrets_work_until_the_overlap_is_over_and_are_one_key,
     without_an_overlap_the_old_secret_ends_at_once,
     a_clock_that_is_set_back_does_not_bring_an_old_secret_back,
+    an_old_secret_does_not_come_back_with_a_start_by_a_clock_that_was_set_back,
     what_ends_the_key_ends_both_of_its_secrets,
     a_key_has_two_secrets_at_most_unless_the_older_is_replaced_or_retired,
     the_end_of_a_secret_is_on_record_once_and_by_the_server,
@@ -132,6 +133,28 @@ async fn a_clock_that_is_set_back_does_not_bring_an_old_secret_back(env: &mut En
     env.operator.keys().enable_key(pb::EnableKeyRequest { name: name() }).await.expect("enabled");
     assert_eq!(refusal(&world, &world.key.secret).await, [DenialCode::KeyNotFound]);
     assert_eq!(refusal(&world, &new.secret).await, []);
+}
+
+async fn an_old_secret_does_not_come_back_with_a_start_by_a_clock_that_was_set_back(env: &mut Env) {
+    let mine = std::mem::replace(env, env.another().await);
+    let world = World::new(&mine).await;
+    let new = rotated(&world, 60).await;
+    mine.clock.advance(Duration::from_secs(57));
+    note_time(mine.server.app()).await.expect("noted");
+    mine.clock.advance(Duration::from_secs(3));
+    assert_eq!(refusal(&world, &world.key.secret).await, [DenialCode::KeyNotFound]);
+    let clock = mine.clock.clone();
+    let again = mine.restart_after(async |_| clock.set(START.after(Duration::from_secs(10)))).await;
+    let world = world.through(again.server.addr());
+    assert_eq!(refusal(&world, &world.key.secret).await, [DenialCode::KeyNotFound]);
+    assert_eq!(refusal(&world, &new.secret).await, []);
+    // One that is made by the clock as it is now works to its end.
+    let third = pb::RotateKeyRequest { name: world.key.name.clone(), overlap: seconds(5), ..Default::default() };
+    rotate(&again.operator, third).await.expect("rotated");
+    assert_eq!(refusal(&world, &new.secret).await, []);
+    again.clock.advance(Duration::from_secs(5));
+    assert_eq!(refusal(&world, &new.secret).await, [DenialCode::KeyNotFound]);
+    again.end().await;
 }
 
 async fn what_ends_the_key_ends_both_of_its_secrets(env: &mut Env) {

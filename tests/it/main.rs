@@ -21,6 +21,7 @@ mod invitations;
 mod inviting;
 mod joining;
 mod jws_vectors;
+mod key_batches;
 mod key_changes;
 mod key_commands;
 mod key_policy;

@@ -374,6 +374,9 @@ fn changes_of_keys(place: &Place) -> Vec<(String, Vec<u8>)> {
     let (owner, project) = (place.user.clone(), place.project.clone());
     let new = pb::Key { owner: owner.clone(), project, display_name: "Leaked".into(), ..pb::Key::default() };
     let create = pb::CreateKeyRequest { parent: place.workspace.clone(), key: Some(new), ..Default::default() };
+    let another = pb::Key { owner: owner.clone(), project: place.project.clone(), ..pb::Key::default() };
+    let many =
+        pb::BatchCreateKeysRequest { parent: place.workspace.clone(), keys: vec![another], ..Default::default() };
     let (name, display_name) = (place.key.clone(), unique("Renamed"));
     let key = pb::Key { name, owner, display_name, ..pb::Key::default() };
     let update = pb::UpdateKeyRequest { key: Some(key), ..pb::UpdateKeyRequest::default() };
@@ -385,6 +388,7 @@ fn changes_of_keys(place: &Place) -> Vec<(String, Vec<u8>)> {
     let mut calls = vec![
         to("KeyService", "RetireKeys", &retire),
         to("KeyService", "CreateKey", &create),
+        to("KeyService", "BatchCreateKeys", &many),
         to("KeyService", "UpdateKey", &update),
         to("KeyService", "BulkRevokeKeys", &bulk),
     ];
