@@ -86,9 +86,10 @@ impl Sorted for Sum {
 type Row = (i64, String, String, String, String, String, String, String, i64, i64, i64, i64, i64, i64, i64, i64);
 
 fn sum(row: Row) -> Sum {
-    let (start, workspace, project, team, owner, key, provider, model, charges, requests, a, b, c, d, e, cost) = row;
+    let (start, workspace, project, team, owner, key, provider, model, charges, requests, ..) = row;
+    let tokens = [row.10, row.11, row.12, row.13, row.14];
     let groups = [workspace, project, team, owner, key, provider, model];
-    Sum { start, groups, charges, requests, tokens: [a, b, c, d, e], cost }
+    Sum { start, groups, charges, requests, tokens, cost: row.15 }
 }
 
 /// The columns of groups, as in [`Grouping::ALL`].
@@ -227,50 +228,4 @@ impl Question<'_> {
 /// As [`StoreError`] says.
 pub async fn sums(tx: &mut Tx, question: &Question<'_>) -> Result<Vec<Sum>> {
     Ok(fetch_listed!(tx, Row, question)?.into_iter().map(sum).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::{Connection, SqliteConnection};
-
-    use super::*;
-    use crate::domain::{id::Id, usage::parts};
-
-    #[tokio::test]
-    async fn sums_are_found_by_ranges_of_keys_whatever_is_asked_for() {
-        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
-        for sql in [
-            include_str!("../../migrations/sqlite/0005_ledger.sql"),
-            include_str!("../../migrations/sqlite/0026_usage.sql"),
-        ] {
-            sqlx::raw_sql(sql).execute(&mut connection).await.expect("its tables");
-        }
-        let key = Filter { key: Some(Id::from_bits(1)), ..Filter::default() };
-        let owner = Filter { owner: Some(Principal::User(Id::from_bits(1))), ..Filter::default() };
-        let team = Filter { team: Some(Id::from_bits(1)), ..Filter::default() };
-        let position = Position { id: r#"[1,2,["","","","","","",""]]"#.into(), key: String::new() };
-        for filter in [&Filter::default(), &key, &owner, &team] {
-            for granularity in [Granularity::Hour, Granularity::Day, Granularity::Month, Granularity::Total] {
-                for order in [Order::Time, Order::TimeDown, Order::Spend, Order::SpendDown] {
-                    let question = Question {
-                        tenant: Id::from_bits(1),
-                        filter,
-                        groups: &[Grouping::Project, Grouping::Model],
-                        granularity,
-                        parts: parts(granularity, 490_000, 494_000),
-                        order,
-                        after: Some(&position),
-                        limit: 51,
-                    };
-                    let sql = question.statement::<sqlx::Sqlite>().expect("a position").into_string();
-                    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-                    let rows: Vec<(i64, i64, i64, String)> =
-                        sqlx::query_as(explain).fetch_all(&mut connection).await.expect("a plan");
-                    let plan = rows.into_iter().map(|row| row.3).collect::<Vec<_>>().join("; ");
-                    let by_key = "SEARCH usage_sums USING PRIMARY KEY (tenant_id=? AND series=? AND span=?";
-                    assert!(plan.contains(by_key) && plan.contains("SEARCH usage_series USING"), "{filter:?}: {plan}");
-                }
-            }
-        }
-    }
 }
