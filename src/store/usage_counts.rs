@@ -42,7 +42,7 @@ struct Counting<'a> {
     month: i64,
 }
 
-/// What a group of rows comes to.
+/// What a group of rows comes to. In this order, by `CROSS JOIN`: see [`super::usage_queries`].
 macro_rules! sums {
     ($of:literal) => {
         concat!(
@@ -50,8 +50,8 @@ macro_rules! sums {
             $of,
             ", CAST(COALESCE(SUM(requests), 0) AS BIGINT), CAST(COALESCE(SUM(dollars), 0) AS BIGINT),
                 CAST(COALESCE(SUM(billionths), 0) AS BIGINT)
-             FROM usage_series JOIN usage_sums ON usage_sums.tenant_id = usage_series.tenant_id AND series = id
-             WHERE usage_series.tenant_id = "
+             FROM usage_series CROSS JOIN usage_sums WHERE usage_sums.tenant_id = usage_series.tenant_id AND series = id
+                 AND usage_series.tenant_id = "
         )
     };
 }
@@ -111,4 +111,35 @@ pub async fn of_members(tx: &mut Tx, tenant: TenantId, month: i64) -> Result<Use
     let (_, requests, dollars, billionths) =
         fetch_one!(tx, (String, i64, i64, i64), sql, tenant.to_string(), month, end)?;
     Ok(used(requests, dollars, billionths))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, SqliteConnection};
+
+    use super::*;
+    use crate::domain::id::Id;
+
+    #[tokio::test]
+    async fn what_was_used_of_a_record_is_found_by_ranges_of_keys() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
+        for sql in [
+            include_str!("../../migrations/sqlite/0005_ledger.sql"),
+            include_str!("../../migrations/sqlite/0027_usage.sql"),
+        ] {
+            sqlx::raw_sql(sql).execute(&mut connection).await.expect("its tables");
+        }
+        let ids = ["a".to_owned(), "b".to_owned()];
+        for (counted, index) in [(Counted::Keys, "key"), (Counted::Owners, "owner"), (Counted::Teams, "team")] {
+            let counting = Counting { tenant: Id::from_bits(1), counted, ids: &ids, month: 490_000 };
+            let sql = counting.statement::<sqlx::Sqlite>().expect("a statement").into_string();
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let rows: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(explain).fetch_all(&mut connection).await.expect("a plan");
+            let plan = rows.into_iter().map(|row| row.3).collect::<Vec<_>>().join("; ");
+            let series = format!("SEARCH usage_series USING INDEX usage_series_by_{index} ");
+            let sums = "SEARCH usage_sums USING PRIMARY KEY (tenant_id=? AND series=? AND span=?";
+            assert!(plan.contains(&series) && plan.contains(sums), "{counted:?}: {plan}");
+        }
+    }
 }

@@ -86,9 +86,10 @@ impl Sorted for Sum {
 type Row = (i64, String, String, String, String, String, String, String, i64, i64, i64, i64, i64, i64, i64, i64);
 
 fn sum(row: Row) -> Sum {
-    let (start, workspace, project, team, owner, key, provider, model, charges, requests, a, b, c, d, e, cost) = row;
+    let (start, workspace, project, team, owner, key, provider, model, charges, requests, ..) = row;
+    let tokens = [row.10, row.11, row.12, row.13, row.14];
     let groups = [workspace, project, team, owner, key, provider, model];
-    Sum { start, groups, charges, requests, tokens: [a, b, c, d, e], cost }
+    Sum { start, groups, charges, requests, tokens, cost: row.15 }
 }
 
 /// The columns of groups, as in [`Grouping::ALL`].
@@ -142,9 +143,10 @@ impl Question<'_> {
             sql.push_bind(part.start).push(" AS start, ").push_bind(part.hours).push(" AS hours, ");
             sql.push_bind(part.low).push(" AS low, ").push_bind(part.high).push(" AS high");
         }
+        // In this order, by `CROSS JOIN`: without statistics SQLite would begin with all sums of the tenant.
         sql.push(
-            ") AS parts JOIN usage_sums ON usage_sums.tenant_id = usage_series.tenant_id AND series = usage_series.id
-             AND span = hours AND usage_sums.start >= low AND usage_sums.start < high WHERE ",
+            ") AS parts CROSS JOIN usage_sums WHERE usage_sums.tenant_id = usage_series.tenant_id
+             AND series = usage_series.id AND span = hours AND usage_sums.start >= low AND usage_sums.start < high AND ",
         );
         self.conditions(&mut sql);
         sql.push(" GROUP BY 1");
