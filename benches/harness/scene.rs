@@ -278,6 +278,7 @@ impl Customer {
                 state: UserState::Active,
                 teams: vec![self.teams[n % self.teams.len()]],
                 created,
+                joined: Some(created),
                 version,
             }));
             all.push(Change::Binding(Binding {

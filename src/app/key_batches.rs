@@ -51,7 +51,9 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: BatchCreateKeys) -> Re
     let last = audits.pop();
     let revision = match last {
         Some(last) if !work.is_replay() => {
-            audits.into_iter().for_each(|audit| work.also(audit));
+            for audit in audits {
+                work.also(audit);
+            }
             work.commit(last).await?
         }
         _ => work.unchanged().await?,

@@ -166,7 +166,7 @@ pub async fn list_charges(app: Arc<App>, caller: Caller, asked: ListCharges) -> 
     if let Some(last) = last {
         listed.next = paging.token(&last, "");
     }
-    let ids = listed.records.iter().flat_map(|charge| ids_of(charge).map(|id| id.clone()));
+    let ids = listed.records.iter().flat_map(|charge| ids_of(charge).map(Clone::clone));
     let names = store::names::names(&mut work.tx, ids.filter(|id| !id.is_empty()).collect()).await?;
     let tenant = work.tenant.name();
     Ok(listed.map(|charge| {

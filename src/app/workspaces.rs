@@ -6,10 +6,10 @@ use super::{App, AppError, Changed, Listed, Work, caller::Caller, context::Audit
 use crate::{
     domain::{
         change::Change,
-        lifecycle::{Edit, Update},
+        lifecycle::Edit,
         names::{Slug, TeamName, TenantName, WorkspaceName},
         permission::Permission,
-        policies::Policies,
+        policies::{Policies, PolicyUpdate},
         tenants::{Lifecycle, Tenant},
         workspaces::Workspace,
     },
@@ -158,8 +158,8 @@ pub async fn edit(app: Arc<App>, caller: Caller, asked: EditWorkspace) -> Result
     let before = work.workspace(&asked.name.workspace, &asked.name).await?;
     let scope = work.workspace_scope(&before);
     work.require(Permission::WorkspacesWrite, scope)?;
-    if let Edit::Update(Update { policies: Some(update), .. }) = &asked.edit
-        && update.is_about_money()
+    if let Edit::Update(update) = &asked.edit
+        && update.policies.as_ref().is_some_and(PolicyUpdate::is_about_money)
     {
         // Whoever lays budgets down makes them.
         work.require(Permission::BudgetsWrite, scope)?;

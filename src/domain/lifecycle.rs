@@ -9,7 +9,7 @@ use super::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Edit {
     /// What is said of it.
-    Update(Update),
+    Update(Box<Update>),
     /// Out of use, until it is reactivated.
     Suspend,
     /// Back in use.
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(after(&suspended, Edit::Suspend).as_ref(), Ok(&suspended));
         let deleted = after(&suspended, Edit::Delete).expect("not deleted");
         assert_eq!((deleted.deleted, deleted.in_use()), (Some(now), false));
-        for edit in [Edit::Suspend, Edit::Reactivate, Edit::Update(Update::default())] {
+        for edit in [Edit::Suspend, Edit::Reactivate, Edit::Update(Box::default())] {
             assert_eq!(after(&deleted, edit), Err(IsDeleted));
         }
         let back = after(&deleted, Edit::Undelete).expect("comes back");

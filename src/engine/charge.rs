@@ -243,7 +243,7 @@ impl<J: Journal> Gate<J> {
         now: Timestamp,
     ) -> Result<Prepared, GateError> {
         let state = self.read();
-        let basis = self.basis(&state, caller, &asked, claims)?;
+        let basis = Self::basis(&state, caller, &asked, claims)?;
         let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
         let mut prepared = Prepared {
             entry: entry_of(&state, &basis, caller, &mut asked, (cost, price), now),
@@ -269,7 +269,6 @@ impl<J: Journal> Gate<J> {
     }
 
     fn basis<'s>(
-        &self,
         state: &'s State,
         caller: Principal,
         asked: &ChargeAsk,

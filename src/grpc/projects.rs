@@ -63,7 +63,8 @@ impl TryFrom<pb::UpdateProjectRequest> for EditProject {
         let set = [("display_name", !project.display_name.is_empty())];
         let [renamed] = parse::masked(request.update_mask, set, FIXED)?;
         let display_name = parse::display_name("project.display_name", project.display_name, &name.project)?;
-        let edit = Edit::Update(Update { display_name: renamed.then_some(display_name), ..Update::default() });
+        let edit =
+            Edit::Update(Box::new(Update { display_name: renamed.then_some(display_name), ..Update::default() }));
         Ok(Self { version: parse::version(&project.etag), edit, name })
     }
 }

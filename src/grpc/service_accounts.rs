@@ -81,11 +81,11 @@ impl TryFrom<pb::UpdateServiceAccountRequest> for EditServiceAccount {
             "" => None,
             id => Some(parse::required("service_account.spiffe_id", id)?),
         };
-        let edit = Edit::Update(Update {
+        let edit = Edit::Update(Box::new(Update {
             display_name: renamed.then_some(display_name),
             spiffe_id: certified.then_some(spiffe_id),
             ..Update::default()
-        });
+        }));
         Ok(Self { version: parse::version(&account.etag), edit, name })
     }
 }

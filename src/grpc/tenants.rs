@@ -129,11 +129,11 @@ impl TryFrom<pb::UpdateTenantRequest> for EditTenant {
             support_contact: support.then_some(branding.support_contact),
         };
         let display_name = parse::display_name("tenant.display_name", tenant.display_name, &name.tenant)?;
-        let edit = Edit::Update(Update {
+        let edit = Edit::Update(Box::new(Update {
             display_name: renamed.then_some(display_name),
             branding: Some(branding),
             ..Update::default()
-        });
+        }));
         Ok(Self { version: parse::version(&tenant.etag), edit, name })
     }
 }

@@ -109,7 +109,7 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
         let display_name = parse::display_name("workspace.display_name", workspace.display_name, &name.workspace)?;
         let update =
             Update { display_name: renamed.then_some(display_name), policies: Some(laid_down), ..Update::default() };
-        let edit = Edit::Update(update);
+        let edit = Edit::Update(Box::new(update));
         Ok(Self { version: parse::version(&workspace.etag), edit, name })
     }
 }

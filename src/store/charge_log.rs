@@ -187,7 +187,7 @@ impl Search<'_> {
         sql.push(" ORDER BY recorded DESC, seq DESC LIMIT ");
     }
 
-    fn statement<DB>(&self) -> Result<QueryBuilder<DB>>
+    fn statement<DB>(&self) -> QueryBuilder<DB>
     where
         DB: Database,
         for<'t> String: Encode<'t, DB> + Type<DB>,
@@ -207,7 +207,7 @@ impl Search<'_> {
             sql.push(" ORDER BY recorded DESC, seq DESC LIMIT ");
         }
         sql.push_bind(self.limit);
-        Ok(sql)
+        sql
     }
 }
 
@@ -215,7 +215,7 @@ impl Search<'_> {
 struct Last<'a>(Search<'a>);
 
 impl Last<'_> {
-    fn statement<DB>(&self) -> Result<QueryBuilder<DB>>
+    fn statement<DB>(&self) -> QueryBuilder<DB>
     where
         DB: Database,
         for<'t> String: Encode<'t, DB> + Type<DB>,
@@ -224,7 +224,7 @@ impl Last<'_> {
         let mut sql = QueryBuilder::new("SELECT recorded, seq FROM ");
         self.0.range(&mut sql);
         sql.push("1 OFFSET ").push_bind(MOST - 1);
-        Ok(sql)
+        sql
     }
 }
 
@@ -232,7 +232,7 @@ impl Last<'_> {
 struct LastHour<'a>(Search<'a>);
 
 impl LastHour<'_> {
-    fn statement<DB>(&self) -> Result<QueryBuilder<DB>>
+    fn statement<DB>(&self) -> QueryBuilder<DB>
     where
         DB: Database,
         for<'t> String: Encode<'t, DB> + Type<DB>,
@@ -256,7 +256,7 @@ impl LastHour<'_> {
         for (column, value) in self.0.rest() {
             sql.push(" AND ").push(column).push(" = ").push_bind(value);
         }
-        Ok(sql)
+        sql
     }
 }
 
@@ -278,7 +278,7 @@ pub async fn list(
         let left = limit - i64::try_from(found.len()).unwrap_or(limit);
         let last = LastHour(Search { tenant, filter: &filter, after, limit: left });
         if !last.0.rest().is_empty() {
-            let last = fetch_built!(tx, (i64,), last.statement()?)?.first().map_or(-1, |(hour,)| *hour);
+            let last = fetch_built!(tx, (i64,), last.statement())?.first().map_or(-1, |(hour,)| *hour);
             if last < 0 {
                 return Ok((found, None));
             }
@@ -286,14 +286,14 @@ pub async fn list(
             filter.end = Some(filter.end.map_or(end, |until| until.min(end)));
         }
         let search = Search { tenant, filter: &filter, after, limit: left };
-        let rows = fetch_built!(tx, Row, search.statement()?)?;
+        let rows = fetch_built!(tx, Row, search.statement())?;
         let full = usize::try_from(left).is_ok_and(|left| rows.len() >= left);
         found.extend(rows.into_iter().map(logged).collect::<Result<Vec<_>>>()?);
         if full || search.rest().is_empty() {
             return Ok((found, None));
         }
         let last = Last(search);
-        after = fetch_built!(tx, (i64, i64), last.statement()?)?.first().copied();
+        after = fetch_built!(tx, (i64, i64), last.statement())?.first().copied();
         if after.is_none() {
             return Ok((found, None));
         }
@@ -323,7 +323,7 @@ mod tests {
         for filter in [&Filter::default(), &model, &owner] {
             for after in [None, Some((7, 7))] {
                 let search = Search { tenant: Id::from_bits(1), filter, after, limit: 51 };
-                let sql = search.statement::<sqlx::Sqlite>().expect("a statement").into_string();
+                let sql = search.statement::<sqlx::Sqlite>().into_string();
                 let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
                 let rows: Vec<(i64, i64, i64, String)> =
                     sqlx::query_as(explain).fetch_all(&mut connection).await.expect("a plan");
