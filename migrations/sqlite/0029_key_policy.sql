@@ -7,3 +7,5 @@ ALTER TABLE api_keys ADD COLUMN warns BIGINT;
 CREATE INDEX api_keys_warning ON api_keys (warns) WHERE warns IS NOT NULL;
 CREATE INDEX api_keys_by_rotation ON api_keys (workspace_id, rotation_due, id)
     WHERE deleted IS NULL AND rotation_due IS NOT NULL;
+-- Those that end soon.
+CREATE INDEX api_keys_by_end ON api_keys (workspace_id, expires, id) WHERE deleted IS NULL AND expires IS NOT NULL;

@@ -36,13 +36,13 @@ pub async fn warn_due(app: &App) -> Result<(), AppError> {
     loop {
         let now = app.clock.now();
         let mut tx = app.db.read().await?;
-        let due = store::keys::due_warnings(&mut tx, now, DUE).await?;
+        let due = store::key_warnings::due(&mut tx, now, DUE).await?;
         drop(tx);
         if due.is_empty() {
             return Ok(());
         }
         let mut tx = app.db.begin().await?;
-        store::keys::drop_warnings(&mut tx, now).await?;
+        store::key_warnings::drop_ended(&mut tx, now).await?;
         tx.commit().await?;
         let last = i64::try_from(due.len()).unwrap_or(DUE) < DUE;
         let mut given = false;
@@ -67,7 +67,7 @@ async fn warn(app: &App, key: KeyId, tenant: TenantId) -> Result<bool, AppError>
     let Some(schedule) = key.secrets.schedule else { return Ok(false) };
     let Some(warning) = schedule.latest(work.now) else { return Ok(false) };
     // Another server may have been faster.
-    if !store::keys::set_warning(&mut work.tx, &key, work.now, schedule.next(work.now)).await? {
+    if !store::key_warnings::set_next(&mut work.tx, &key, work.now, schedule.next(work.now)).await? {
         return Ok(false);
     }
     let name = store::names::names(&mut work.tx, vec![key.id.to_string()]).await?.of(key.id);

@@ -109,6 +109,11 @@ impl Noun {
     }
 }
 
+/// A number of a position.
+fn number(text: &str) -> Result<i64> {
+    text.parse().map_err(|_| StoreError::Corrupt("place in a list".into()))
+}
+
 /// A list of one noun.
 #[derive(Debug)]
 pub struct List<'a> {
@@ -147,18 +152,20 @@ impl List<'_> {
             (Some(last), None) => {
                 sql.push(" AND ").push(column).push(beyond);
                 if self.noun.numbered() {
-                    let number: i64 = last.id.parse().map_err(|_| StoreError::Corrupt("place in a list".into()))?;
-                    sql.push_bind(number);
+                    sql.push_bind(number(&last.id)?);
                 } else {
                     sql.push_bind(if column == self.noun.id { last.id.clone() } else { last.key.clone() });
                 }
             }
             (Some(last), Some(tie)) => {
+                if self.listing.order.field == LAST_USE {
+                    // SQLite takes no pair with an expression in it for a range.
+                    sql.push(" AND ").push(column).push(beyond.trim_end()).push("= ").push_bind(number(&last.key)?);
+                }
                 sql.push(" AND (").push(column).push(", ").push(tie).push(")").push(beyond);
                 sql.push("(");
                 if self.listing.order.field == LAST_USE {
-                    let number: i64 = last.key.parse().map_err(|_| StoreError::Corrupt("place in a list".into()))?;
-                    sql.push_bind(number);
+                    sql.push_bind(number(&last.key)?);
                 } else {
                     sql.push_bind(last.key.clone());
                 }
@@ -293,7 +300,13 @@ mod tests {
         ),
         (&projects::NOUN, "SELECT * FROM projects WHERE TRUE", "workspace_id", &["name", "display_name"], Some(&STATE)),
         (&teams::NOUN, "SELECT * FROM teams WHERE TRUE", "tenant_id", &["name", "display_name"], None),
-        (&users::NOUN, "SELECT * FROM users WHERE TRUE", "tenant_id", &["email", "display_name"], Some(&STATE)),
+        (
+            &users::NOUN,
+            "SELECT * FROM users WHERE TRUE",
+            "tenant_id",
+            &["email", "display_name", "state"],
+            Some(&STATE),
+        ),
         (
             &service_accounts::NOUN,
             "SELECT * FROM service_accounts WHERE TRUE",
@@ -361,7 +374,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 14] = [
+    const MIGRATIONS: [&str; 15] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -369,6 +382,7 @@ mod tests {
         include_str!("../../migrations/sqlite/0006_audit.sql"),
         include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
         include_str!("../../migrations/sqlite/0009_walls.sql"),
+        include_str!("../../migrations/sqlite/0010_policies.sql"),
         include_str!("../../migrations/sqlite/0015_service_accounts.sql"),
         include_str!("../../migrations/sqlite/0020_people.sql"),
         include_str!("../../migrations/sqlite/0023_invitations.sql"),

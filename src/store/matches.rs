@@ -133,12 +133,25 @@ impl List<'_> {
             let rows = fetch_built!(tx, (String,), {
                 let mut sql = QueryBuilder::new("SELECT ");
                 sql.push(columns(term).0);
-                self.from(&mut sql, term);
-                if let Term::Mentions(_) = term {
-                    self.of_tenant(&mut sql, &ids);
+                match term {
+                    Term::Mentions(searched) => {
+                        sql.push(" FROM (");
+                        sql.push_values(&ids, |mut row, id| {
+                            row.push_bind(id.clone());
+                        });
+                        sql.push(") AS ids CROSS JOIN search_words WHERE record = column1 AND tenant_id = ");
+                        self.tenant(&mut sql);
+                        // In a `CASE`, or SQLite would take the index of all that have the word.
+                        sql.push(" AND CASE WHEN ");
+                        self.word(&mut sql, searched);
+                        sql.push(" THEN TRUE ELSE FALSE END");
+                    }
+                    _ => {
+                        self.from(&mut sql, term);
+                        sql.push(" AND ").push(columns(term).0);
+                        push_ids(&mut sql, &ids);
+                    }
                 }
-                sql.push(" AND ").push(columns(term).0);
-                push_ids(&mut sql, &ids);
                 sql
             })?;
             ids = rows.into_iter().map(|(id,)| id).collect();
@@ -155,14 +168,8 @@ impl List<'_> {
     {
         match term {
             Term::Mentions(searched) => {
-                // Tenants lie in nothing: the list of one's own is of all of them.
-                let whose = self.within.as_ref().filter(|(column, _)| *column != self.noun.id);
-                let list = search::list(self.noun.name, whose.map_or("all", |(_, whose)| whose.as_str()));
-                sql.push(" FROM search_words WHERE list = ").push_bind(list);
-                match search::range(searched) {
-                    Some((from, to)) => sql.push(" AND word >= ").push_bind(from).push(" AND word < ").push_bind(to),
-                    None => sql.push(" AND FALSE"),
-                };
+                sql.push(" FROM search_words WHERE ");
+                self.word(sql, searched);
             }
             Term::Holds(role, now) => {
                 sql.push(" FROM bindings WHERE role = ").push_bind(role.clone()).push(" AND scope_workspace IS NULL");
@@ -180,22 +187,39 @@ impl List<'_> {
         }
     }
 
-    /// Of which tenant words are, by which they are found for a record.
-    fn of_tenant<DB>(&self, sql: &mut QueryBuilder<DB>, ids: &BTreeSet<String>)
+    /// Of which list a word is and how it begins.
+    fn word<DB>(&self, sql: &mut QueryBuilder<DB>, searched: &str)
     where
         DB: Database,
         for<'t> String: Encode<'t, DB> + Type<DB>,
     {
-        sql.push(" AND tenant_id");
+        // Tenants lie in nothing: the list of one's own is of all of them.
+        let whose = self.within.as_ref().filter(|(column, _)| *column != self.noun.id);
+        let list = search::list(self.noun.name, whose.map_or("all", |(_, whose)| whose.as_str()));
+        sql.push("list = ").push_bind(list);
+        match search::range(searched) {
+            Some((from, to)) => sql.push(" AND word >= ").push_bind(from).push(" AND word < ").push_bind(to),
+            None => sql.push(" AND FALSE"),
+        };
+    }
+
+    /// The tenant of a record whose id is in `column1`.
+    fn tenant<DB>(&self, sql: &mut QueryBuilder<DB>)
+    where
+        DB: Database,
+        for<'t> String: Encode<'t, DB> + Type<DB>,
+    {
         match &self.within {
             Some(("workspace_id", whose)) => {
-                sql.push(" = (SELECT tenant_id FROM workspaces WHERE id = ").push_bind(whose.clone()).push(")");
+                sql.push("(SELECT tenant_id FROM workspaces WHERE id = ").push_bind(whose.clone()).push(")");
             }
             Some((column, whose)) if *column != self.noun.id => {
-                sql.push(" = ").push_bind(whose.clone());
+                sql.push_bind(whose.clone());
             }
             // A tenant is its own.
-            _ => push_ids(sql, ids),
+            _ => {
+                sql.push("column1");
+            }
         }
     }
 }

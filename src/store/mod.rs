@@ -29,6 +29,7 @@ pub mod former_users;
 pub mod headcounts;
 pub mod identity_providers;
 pub mod invitations;
+pub mod key_warnings;
 pub mod keyring;
 pub mod keys;
 pub mod last_used;

@@ -168,7 +168,7 @@ async fn a_charge_that_was_there_before_the_sums_is_added_up_by_the_migration(en
     let old = old
         .restart_after(async |config: &Config| {
             let undo = "DROP TABLE usage_series; DROP TABLE usage_sums; DROP INDEX charges_by_time;
-                        DELETE FROM _sqlx_migrations WHERE version = 26;";
+                        DELETE FROM _sqlx_migrations WHERE version = 27;";
             undone(config, undo).await;
         })
         .await;
