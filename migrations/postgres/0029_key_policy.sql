@@ -9,3 +9,10 @@ CREATE INDEX api_keys_by_rotation ON api_keys (workspace_id, rotation_due, id)
     WHERE deleted IS NULL AND rotation_due IS NOT NULL;
 -- Those that end soon.
 CREATE INDEX api_keys_by_end ON api_keys (workspace_id, expires, id) WHERE deleted IS NULL AND expires IS NOT NULL;
+
+-- That of the workspace, which never changes: keys of a tenant are found by it.
+ALTER TABLE api_keys ADD COLUMN environment TEXT COLLATE "C" NOT NULL DEFAULT '';
+UPDATE api_keys SET environment = (SELECT environment FROM workspaces WHERE workspaces.id = workspace_id);
+CREATE INDEX api_keys_by_tenant ON api_keys (tenant_id, id) WHERE deleted IS NULL;
+CREATE INDEX api_keys_by_environment ON api_keys (tenant_id, environment, id) WHERE deleted IS NULL;
+CREATE INDEX api_keys_by_tenant_and_name ON api_keys (tenant_id, display_name, id) WHERE deleted IS NULL;

@@ -36,6 +36,7 @@ pub struct KeysCreated {
 pub async fn create(app: Arc<App>, caller: Caller, asked: BatchCreateKeys) -> Result<KeysCreated, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     let workspace = work.open_workspace(&asked.parent.workspace, &asked.parent).await?;
+    let scope = work.workspace_scope(&workspace);
     let (mut keys, mut secrets) = (Vec::new(), Vec::new());
     for (place, key) in asked.keys.into_iter().enumerate() {
         let made = one(&mut work, &workspace, key, place).await;
@@ -44,7 +45,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: BatchCreateKeys) -> Re
         secrets.push((!caller.intent.validate_only).then_some(secret));
     }
     let records: Vec<serde_json::Value> = keys.iter().map(redacted).collect();
-    let named = name_all(&mut work, &asked.parent, &workspace, keys).await?;
+    let named = name_all(&mut work, scope, vec![workspace], keys).await?;
     let audits = named.iter().zip(&records);
     let mut audits: Vec<Audit> =
         audits.map(|(key, record)| Audit::new("keys.batchCreate", &key.name, None, Some(record))).collect();

@@ -95,7 +95,8 @@ async fn look(
     most: usize,
 ) -> Result<Looked, AppError> {
     let listing = everything(Page { after: String::new(), limit: LOOKS }, String::new());
-    let rows = store::keys::list(&mut work.tx, workspace.id, &listing, paging.after()).await?;
+    let rows =
+        store::keys::list(&mut work.tx, store::keys::KeysOf::Workspace(workspace.id), &listing, paging.after()).await?;
     let full = i64::try_from(rows.len()).is_ok_and(|many| many >= LOOKS);
     let mut beyond: HashMap<Principal, Option<KeyId>> = HashMap::new();
     let (mut breaking, mut rows) = (Vec::new(), rows.into_iter().peekable());
@@ -149,7 +150,8 @@ const fn everything(page: Page, asked: String) -> Listing {
 pub async fn review(app: Arc<App>, caller: Caller, asked: ReviewKeys) -> Result<Listed<BreakingKey>, AppError> {
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
-    work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
+    let scope = work.workspace_scope(&workspace);
+    work.require(Permission::KeysRead, scope)?;
     let most = usize::try_from(asked.page.limit - 1).unwrap_or_default();
     let listing = everything(asked.page, format!("{:?}", asked.policy));
     let paging = Paging::begin(&app, &format!("keys to review of {}", workspace.id), &listing)?;
@@ -157,7 +159,7 @@ pub async fn review(app: Arc<App>, caller: Caller, asked: ReviewKeys) -> Result<
     let looked = look(&mut work, &workspace, policy, &paging, most).await?;
     let next = looked.last.map(|key| paging.token(&key.id.to_string(), "")).unwrap_or_default();
     let (keys, breaches): (Vec<Key>, Vec<_>) = looked.breaking.into_iter().unzip();
-    let named = name_all(&mut work, &asked.parent, &workspace, keys).await?;
+    let named = name_all(&mut work, scope, vec![workspace], keys).await?;
     let records = named.into_iter().zip(breaches).map(|(record, breaches)| BreakingKey { record, breaches });
     Ok(Listed { records: records.collect(), next })
 }

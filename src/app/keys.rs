@@ -16,7 +16,7 @@ use crate::{
         key_secret::{KeySecret, PublicId},
         keys::{Allowlist, Key, KeyState, Secrets},
         listing::{Field, Kind, Term, Value as Wanted},
-        names::{KeyName, PrincipalName, ProjectName, Slug, WorkspaceName},
+        names::{KeyName, PlaceName, PrincipalName, ProjectName, Slug, WorkspaceName},
         peppers::SecretHash,
         permission::Permission,
         time::Timestamp,
@@ -24,6 +24,7 @@ use crate::{
     },
     store::{
         self, Inserted,
+        keys::KeysOf,
         last_used::LastUses,
         listing::Listing,
         names::Names,
@@ -59,11 +60,11 @@ pub struct GetKey {
     pub name: KeyName,
 }
 
-/// Asks for the keys of a workspace.
+/// Asks for the keys of a workspace, or of every workspace of a tenant.
 #[derive(Debug)]
 pub struct ListKeys {
-    /// Of which workspace.
-    pub parent: WorkspaceName,
+    /// Where.
+    pub parent: PlaceName,
     /// Which, in which order, and which page.
     pub listing: Listing,
 }
@@ -109,10 +110,10 @@ pub struct KeyCreated {
 }
 
 impl NamedKey {
-    fn new(parent: &WorkspaceName, workspace: &Workspace, names: &Names, uses: &LastUses, key: Key) -> Self {
+    fn new(tenant: &Slug, workspace: &Workspace, names: &Names, uses: &LastUses, key: Key) -> Self {
         let shown: String = key.public_id.as_str().chars().take(4).collect();
         Self {
-            name: KeyName { tenant: parent.tenant.clone(), workspace: parent.workspace.clone(), key: key.id },
+            name: KeyName { tenant: tenant.clone(), workspace: workspace.slug.clone(), key: key.id },
             owner: names.of(key.owner),
             project: key.project.map(|id| names.of(id)).unwrap_or_default(),
             hint: format!("{}_tr_{shown}...", workspace.key_prefix()),
@@ -134,10 +135,9 @@ async fn names(work: &mut Work<'_>, keys: &[Key]) -> Result<Names, AppError> {
 
 pub(super) async fn named(work: &mut Work<'_>, workspace: &Workspace, key: Key) -> Result<NamedKey, AppError> {
     let names = names(work, std::slice::from_ref(&key)).await?;
-    let parent = WorkspaceName { tenant: work.tenant.slug.clone(), workspace: workspace.slug.clone() };
     let uses = store::last_used::of(&mut work.tx, [key.id.to_string()].into_iter()).await?;
     let used = OfMonth::read(work, work.workspace_scope(workspace), Counted::Keys, &[key.id.to_string()]).await?;
-    Ok(NamedKey { used: used.of(key.id), ..NamedKey::new(&parent, workspace, &names, &uses, key) })
+    Ok(NamedKey { used: used.of(key.id), ..NamedKey::new(&work.tenant.slug, workspace, &names, &uses, key) })
 }
 
 /// The key with this name and its workspace, if its tenant is the one at work.
@@ -311,43 +311,62 @@ pub async fn get(app: Arc<App>, caller: Caller, asked: GetKey) -> Result<NamedKe
     named(&mut work, &workspace, key).await
 }
 
-/// Lists the keys of a workspace.
+/// Lists the keys of a workspace, or of every workspace of a tenant.
 pub async fn list(app: Arc<App>, caller: Caller, mut asked: ListKeys) -> Result<Listed<NamedKey>, AppError> {
-    let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
-    let workspace = work.workspace(&asked.parent.workspace, &asked.parent).await?;
-    work.require(Permission::KeysRead, work.workspace_scope(&workspace))?;
+    let mut work = app.read(&caller, asked.parent.tenant(), &asked.parent).await?;
+    let (scope, place, known) = match &asked.parent {
+        PlaceName::Tenant(_) => (work.scope(), KeysOf::Tenant(work.tenant.id), Vec::new()),
+        PlaceName::Workspace(name) => {
+            let workspace = work.workspace(&name.workspace, &asked.parent).await?;
+            (work.workspace_scope(&workspace), KeysOf::Workspace(workspace.id), vec![workspace])
+        }
+    };
+    work.require(Permission::KeysRead, scope)?;
     resolve(&mut work, &mut asked.listing.terms).await?;
-    let paging = Paging::begin(&app, &format!("keys of {}", workspace.id), &asked.listing)?;
-    let rows = store::keys::list(&mut work.tx, workspace.id, &asked.listing, paging.after()).await?;
+    let paging = Paging::begin(&app, &format!("keys of {place}"), &asked.listing)?;
+    let rows = store::keys::list(&mut work.tx, place, &asked.listing, paging.after()).await?;
     let Listed { records, next } = paging.end(rows);
-    Ok(Listed { records: name_all(&mut work, &asked.parent, &workspace, records).await?, next })
+    Ok(Listed { records: name_all(&mut work, scope, known, records).await?, next })
 }
 
-/// Keys of a workspace under their names.
+/// Keys under their names, of workspaces of which some are known; usage is told to who may see that of the scope.
 pub(super) async fn name_all(
     work: &mut Work<'_>,
-    parent: &WorkspaceName,
-    workspace: &Workspace,
+    scope: Scope,
+    mut workspaces: Vec<Workspace>,
     keys: Vec<Key>,
 ) -> Result<Vec<NamedKey>, AppError> {
     let names = names(work, &keys).await?;
     let ids: Vec<String> = keys.iter().map(|key| key.id.to_string()).collect();
-    let scope = work.workspace_scope(workspace);
     let used = OfMonth::read(work, scope, Counted::Keys, &ids).await?;
     let uses = store::last_used::of(&mut work.tx, ids.into_iter()).await?;
-    let named = |key: Key| NamedKey { used: used.of(key.id), ..NamedKey::new(parent, workspace, &names, &uses, key) };
-    Ok(keys.into_iter().map(named).collect())
+    let mut all = Vec::with_capacity(keys.len());
+    for key in keys {
+        if workspaces.iter().all(|known| known.id != key.workspace) {
+            workspaces.extend(store::workspaces::by_id(&mut work.tx, key.workspace).await?);
+        }
+        let workspace = workspaces.iter().find(|known| known.id == key.workspace);
+        let workspace = workspace.ok_or(store::StoreError::Corrupt("workspace of a key".into()))?;
+        let named = NamedKey::new(&work.tenant.slug, workspace, &names, &uses, key);
+        all.push(NamedKey { used: used.of(named.key.id), ..named });
+    }
+    Ok(all)
 }
 
 /// Finds whom the terms of a filter name.
 pub(super) async fn resolve(work: &mut Work<'_>, terms: &mut [Term]) -> Result<(), AppError> {
     for term in terms {
-        let Term::Compares(Field { kind: Kind::Name, .. }, _, Wanted::Text(text)) = term else { continue };
-        let unknown = || AppError::invalid("filter", format!("there is no owner `{text:.128}` in the tenant"));
+        let Term::Compares(Field { kind: Kind::Name, name: field, .. }, _, Wanted::Text(text)) = term else { continue };
+        let unknown = || AppError::invalid("filter", format!("there is no {field} `{text:.128}` in the tenant"));
+        let lost = |error| if matches!(error, AppError::NotFound(_)) { unknown() } else { error };
+        if *field == "workspace" {
+            let name: WorkspaceName = text.parse().map_err(|_| unknown())?;
+            work.own(&name.tenant, &name).map_err(lost)?;
+            *text = work.workspace(&name.workspace, &name).await.map_err(lost)?.id.to_string();
+            continue;
+        }
         let name: PrincipalName = text.parse().map_err(|_| unknown())?;
-        let found = access::find_principal(work, &name).await;
-        let (owner, _) =
-            found.map_err(|error| if matches!(error, AppError::NotFound(_)) { unknown() } else { error })?;
+        let (owner, _) = access::find_principal(work, &name).await.map_err(lost)?;
         *text = owner.to_string();
     }
     Ok(())

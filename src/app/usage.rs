@@ -7,7 +7,7 @@ use crate::{
     domain::{
         bindings::{Principal, Scope},
         id::{KeyId, WorkspaceId},
-        names::{KeyName, PrincipalName, ProjectName, TeamName, UsageParentName, WorkspaceName},
+        names::{KeyName, PlaceName, PrincipalName, ProjectName, TeamName, WorkspaceName},
         permission::Permission,
         time::Timestamp,
         usage::{self, Granularity, Grouping, LONGEST, LONGEST_BY_HOUR, Order},
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct QueryUsage {
     /// Of which tenant or workspace.
-    pub parent: UsageParentName,
+    pub parent: PlaceName,
     /// From which hour on; `None`: from the beginning of the month of the last one.
     pub start: Option<i64>,
     /// Until before which hour; `None`: until the end of the one that runs.
@@ -77,7 +77,7 @@ pub struct UsageRow {
 #[derive(Debug)]
 pub struct ListCharges {
     /// Of which tenant or workspace.
-    pub parent: UsageParentName,
+    pub parent: PlaceName,
     /// Recorded at this time or later.
     pub start: Option<Timestamp>,
     /// Recorded before this time.
@@ -211,10 +211,10 @@ fn range(asked: &QueryUsage, now: Timestamp) -> Result<(i64, i64), AppError> {
 }
 
 /// Finds what is asked for, as far as the caller may see it: everybody's usage, or their own.
-async fn allowed(work: &mut Work<'_>, parent: &UsageParentName, only: &Only) -> Result<Filter, AppError> {
+async fn allowed(work: &mut Work<'_>, parent: &PlaceName, only: &Only) -> Result<Filter, AppError> {
     let (scope, within) = match parent {
-        UsageParentName::Tenant(_) => (work.scope(), None),
-        UsageParentName::Workspace(name) => {
+        PlaceName::Tenant(_) => (work.scope(), None),
+        PlaceName::Workspace(name) => {
             let workspace = work.workspace(&name.workspace, parent).await?;
             (work.workspace_scope(&workspace), Some(workspace.id))
         }

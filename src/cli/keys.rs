@@ -33,10 +33,10 @@ enum Verb {
 
 #[derive(Subcommand)]
 enum Ask {
-    /// List the keys of a workspace: `--filter "owner = tenants/acme/users/user_... state = ACTIVE"`.
+    /// List the keys of a workspace, or of the tenant: `--filter "owner = tenants/acme/users/user_... state = ACTIVE"`.
     List {
-        /// The workspace, `prod`.
-        workspace: String,
+        /// The workspace, `prod`; every one of the tenant without.
+        workspace: Option<String>,
         #[command(flatten)]
         list: ListArgs,
     },
@@ -257,7 +257,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn ask(session: &Session, asked: Ask) -> anyhow::Result<ExitCode> {
     let full = |name: &str| session.names.full(KEY, name);
     match asked {
-        Ask::List { workspace, list } => list_all(session, &workspace, list).await,
+        Ask::List { workspace, list } => list_all(session, workspace.as_deref(), list).await,
         Ask::Get { name } => {
             let name = full(&name)?;
             let request = pb::GetKeyRequest { name: name.clone() };
@@ -310,10 +310,13 @@ async fn ask(session: &Session, asked: Ask) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn list_all(session: &Session, workspace: &str, list: ListArgs) -> anyhow::Result<ExitCode> {
+async fn list_all(session: &Session, workspace: Option<&str>, list: ListArgs) -> anyhow::Result<ExitCode> {
     // What is deleted is gone: there is nothing deleted to show.
     let ListArgs { pages, filter, order_by, show_deleted: _ } = list;
-    let parent = session.names.full(WORKSPACE, workspace)?;
+    let parent = match workspace {
+        Some(workspace) => session.names.full(WORKSPACE, workspace)?,
+        None => session.names.tenant(None)?,
+    };
     let request = pb::ListKeysRequest { parent: parent.clone(), filter, order_by, ..Default::default() };
     let list = listed!(session, pages, &parent, keys.list_keys(request), keys);
     session.table(&list, "keys", &COLUMNS)

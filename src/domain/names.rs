@@ -262,8 +262,8 @@ macro_rules! alternatives {
 }
 
 alternatives! {
-    /// Names something whose usage is told.
-    UsageParentName "tenants/acme" {
+    /// Names something that has keys and usage.
+    PlaceName "tenants/acme" {
         Tenant(TenantName) "The tenant.",
         Workspace(WorkspaceName) "A workspace.",
     }

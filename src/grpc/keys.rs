@@ -29,6 +29,8 @@ pub(super) const FIELDS: &[Field] = &[
     Field { name: "expire_time", kind: Kind::Time, sorts: false },
     Field { name: "last_use_time", kind: Kind::Time, sorts: false },
     Field { name: "rotation_due_time", kind: Kind::Time, sorts: false },
+    Field { name: "workspace", kind: Kind::Name, sorts: false },
+    Field { name: "environment", kind: Kind::Text, sorts: false },
     WORDS,
 ];
 

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    fmt,
 };
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,9 @@ pub(super) const NOUN: Noun = Noun {
     columns: &[
         ("last_use_time", "(SELECT used FROM last_used WHERE last_used.id = api_keys.id)"),
         ("rotation_due_time", "rotation_due"),
+        ("workspace", "workspace_id"),
     ],
+    worded: "workspace_id",
     ..Noun::plain::<KeyKind>("keys")
 };
 
@@ -196,8 +199,10 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<Inserted> {
     let rows = execute!(
         tx,
         "INSERT INTO api_keys (id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state,
-             expires, allowlist, created, version, details, secrets, pepper, rotation_due, warns)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+             expires, allowlist, created, version, details, secrets, pepper, rotation_due, warns,
+             environment)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             (SELECT environment FROM workspaces WHERE id = $3))
          ON CONFLICT (public_id) DO NOTHING",
         key.id.to_string(),
         key.tenant.to_string(),
@@ -369,14 +374,31 @@ pub async fn counts(tx: &mut Tx, owners: Vec<String>, now: Timestamp) -> Result<
     Ok(fetch_all!(tx, (String, i64), statement, list, now.micros())?.into_iter().collect())
 }
 
-/// A page of the keys of a workspace.
-pub async fn list(
-    tx: &mut Tx,
-    workspace: WorkspaceId,
-    listing: &Listing,
-    after: Option<&Position>,
-) -> Result<Vec<Key>> {
-    let within = Some(("workspace_id", workspace.to_string()));
+/// Where keys are listed.
+#[derive(Debug, Clone, Copy)]
+pub enum KeysOf {
+    /// In a workspace.
+    Workspace(WorkspaceId),
+    /// In every workspace of a tenant.
+    Tenant(TenantId),
+}
+
+impl fmt::Display for KeysOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workspace(id) => id.fmt(f),
+            Self::Tenant(id) => id.fmt(f),
+        }
+    }
+}
+
+/// A page of keys.
+pub async fn list(tx: &mut Tx, of: KeysOf, listing: &Listing, after: Option<&Position>) -> Result<Vec<Key>> {
+    let column = match of {
+        KeysOf::Workspace(_) => "workspace_id",
+        KeysOf::Tenant(_) => "tenant_id",
+    };
+    let within = Some((column, of.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE deleted IS NULL"), within, among: None, listing, after };
     list.fetch::<Row>(tx).await?.into_iter().map(from_row).collect()
 }

@@ -117,8 +117,11 @@ impl List<'_> {
             let mut sql = QueryBuilder::new("SELECT ");
             sql.push(column);
             self.from(&mut sql, term);
-            // In the order of the index, or the rows of others could be read first.
-            sql.push(" ORDER BY ").push(order).push(" LIMIT ").push_bind(limit);
+            // In the order of the index, or the rows of others could be read first. Of many lists there is no such order.
+            if !(order == "word" && self.in_many_lists()) {
+                sql.push(" ORDER BY ").push(order);
+            }
+            sql.push(" LIMIT ").push_bind(limit);
             sql
         })?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
@@ -133,24 +136,21 @@ impl List<'_> {
             let rows = fetch_built!(tx, (String,), {
                 let mut sql = QueryBuilder::new("SELECT ");
                 sql.push(columns(term).0);
-                match term {
-                    Term::Mentions(searched) => {
-                        sql.push(" FROM (");
-                        sql.push_values(&ids, |mut row, id| {
-                            row.push_bind(id.clone());
-                        });
-                        sql.push(") AS ids CROSS JOIN search_words WHERE record = column1 AND tenant_id = ");
-                        self.tenant(&mut sql);
-                        // In a `CASE`, or SQLite would take the index of all that have the word.
-                        sql.push(" AND CASE WHEN ");
-                        self.word(&mut sql, searched);
-                        sql.push(" THEN TRUE ELSE FALSE END");
-                    }
-                    _ => {
-                        self.from(&mut sql, term);
-                        sql.push(" AND ").push(columns(term).0);
-                        push_ids(&mut sql, &ids);
-                    }
+                if let Term::Mentions(searched) = term {
+                    sql.push(" FROM (");
+                    sql.push_values(&ids, |mut row, id| {
+                        row.push_bind(id.clone());
+                    });
+                    sql.push(") AS ids CROSS JOIN search_words WHERE record = column1 AND tenant_id = ");
+                    self.tenant(&mut sql);
+                    // In a `CASE`, or SQLite would take the index of all that have the word.
+                    sql.push(" AND CASE WHEN ");
+                    self.word(&mut sql, searched);
+                    sql.push(" THEN TRUE ELSE FALSE END");
+                } else {
+                    self.from(&mut sql, term);
+                    sql.push(" AND ").push(columns(term).0);
+                    push_ids(&mut sql, &ids);
                 }
                 sql
             })?;
@@ -187,6 +187,11 @@ impl List<'_> {
         }
     }
 
+    /// Whether the words of what is listed are in the lists of all workspaces.
+    fn in_many_lists(&self) -> bool {
+        self.noun.worded == "workspace_id" && self.within.as_ref().is_some_and(|(column, _)| *column == "tenant_id")
+    }
+
     /// Of which list a word is and how it begins.
     fn word<DB>(&self, sql: &mut QueryBuilder<DB>, searched: &str)
     where
@@ -195,8 +200,13 @@ impl List<'_> {
     {
         // Tenants lie in nothing: the list of one's own is of all of them.
         let whose = self.within.as_ref().filter(|(column, _)| *column != self.noun.id);
-        let list = search::list(self.noun.name, whose.map_or("all", |(_, whose)| whose.as_str()));
-        sql.push("list = ").push_bind(list);
+        let whose = whose.map_or("all", |(_, whose)| whose.as_str());
+        if self.in_many_lists() {
+            sql.push("list IN (SELECT ").push_bind(search::list(self.noun.name, ""));
+            sql.push(" || id FROM workspaces WHERE tenant_id = ").push_bind(whose.to_owned()).push(")");
+        } else {
+            sql.push("list = ").push_bind(search::list(self.noun.name, whose));
+        }
         match search::range(searched) {
             Some((from, to)) => sql.push(" AND word >= ").push_bind(from).push(" AND word < ").push_bind(to),
             None => sql.push(" AND FALSE"),

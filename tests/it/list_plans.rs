@@ -131,6 +131,10 @@ async fn a_page_is_a_range_of_an_index_for_every_list_order_and_filter() {
     for filter in ["rotation_due_time < 2020-01-01T00:00:00Z", "expire_time < 2020-01-01T00:00:00Z"] {
         search(&env, &cluster, &keys.0, &keys.1, filter).await;
     }
+    let of_tenant = set(&keys.1, &[number_of(&keys.0, "parent").expect("a parent")], &world.tenant);
+    for filter in ["", "environment = staging", "state = REVOKED", "rareword"] {
+        search(&env, &cluster, &keys.0, &of_tenant, filter).await;
+    }
     let team = format!("team = {} common role = roles/reader", world.team);
     for filter in ["role = roles/developer", &team] {
         search(&env, &cluster, &users.0, &users.1, filter).await;

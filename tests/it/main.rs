@@ -24,6 +24,7 @@ mod jws_vectors;
 mod key_batches;
 mod key_changes;
 mod key_commands;
+mod key_lists;
 mod key_policy;
 mod key_rotation;
 mod key_schedule;
