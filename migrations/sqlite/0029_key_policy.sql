@@ -16,3 +16,5 @@ UPDATE api_keys SET environment = (SELECT environment FROM workspaces WHERE work
 CREATE INDEX api_keys_by_tenant ON api_keys (tenant_id, id) WHERE deleted IS NULL;
 CREATE INDEX api_keys_by_environment ON api_keys (tenant_id, environment, id) WHERE deleted IS NULL;
 CREATE INDEX api_keys_by_tenant_and_name ON api_keys (tenant_id, display_name, id) WHERE deleted IS NULL;
+-- And by the words of their names: one list of a tenant instead of one of each workspace.
+UPDATE search_words SET list = 'keys of ' || tenant_id WHERE list LIKE 'keys of %';

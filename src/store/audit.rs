@@ -6,8 +6,14 @@ use super::{
 };
 use crate::domain::{id::TenantId, listing::Sorted, time::Timestamp};
 
-pub(super) const NOUN: Noun =
-    Noun { name: "audit events", columns: &[("time", "at")], stays: false, id: "seq", prefix: "", worded: "tenant_id" };
+pub(super) const NOUN: Noun = Noun {
+    name: "audit events",
+    columns: &[("time", "at")],
+    stays: false,
+    id: "seq",
+    prefix: "",
+    worded_by_tenant: false,
+};
 
 /// One change on record.
 #[derive(Clone, PartialEq, Eq, Debug)]

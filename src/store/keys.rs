@@ -31,7 +31,7 @@ pub(super) const NOUN: Noun = Noun {
         ("rotation_due_time", "rotation_due"),
         ("workspace", "workspace_id"),
     ],
-    worded: "workspace_id",
+    worded_by_tenant: true,
     ..Noun::plain::<KeyKind>("keys")
 };
 
@@ -240,7 +240,7 @@ fn first_warning(key: &Key) -> Option<i64> {
 
 /// Writes down what a key is found by: its name for people, and what each of its secrets begins with.
 pub async fn put_words(tx: &mut Tx, key: &Key) -> Result<()> {
-    let (list, id) = (search::list(NOUN.name, key.workspace), key.id.to_string());
+    let (list, id) = (search::list(NOUN.name, key.tenant), key.id.to_string());
     if key.deleted.is_some() {
         return search::drop(tx, key.tenant, &id).await;
     }

@@ -55,15 +55,15 @@ pub struct Noun {
     pub id: &'static str,
     /// What its ids begin with; empty when it is numbered.
     pub prefix: &'static str,
-    /// The column that says in whose list the words are by which a record is found.
-    pub worded: &'static str,
+    /// Whether the words by which a record is found are in one list of its tenant, wherever in that it lies.
+    pub worded_by_tenant: bool,
 }
 
 impl Noun {
     /// A noun with an id and the usual columns.
     #[must_use]
     pub const fn plain<K: Kind>(name: &'static str) -> Self {
-        Self { name, columns: &[], stays: false, id: "id", prefix: K::PREFIX, worded: "tenant_id" }
+        Self { name, columns: &[], stays: false, id: "id", prefix: K::PREFIX, worded_by_tenant: false }
     }
 
     /// A noun with soft deletion: indexes have the state in these words too.

@@ -117,11 +117,8 @@ impl List<'_> {
             let mut sql = QueryBuilder::new("SELECT ");
             sql.push(column);
             self.from(&mut sql, term);
-            // In the order of the index, or the rows of others could be read first. Of many lists there is no such order.
-            if !(order == "word" && self.in_many_lists()) {
-                sql.push(" ORDER BY ").push(order);
-            }
-            sql.push(" LIMIT ").push_bind(limit);
+            // In the order of the index, or the rows of others could be read first.
+            sql.push(" ORDER BY ").push(order).push(" LIMIT ").push_bind(limit);
             sql
         })?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
@@ -187,11 +184,6 @@ impl List<'_> {
         }
     }
 
-    /// Whether the words of what is listed are in the lists of all workspaces.
-    fn in_many_lists(&self) -> bool {
-        self.noun.worded == "workspace_id" && self.within.as_ref().is_some_and(|(column, _)| *column == "tenant_id")
-    }
-
     /// Of which list a word is and how it begins.
     fn word<DB>(&self, sql: &mut QueryBuilder<DB>, searched: &str)
     where
@@ -200,12 +192,15 @@ impl List<'_> {
     {
         // Tenants lie in nothing: the list of one's own is of all of them.
         let whose = self.within.as_ref().filter(|(column, _)| *column != self.noun.id);
-        let whose = whose.map_or("all", |(_, whose)| whose.as_str());
-        if self.in_many_lists() {
-            sql.push("list IN (SELECT ").push_bind(search::list(self.noun.name, ""));
-            sql.push(" || id FROM workspaces WHERE tenant_id = ").push_bind(whose.to_owned()).push(")");
-        } else {
-            sql.push("list = ").push_bind(search::list(self.noun.name, whose));
+        match whose {
+            Some(("workspace_id", workspace)) if self.noun.worded_by_tenant => {
+                sql.push("list = ").push_bind(search::list(self.noun.name, ""));
+                sql.push(" || (SELECT tenant_id FROM workspaces WHERE id = ").push_bind(workspace.clone()).push(")");
+            }
+            _ => {
+                let whose = whose.map_or("all", |(_, whose)| whose.as_str());
+                sql.push("list = ").push_bind(search::list(self.noun.name, whose));
+            }
         }
         match search::range(searched) {
             Some((from, to)) => sql.push(" AND word >= ").push_bind(from).push(" AND word < ").push_bind(to),

@@ -1,5 +1,7 @@
 //! Lists of keys: of a workspace, and of every workspace of a tenant.
 
+use std::time::Duration;
+
 use tollreeve::pb::tollreeve::v1 as pb;
 use tonic::Code;
 
@@ -44,11 +46,14 @@ async fn keys_of_a_tenant_are_found_by_workspace_environment_and_words(env: &mut
     let lab = create_workspace(&env.operator, &world.tenant, "lab", "red-team").await;
     let staging = create_workspace(&env.operator, &world.tenant, "stage", "staging").await;
     let first = world.key.name.clone();
-    let [zebra, zoo, ape] = [
-        named(&world, &lab, "Zebra robot").await,
-        named(&world, &staging, "Zoo robot").await,
-        named(&world, &world.workspace, "Ape robot").await,
-    ];
+    // One after the other, by the clock too: they are listed by when they were made.
+    let later = async |workspace: &str, display_name: &str| {
+        env.clock.advance(Duration::from_millis(1));
+        named(&world, workspace, display_name).await
+    };
+    let zebra = later(&lab, "Zebra robot").await;
+    let zoo = later(&staging, "Zoo robot").await;
+    let ape = later(&world.workspace, "Ape robot").await;
     let find =
         async |filter: &str, order: &str| list(&env.operator, &world.tenant, filter, order).await.expect("a list");
     assert_eq!(find("", "").await, [first.as_str(), &zebra, &zoo, &ape]);
