@@ -11,6 +11,7 @@ mod scene;
 
 use std::{
     hint::black_box,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, atomic::AtomicI64, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -77,12 +78,12 @@ fn main() {
     let decisions = size("BENCH_DECISIONS", 500_000, 2000);
     for keys in [1000, 100_000, 1_000_000].into_iter().filter(|keys| *keys <= most) {
         let held = |answer: &Answer<'_>| answer.hold.as_ref().map_or(0, |hold| hold.amounts().count());
-        let times = decide(keys, 0, decisions, held);
+        let times = decide(&mut Bench::new(keys, 0), keys, decisions, held);
         let (median, tail) = (percentile(&times, 50), percentile(&times, 99));
         report.hold(format!("{keys} keys, median"), micros(median), " us", ..=2.0);
         report.note(format!("{keys} keys, 99 of 100 within"), show(tail));
         if keys == 1000 {
-            let bound = percentile(&decide(keys, BINDINGS, decisions, held), 50);
+            let bound = percentile(&decide(&mut Bench::new(keys, BINDINGS), keys, decisions, held), 50);
             let what = format!("{keys} keys, with {BINDINGS} further bindings in the tenant, against without");
             report.hold(what, ratio(bound, median), "", ..=1.1);
         }
@@ -91,11 +92,13 @@ fn main() {
                 black_box(answer.hold.as_ref().map(HoldView::token));
                 held(answer)
             };
-            let sealed = percentile(&decide(keys, 0, decisions, sealed), 50);
+            let sealed = percentile(&decide(&mut Bench::new(keys, 0), keys, decisions, sealed), 50);
             report.note(format!("{keys} keys, median, with the hold's token made"), show(sealed));
             let yardstick = hmac_time(decisions / 5) + look_up_time(keys, decisions);
             report.note("an HMAC-SHA-256 of 300 bytes and a look-up among as many", show(yardstick));
             report.note("a decision costs as much as so many of these", format!("{:.2}", ratio(median, yardstick)));
+            let listed = percentile(&decide(&mut Bench::listed(keys), keys, decisions, held), 50);
+            report.hold(format!("{keys} keys, each with ten allowlist entries, median"), micros(listed), " us", ..=2.0);
         }
     }
     sessions(&mut report, decisions);
@@ -112,14 +115,13 @@ fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }
 
-/// The times of decisions on random keys, with so many further bindings in the first tenant, in order; `tell` is what is made of each answer, and says how much is held.
+/// The times of decisions on random keys, in order; `tell` is what is made of each answer, and says how much is held.
 fn decide(
+    bench: &mut Bench,
     keys: usize,
-    bindings: usize,
     decisions: usize,
     tell: impl Fn(&Answer<'_>) -> usize + Copy + Send + Sync,
 ) -> Vec<Duration> {
-    let mut bench = Bench::new(keys, bindings);
     let mut random = Random::new(9);
     let texts: Vec<String> =
         (0..CHOSEN.min(decisions)).map(|_| bench.scene.key(below(&mut random, keys)).1.expose().to_owned()).collect();
@@ -278,9 +280,18 @@ struct Bench {
 impl Bench {
     /// A gate that knows customers with so many keys, and so many further bindings in the first tenant.
     fn new(keys: usize, bindings: usize) -> Self {
+        Self::of(keys, bindings, |scene| scene)
+    }
+
+    /// A gate that knows customers with so many keys, each with an allowlist of its own.
+    fn listed(keys: usize) -> Self {
+        Self::of(keys, 0, Scene::with_allowlists)
+    }
+
+    fn of(keys: usize, bindings: usize, changed: impl FnOnce(Scene) -> Scene) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let peppers = Peppers::first(Pepper::new(&[1; 32]));
-        let scene = Scene::new(keys, keys.min(1000), peppers.clone());
+        let scene = changed(Scene::new(keys, keys.min(1000), peppers.clone()));
         let (gate, queues) = Gate::new(GateParts {
             journal: Generous::default(),
             peppers,
@@ -333,8 +344,8 @@ fn question<'a>(credential: Credential<'a>, request: &'a str) -> Question<'a> {
         stamp: None,
         request_id: request,
         credential,
-        client_ip: None,
-        origin: "",
+        client_ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
+        origin: "app.example.com",
         permission: Permission::ModelsInvoke,
         provider: PROVIDER,
         model: MODEL,

@@ -22,6 +22,7 @@ use std::{
 
 use report::{Report, percentile, show, size};
 use scene::Scene;
+use tokio::runtime::Runtime;
 use tollreeve::{
     config::{Config, Options},
     domain::time::Clock as _,
@@ -44,20 +45,27 @@ fn main() {
         return;
     }
     let keys = size("BENCH_KEYS", 1_000_000, 2000);
+    let mut report = Report::new("A start");
+    report.note("keys", keys.to_string());
+    let (times, each) = starts(&runtime, keys, |scene| scene);
+    report.note("the fastest of three starts", show(times[0]));
+    report.hold("until ready, the middle one", percentile(&times, 50).as_secs_f64(), " s", ..=3.0);
+    report.hold("resident memory for each key", each, " bytes", ..=200.0);
+    let (times, each) = starts(&runtime, keys, Scene::with_allowlists);
+    report.note("until ready, each key with ten allowlist entries of its own", show(percentile(&times, 50)));
+    report.note("resident memory for each of those", format!("{each:.0} bytes"));
+    report.print();
+}
+
+/// The times that starts take with so many keys, in order, and the bytes for each key.
+fn starts(runtime: &Runtime, keys: usize, changed: impl FnOnce(Scene) -> Scene) -> (Vec<Duration>, f64) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    runtime.block_on(write(&config(folder.path()), keys));
+    runtime.block_on(write(&config(folder.path()), keys, changed));
     let (mut times, mut sizes): (Vec<Duration>, Vec<i64>) = (0..STARTS).map(|_| start_elsewhere(folder.path())).unzip();
     times.sort_unstable();
     // How much of what it needed on the way the allocator has given back by then differs from start to start.
     sizes.sort_unstable();
-    let (took, bytes) = (percentile(&times, 50), percentile(&sizes, 50));
-    let each = bytes as f64 / keys as f64;
-    let mut report = Report::new("A start");
-    report.note("keys", keys.to_string());
-    report.note("the fastest of three starts", show(times[0]));
-    report.hold("until ready, the middle one", took.as_secs_f64(), " s", ..=3.0);
-    report.hold("resident memory for each key", each, " bytes", ..=200.0);
-    report.print();
+    (times, percentile(&sizes, 50) as f64 / keys as f64)
 }
 
 fn config(folder: &Path) -> Config {
@@ -66,11 +74,11 @@ fn config(folder: &Path) -> Config {
     options.validate().expect("good settings")
 }
 
-async fn write(config: &Config, keys: usize) {
+async fn write(config: &Config, keys: usize, changed: impl FnOnce(Scene) -> Scene) {
     let (db, _exclusive) = Db::open(&config.database).await.expect("opens");
     let keyring = Keyring::open(&db, config, SystemClock.now()).await.expect("key files");
     // Few tenants: it is keys that are counted.
-    let scene = Scene::new(keys, 10_000, keyring.peppers);
+    let scene = changed(Scene::new(keys, 10_000, keyring.peppers));
     seed::write(&db, &scene, keys).await;
     db.close().await;
 }

@@ -47,6 +47,7 @@ pub struct Scene {
     keys_per_tenant: usize,
     tenants: Vec<Customer>,
     peppers: Peppers,
+    listed: bool,
 }
 
 /// A tenant, as its keys refer to it.
@@ -81,7 +82,14 @@ impl Scene {
             created: CREATED,
             version: 1,
         };
-        Self { caller: Principal::ServiceAccount(sidecar.id), sidecar, keys_per_tenant, tenants, peppers }
+        Self {
+            caller: Principal::ServiceAccount(sidecar.id),
+            sidecar,
+            keys_per_tenant,
+            tenants,
+            peppers,
+            listed: false,
+        }
     }
 
     /// Everything but the keys and the budgets, each after what it refers to.
@@ -181,6 +189,26 @@ impl Scene {
         all
     }
 
+    /// The same, each key with an allowlist of ten entries, no two keys with the same.
+    #[must_use]
+    #[allow(dead_code, reason = "not every benchmark has them")]
+    pub fn with_allowlists(self) -> Self {
+        Self { listed: true, ..self }
+    }
+
+    /// Ten entries, of which the last of each list allows what is asked for.
+    fn allowlist(n: usize) -> Allowlist {
+        let range = |text: String| text.parse().expect("a range");
+        let own = |part: usize| range(format!("10.{}.{}.{}/32", n >> 14 & 255, n >> 6 & 255, (n & 63) << 2 | part));
+        Allowlist {
+            cidrs: vec![own(0), own(1), own(2), range("192.0.2.0/24".to_owned())],
+            origins: vec![format!("app-{n}.example.org"), "*.example.com".to_owned()],
+            models: vec![format!("own-{n}-*"), "gpt-4*".to_owned()],
+            endpoints: vec![format!("/v1/own/{n}/*"), "/v1/*/completions".to_owned()],
+            permissions: None,
+        }
+    }
+
     /// The `n`th key, and its text.
     pub fn key(&self, n: usize) -> (Key, KeySecret) {
         let customer = &self.tenants[n / self.keys_per_tenant];
@@ -204,7 +232,7 @@ impl Scene {
             display_name: format!("Key {n}"),
             state: KeyState::Active,
             expires: None,
-            allowlist: Allowlist::default(),
+            allowlist: if self.listed { Self::allowlist(n) } else { Allowlist::default() },
             created: CREATED,
             version: 1,
             description: String::new(),

@@ -67,6 +67,7 @@ async fn put_keys(tx: &mut Tx, scene: &Scene, numbers: &[usize]) {
             "active",
             key.created,
             key.version,
+            if key.allowlist.is_open() { String::new() } else { serde_json::json!(key.allowlist).to_string() },
         ])
     };
     let rows = serde_json::Value::Array(numbers.iter().map(row).collect()).to_string();
@@ -74,7 +75,7 @@ async fn put_keys(tx: &mut Tx, scene: &Scene, numbers: &[usize]) {
         "INSERT INTO api_keys (id, tenant_id, workspace_id, owner, project_id, public_id, hash, display_name, state,
              allowlist, created, version)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-             value ->> 8, '', value ->> 9, value ->> 10
+             value ->> 8, value ->> 11, value ->> 9, value ->> 10
          FROM json_each($1)";
     sqlx::query(sql).bind(rows).execute(&mut **sqlite).await.expect("keys");
 }
