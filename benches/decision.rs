@@ -197,6 +197,7 @@ fn guessing(report: &mut Report, keys: usize, guesses: usize) {
         texts.extend([(chosen.next(), false, secret.expose().to_owned()), (chosen.next(), true, unknown())]);
     }
     texts.sort_unstable();
+    forget_all();
     let times: Vec<(bool, Duration)> = texts
         .iter()
         .map(|(_, is_unknown, text)| {
@@ -219,6 +220,12 @@ fn guessing(report: &mut Report, keys: usize, guesses: usize) {
     report.note("the same, a wrong secret", format!("{:.1} ns", wrong.mean));
     let t = (unknown.mean - wrong.mean) / (unknown.error + wrong.error).sqrt();
     report.hold(format!("Welch's t between the two, of {guesses} each"), t.abs(), "", ..=4.5);
+}
+
+/// Lets the processor forget what it has looked at lately: the keys that were given other secrets are not to be at hand.
+fn forget_all() {
+    let other = black_box(vec![1u8; 256 << 20]);
+    black_box(other.iter().step_by(64).fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
 }
 
 /// What is known of many measurements.

@@ -84,6 +84,11 @@ impl<'a> Presented<'a> {
     /// Reads a key's text. `None` when its shape or checksum is wrong.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
+        Self::parse_with(text, |_| ())
+    }
+
+    /// As [`Self::parse`]; `seen` is told early what will be looked up when all is well.
+    pub fn parse_with(text: &'a str, seen: impl FnOnce(&PublicId)) -> Option<Self> {
         let text = text.as_bytes();
         let prefix_len = text.len().checked_sub(TAIL_LEN).filter(|len| (1..=MAX_PREFIX_LEN).contains(len))?;
         // Every part but the prefix has a length of its own, so its place is known.
@@ -91,6 +96,7 @@ impl<'a> Presented<'a> {
         let (prefix, rest) = body.split_at(prefix_len);
         let (public_id, rest) = rest.strip_prefix(MARK.as_bytes())?.split_first_chunk::<PUBLIC_ID_LEN>()?;
         let secret = rest.strip_prefix(b"_")?;
+        seen(&PublicId(*public_id));
         let is_well_formed = prefix.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
             && are_digits(public_id)
             && are_digits(secret)

@@ -220,7 +220,8 @@ impl Allowlist {
     pub fn is_within(&self, wider: &Self) -> bool {
         within(&self.cidrs, &wider.cidrs, |wider, range| wider.contains(range))
             && within(&self.origins, &wider.origins, |wider, host| {
-                wider == host || wider.strip_prefix("*.").is_some_and(|parent| is_below(host, parent))
+                wider == host
+                    || wider.strip_prefix("*.").is_some_and(|parent| is_below(host.as_bytes(), parent.as_bytes()))
             })
             && within(&self.models, &wider.models, |wider, pattern| glob(wider, pattern))
             && within(&self.endpoints, &wider.endpoints, |wider, pattern| glob(wider, pattern))

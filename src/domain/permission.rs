@@ -149,6 +149,16 @@ impl PermissionSet {
         Self(bits)
     }
 
+    /// The set as a number, for as long as the program runs: the catalogue may be put in another order.
+    pub(super) const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// The set that is this number.
+    pub(super) const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
     /// Whether the permission is in the set.
     #[must_use]
     pub const fn has(self, permission: Permission) -> bool {

@@ -1,7 +1,7 @@
 //! Finds a key's row by what it is looked up by, among a million and more, with one look at memory before the row.
 //!
 //! A bucket is one cache line of eight entries: half of a hash, and the index of a row. A look-up compares hashes within
-//! one line and goes on to the next bucket only when that one is full. Growing needs the hashes alone, not the rows.
+//! one line and the next, and goes on to another bucket only when both are full. Growing needs the hashes alone, not the rows.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -59,8 +59,10 @@ impl KeyIndex {
     /// Looks at where a key would be found, so that memory brings it.
     pub fn touch(&self, key: impl Hash) {
         let (part, hash) = self.place(key);
-        let bucket = self.parts.get(part).and_then(|part| part.buckets.get(part.home(hash)));
-        std::hint::black_box(bucket.map(|bucket| bucket.rows[0]));
+        let buckets = self.parts.get(part).and_then(|part| part.buckets.get(part.home(hash)..));
+        for bucket in buckets.unwrap_or_default().iter().take(2) {
+            std::hint::black_box(bucket.rows[0]);
+        }
     }
 
     /// Puts a row in whose key is not there yet.
@@ -93,23 +95,28 @@ impl Part {
         (hash as usize * self.buckets.len()) >> 32
     }
 
+    /// Two buckets are always looked at: that there is no such key is not to take longer than that there is.
     fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
         let (before, from_home) = self.buckets.split_at(self.home(hash));
+        let (mut found, mut has_room) = (None, false);
         // A part is never full, so a bucket with a free place comes.
-        for bucket in from_home.iter().chain(before) {
+        for (bucket, is_further) in
+            from_home.iter().chain(before).zip([false].into_iter().chain(std::iter::repeat(true)))
+        {
             let mut same = Bucket::mask(&bucket.hashes, hash);
             while same != 0 {
                 let row = bucket.rows[same.trailing_zeros() as usize % WIDTH];
                 if row < GONE && is(row) {
-                    return Some(row);
+                    found = Some(row);
                 }
                 same &= same - 1;
             }
-            if Bucket::mask(&bucket.rows, FREE) != 0 {
-                return None;
+            has_room |= Bucket::mask(&bucket.rows, FREE) != 0;
+            if is_further & (has_room | found.is_some()) {
+                return found;
             }
         }
-        None
+        found
     }
 
     fn insert(&mut self, hash: u32, row: u32) {

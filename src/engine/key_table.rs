@@ -40,7 +40,7 @@ pub struct KeyRow {
     pub owner: u32,
     /// Index of its project, or [`NO_INDEX`].
     pub project: u32,
-    /// Index of its allowlist, or [`NO_INDEX`].
+    /// Where its allowlist is, or [`NO_INDEX`].
     pub rules: u32,
     /// When it ends, or must have been rotated: the earlier of both, in microseconds since 1970; `i64::MAX` for never.
     pub expires: i64,
@@ -159,17 +159,44 @@ impl KeyTable {
     /// The secret with this public id.
     #[must_use]
     pub fn by_public_id(&self, public_id: &PublicId) -> Option<SecretFound> {
-        let at = self.by_public_id.find(public_id, |at| {
-            let row = self.row(at);
-            row.public_id == *public_id || self.retiring(at, row).is_some_and(|old| old.public_id == *public_id)
-        })?;
+        let at = self.index_of_secret(public_id)?;
+        Some(self.secret(at, self.row(at), public_id))
+    }
+
+    /// What to compare a secret with, and whether that is stored under this public id. When nothing is, it is the secret of some
+    /// key, always the same for the same id: what is done and looked at is the same. `None` while there are no keys.
+    #[must_use]
+    pub fn compared_with(&self, public_id: &PublicId) -> Option<(SecretFound, bool)> {
+        let found = self.index_of_secret(public_id);
+        let stand_in = self.stand_in(public_id);
+        let at = found.or(stand_in)?;
         let row = self.row(at);
-        if row.public_id == *public_id {
-            return Some(SecretFound { at, hash: row.secret(), used: self.newest(at, row) });
+        if found.is_none() {
+            // As the index does with what it finds.
+            std::hint::black_box(self.has(at, row, public_id));
         }
-        let old = self.retiring(at, row)?;
-        let used = SecretUsed { generation: old.generation, ends: Some(old.ends) };
-        Some(SecretFound { at, hash: old.hash, used })
+        Some((self.secret(at, row, public_id), found.is_some()))
+    }
+
+    fn index_of_secret(&self, public_id: &PublicId) -> Option<u32> {
+        self.by_public_id.find(public_id, |at| self.has(at, self.row(at), public_id))
+    }
+
+    /// Whether a key has a secret with this public id.
+    fn has(&self, at: u32, row: &KeyRow, public_id: &PublicId) -> bool {
+        row.public_id == *public_id || self.retiring(at, row).is_some_and(|old| old.public_id == *public_id)
+    }
+
+    /// Of a key's secrets, the one with this public id; the newest when none has it.
+    fn secret(&self, at: u32, row: &KeyRow, public_id: &PublicId) -> SecretFound {
+        let old = if row.public_id == *public_id { None } else { self.retiring(at, row) };
+        match old.filter(|old| old.public_id == *public_id) {
+            Some(old) => {
+                let used = SecretUsed { generation: old.generation, ends: Some(old.ends) };
+                SecretFound { at, hash: old.hash, used }
+            }
+            None => SecretFound { at, hash: row.secret(), used: self.newest(at, row) },
+        }
     }
 
     /// Of a key's secrets, the newest.
@@ -246,8 +273,7 @@ impl KeyTable {
     }
 
     /// Some key, for the id of none: always the same for the same id.
-    #[must_use]
-    pub fn stand_in(&self, public_id: &PublicId) -> Option<u32> {
+    fn stand_in(&self, public_id: &PublicId) -> Option<u32> {
         let (digits, _) = public_id.as_bytes().split_first_chunk()?;
         // Spread by the golden ratio's bits, for digits are not; a division would take as long as a look at memory.
         let spread = u64::from_le_bytes(*digits).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
@@ -268,15 +294,20 @@ impl KeyTable {
 
     /// What a key may be used for, if that is restricted.
     #[must_use]
-    pub fn rules(&self, row: &KeyRow) -> Option<&Rules> {
+    pub fn rules(&self, row: &KeyRow) -> Option<Rules<'_>> {
         self.rules.at(row.rules)
+    }
+
+    /// Looks at the rules of a key, so that memory brings them.
+    pub fn touch_rules(&self, row: &KeyRow) {
+        self.rules.touch(row.rules);
     }
 
     /// Puts a key in, or its new form in the place of the old.
     pub fn put(&mut self, mut row: KeyRow, allowlist: &Allowlist, secrets: Secrets) {
         let known = self.index_of(row.id());
         let old_rules = known.map_or(NO_INDEX, |at| self.row(at).rules);
-        row.rules = Rules::of(allowlist).map_or(NO_INDEX, |rules| self.rules.take(rules));
+        row.rules = Rules::of(allowlist).map_or(NO_INDEX, |made| self.rules.take(&made));
         self.rules.give_back(old_rules);
         let public_id = row.public_id;
         if let Some(at) = known {

@@ -11,12 +11,7 @@ use super::{
     state::{ActorRow, BudgetList, Place, ProjectRow, State, TenantRow, WorkspaceRow},
 };
 use crate::domain::{
-    id::TeamId,
-    key_secret::{KeyHash, Presented},
-    keys::KeyState,
-    peppers::Rehashed,
-    permission::Permission,
-    time::Timestamp,
+    id::TeamId, key_secret::Presented, keys::KeyState, peppers::Rehashed, permission::Permission, time::Timestamp,
 };
 
 /// Whose call it is.
@@ -48,29 +43,23 @@ impl State {
     /// # Errors
     /// The denial that the caller is told.
     pub fn find_key(&self, text: &str) -> Result<SecretFound, DenialCode> {
-        let presented = Presented::parse(text).ok_or(DenialCode::KeyMalformed)?;
-        // While the secret is hashed memory brings what the look-up needs; and after it, while the call is priced, the
-        // key's owner.
-        self.keys.touch(&presented.public_id);
+        // Memory brings the place in the index while the checksum is looked at; the key's row, and then its owner and
+        // allowlist, while the secret is hashed.
+        let presented = Presented::parse_with(text, |id| self.keys.touch(id)).ok_or(DenialCode::KeyMalformed)?;
         let peppers = self.peppers.as_ref().ok_or(DenialCode::KeyNotFound)?;
+        let (found, is_known) = self.keys.compared_with(&presented.public_id).ok_or(DenialCode::KeyNotFound)?;
+        let (stored, row) = (found.hash, self.keys.row(found.at));
+        self.actor(row.owner).touch();
+        self.keys.touch_rules(row);
         let offered = peppers.hash(&presented);
-        let found = self.keys.by_public_id(&presented.public_id);
-        // For an unknown id another key is looked at, so that memory takes as long.
-        let stand_in = self.keys.stand_in(&presented.public_id);
-        let looked_at = found.map(|found| found.at).or(stand_in);
-        let row = looked_at.map(|at| self.keys.row(at));
-        if let Some(row) = row {
-            self.actor(row.owner).touch();
-        }
-        let stored = found.map(|found| found.hash).or(row.map(KeyRow::secret));
-        let stored = stored.unwrap_or(KeyHash([0; 32]).under(offered.pepper));
         // Once more for what is stored under another pepper, be it the key's or that of the other that is looked at.
         let checked = peppers.hash_as(stored, &presented, offered);
-        let genuine = checked.unwrap_or(offered.hash).is(&stored.hash) && checked.is_some();
-        let found = found.filter(|_| genuine).ok_or(DenialCode::KeyNotFound)?;
+        let genuine = checked.unwrap_or(offered.hash).is(&stored.hash) && checked.is_some() && is_known;
+        if !genuine {
+            return Err(DenialCode::KeyNotFound);
+        }
         if stored.pepper < offered.pepper {
-            let key = self.keys.row(found.at).id();
-            self.aged.note(Rehashed { key, public_id: presented.public_id, old: stored, new: offered });
+            self.aged.note(Rehashed { key: row.id(), public_id: presented.public_id, old: stored, new: offered });
         }
         Ok(found)
     }

@@ -434,18 +434,25 @@ macro_rules! or_add {
 /// A row of placeholders.
 macro_rules! one_sum {
     () => {
-        "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        "(?,?,?,?,?,?,?,?,?,?,?,?)"
     };
 }
 
-/// Adds to so many rows of sums as there are rows of placeholders.
+/// Adds to the hour and the day of so many sums as there are rows of placeholders: tenant, series, hour, amounts. One server
+/// writes: one shard.
 macro_rules! add_usage {
     ($($rows:tt)+) => {
-        concat!("INSERT INTO usage_sums (", usage_columns!(), ") VALUES ", $($rows)+, or_add!())
+        concat!(
+            "INSERT INTO usage_sums (", usage_columns!(), ")
+             SELECT column1, column2, span, column3 - column3 % span, 0, column4, column5, column6, column7, column8, column9,
+                column10, column11, column12
+             FROM (VALUES ", $($rows)+, ") AS hours CROSS JOIN (SELECT 1 AS span UNION ALL SELECT 24) AS spans WHERE TRUE",
+            or_add!()
+        )
     };
 }
 
-/// Adds to 64, 16, 4 or 1 rows of sums on `SQLite`.
+/// Adds to 64, 16, 4 or 1 sums on `SQLite`.
 pub const ADD_USAGE_SQLITE: [(u8, &str); 4] = [
     (64, add_usage!(four!(four!(four!(one_sum!()))))),
     (16, add_usage!(four!(four!(one_sum!())))),

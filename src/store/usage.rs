@@ -5,11 +5,13 @@
 //! of sums are written after everything else that a batch locks, series before sums, each in the order of their keys.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::BTreeMap,
     fmt::Write as _,
+    hash::{BuildHasher as _, RandomState},
     sync::Arc,
 };
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use sqlx::{Arguments as _, sqlite::SqliteArguments};
@@ -30,24 +32,35 @@ pub(super) const PLACES: i64 = 1;
 pub(super) const CALLERS: i64 = 2;
 /// Sums as [`PLACES`], for each team.
 pub(super) const TEAMS: i64 = 3;
-/// Series that a server knows to be there: 48 bytes each. All are forgotten when there are more, and are written once more.
+/// Series that a server knows the numbers of: 64 bytes each. All are forgotten when there are more, and are written once more.
 const KNOWN: usize = 262_144;
 /// Servers whose numbers differ do not wait for each other; of more than so many some do.
 const SHARDS: u128 = 64;
 
-/// Series that are there for certain.
+/// The numbers of series that are there for certain, by a hash of what they are.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known(Arc<Mutex<HashSet<(TenantId, i64)>>>);
+pub(super) struct Known(Arc<Numbers>);
+
+#[derive(Debug, Default)]
+struct Numbers {
+    known: Mutex<HashMap<u128, i64>>,
+    /// Two that nobody else knows the keys of: together no two series have the same hash.
+    hashers: [RandomState; 2],
+}
 
 /// Series that are there once the transaction has committed.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Fresh(Vec<(TenantId, i64)>);
+pub(super) struct Fresh(Vec<(u128, i64)>);
 
 impl Known {
+    fn hash(&self, series: &Series<'_>) -> u128 {
+        self.0.hashers.iter().fold(0, |hash, hasher| hash << 64 | u128::from(hasher.hash_one(series)))
+    }
+
     /// The transaction has committed.
     pub(super) fn learn(&self, Fresh(fresh): Fresh) {
-        let mut known = self.0.lock();
+        let mut known = self.0.known.lock();
         if known.len() + fresh.len() > KNOWN {
             known.clear();
         }
@@ -56,7 +69,7 @@ impl Known {
 
     /// The database may have forgotten what it had.
     pub(super) fn forget(&self) {
-        self.0.lock().clear();
+        self.0.known.lock().clear();
     }
 }
 
@@ -162,8 +175,19 @@ fn add_to(sum: &mut Amounts, more: &Amounts) {
     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
 }
 
-/// A row of sums: tenant, series, span, start; and what it grows by.
-type Rows = BTreeMap<(TenantId, i64, i64, i64), Amounts>;
+/// What series come to in an hour: tenant, series, hour.
+type Hours = BTreeMap<(TenantId, i64, i64), Amounts>;
+
+/// The rows of these hours and of their days: tenant, series, span, start.
+fn spans_of(hours: &Hours) -> BTreeMap<(TenantId, i64, i64, i64), Amounts> {
+    let mut rows = BTreeMap::new();
+    for ((tenant, series, hour), amounts) in hours {
+        for span in [1, DAY] {
+            add_to(rows.entry((*tenant, *series, span, hour - hour % span)).or_default(), amounts);
+        }
+    }
+    rows
+}
 
 /// Adds what new charges come to; each with what it costs on record. Gives the series that are new to this server.
 ///
@@ -187,18 +211,18 @@ pub(super) async fn add<'e>(
         }
         all.entry(series).or_default().push((hour, amounts));
     }
-    let (mut rows, mut fresh, mut new) = (Rows::new(), Vec::new(), Vec::new());
+    let (mut hours, mut fresh, mut new) = (Hours::new(), Vec::new(), Vec::new());
     for (series, sums) in all {
-        let texts = series.texts();
-        let id = number(series.level, &texts);
+        let hash = known.hash(&series);
+        let number = known.0.known.lock().get(&hash).copied().unwrap_or_else(|| {
+            let texts = series.texts();
+            let number = number(series.level, &texts);
+            fresh.push((hash, number));
+            new.push((series.tenant.to_string(), series.level, number, texts));
+            number
+        });
         for (hour, amounts) in sums {
-            for (span, start) in [(1, hour), (DAY, hour - hour.rem_euclid(DAY))] {
-                add_to(rows.entry((series.tenant, id, span, start)).or_default(), &amounts);
-            }
-        }
-        if !known.0.lock().contains(&(series.tenant, id)) {
-            fresh.push((series.tenant, id));
-            new.push((series.tenant.to_string(), series.level, id, texts));
+            add_to(hours.entry((series.tenant, number, hour)).or_default(), &amounts);
         }
     }
     if !new.is_empty() {
@@ -206,23 +230,22 @@ pub(super) async fn add<'e>(
         let sql = dialect::INSERT_USAGE_SERIES.text(tx);
         execute!(tx, sql, list)?;
     }
-    write(tx, boot, &rows).await?;
+    write(tx, boot, &hours).await?;
     Ok(Fresh(fresh))
 }
 
-async fn write(tx: &mut Tx, boot: BootId, rows: &Rows) -> Result<()> {
+async fn write(tx: &mut Tx, boot: BootId, hours: &Hours) -> Result<()> {
     match tx {
         Tx::Sqlite(tx) => {
-            let rows: Vec<_> = rows.iter().collect();
-            let mut rest = &rows[..];
+            let hours: Vec<_> = hours.iter().collect();
+            let mut rest = &hours[..];
             for (count, sql) in dialect::ADD_USAGE_SQLITE {
                 while let Some((chunk, later)) = rest.split_at_checked(usize::from(count)) {
                     rest = later;
                     let mut arguments = SqliteArguments::default();
-                    for ((tenant, series, span, start), amounts) in chunk {
+                    for ((tenant, series, hour), amounts) in chunk {
                         arguments.add(tenant.to_string()).map_err(sqlx::Error::Encode)?;
-                        // One server writes at a time: one shard.
-                        for number in [*series, *span, *start, 0].into_iter().chain(**amounts) {
+                        for number in [*series, *hour].into_iter().chain(**amounts) {
                             arguments.add(number).map_err(sqlx::Error::Encode)?;
                         }
                     }
@@ -231,6 +254,7 @@ async fn write(tx: &mut Tx, boot: BootId, rows: &Rows) -> Result<()> {
             }
         }
         Tx::Postgres(tx) => {
+            let rows = spans_of(hours);
             let tenants: Vec<String> = rows.keys().map(|key| key.0.to_string()).collect();
             let shard = i64::try_from(boot.bits() % SHARDS).unwrap_or_default();
             let mut query = sqlx::query(dialect::ADD_USAGE_POSTGRES).bind(tenants).bind(shard);

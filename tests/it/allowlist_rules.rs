@@ -87,7 +87,8 @@ fn what_is_made_of_a_list_allows_what_the_list_says_and_nothing_else() {
             endpoints: some(&mut random, |random| text(random, &with_stars, 4)),
             permissions: None,
         };
-        let Some(rules) = Rules::of(&list) else { continue };
+        let Some(made) = Rules::of(&list) else { continue };
+        let rules = Rules::read(&made);
         for _ in 0..CALLS {
             let ip = address(&mut random);
             let canonical = ip.to_canonical();

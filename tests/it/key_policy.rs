@@ -1,6 +1,6 @@
 //! What a workspace lays down of its keys: what is made keeps to it, what is there is told of and left alone.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use tollreeve::pb::tollreeve::v1::{self as pb, DenialCode};
 use tonic::{Code, Status};
@@ -22,6 +22,7 @@ both!(
     a_key_policy_is_changed_field_by_field_on_record,
     keys_that_break_a_policy_are_listed_with_each_field_that_does,
     keys_that_break_the_policy_end_at_a_time_that_is_set,
+    more_keys_than_a_call_looks_at_end_call_by_call_each_once,
 );
 
 /// Lays down a key policy, all of it.
@@ -381,4 +382,39 @@ async fn keys_that_break_the_policy_end_at_a_time_that_is_set(env: &mut Env) {
     assert_eq!(codes(&world.authorize(world.ask()).await), []);
     env.clock.advance(Duration::from_secs(1));
     assert_eq!(codes(&world.authorize(world.ask()).await), [DenialCode::KeyExpired]);
+}
+
+async fn more_keys_than_a_call_looks_at_end_call_by_call_each_once(env: &mut Env) {
+    let world = World::new(env).await;
+    for many in [1000, 300] {
+        later(env);
+        let keys = vec![pb::Key { owner: world.user.clone(), ..Default::default() }; many];
+        let batch = pb::BatchCreateKeysRequest { parent: world.workspace.clone(), keys, ..Default::default() };
+        env.operator.keys().batch_create_keys(batch).await.expect("made");
+    }
+    lay_down(&env.operator, &world.workspace, strict()).await.expect("laid down");
+    let retire = async |expire_time, page_token: &str| {
+        let parent = world.workspace.clone();
+        let asked = pb::RetireKeysRequest { parent, expire_time, page_token: page_token.into(), ..Default::default() };
+        env.operator.keys().retire_keys(asked).await.map(tonic::Response::into_inner)
+    };
+    let first = retire(at(600), "").await.expect("set");
+    assert_eq!((first.retired_count, first.names.len(), first.left_count), (1000, 1000, 301));
+    assert_invalid(retire(at(601), &first.next_page_token).await, "page_token");
+    let second = retire(at(600), &first.next_page_token).await.expect("set");
+    let told = (second.retired_count, second.left_count, second.next_page_token.as_str());
+    assert_eq!(told, (301, 0, ""));
+    let all: HashSet<&String> = first.names.iter().chain(&second.names).collect();
+    assert_eq!((all.len(), first.names.contains(&world.key.name)), (1301, true));
+    let asked = pb::ListKeysRequest {
+        parent: world.workspace.clone(),
+        filter: "expire_time <= 2100-01-01T00:00:00Z".into(),
+        page_size: 1000,
+        ..Default::default()
+    };
+    let page = env.operator.keys().list_keys(asked.clone()).await.expect("a list").into_inner();
+    let asked = pb::ListKeysRequest { page_token: page.next_page_token, ..asked };
+    let rest = env.operator.keys().list_keys(asked).await.expect("a list").into_inner();
+    let ends: Vec<_> = page.keys.iter().chain(&rest.keys).map(|key| key.expire_time).collect();
+    assert_eq!(ends, vec![at(600); 1301]);
 }
