@@ -52,6 +52,19 @@
 //! Invariant: a hold is placed on all budgets or on none: all accounts are locked, then all are asked, then all are
 //! written.
 //!
+//! # Budgets
+//!
+//! A budget's window divides time by the clock of a zone and from an anchor ([`domain::calendar`]): a sequence of moments, so
+//! that periods neither overlap nor leave anything out, whatever is done to clocks there. The zones' data is built in
+//! ([`domain::zone`]), so that servers of one version agree. A period is named by its beginning; the calendar of a budget never
+//! changes, for its periods would get other names. To decisions a calendar costs nothing: the account that runs knows its end,
+//! and only past it the calendar is asked, in the record that a decision does not read otherwise ([`engine::periods`]).
+//!
+//! A paused budget is a soft one for as long as it is paused: the ledger's ceiling goes up, it counts, and refuses nothing. To
+//! resume it, or to make a soft budget hard, is to lower a limit: it binds at once, and is acknowledged when the servers have
+//! given back what they set aside beyond it. A budget that is moved takes along its periods and what is held on it, for holds
+//! refer to the budget and not to what it limits; from its acknowledgement on it limits the new scope alone.
+//!
 //! # A charge
 //!
 //! A charge takes its amounts out of its hold, and what goes past it out of what the slice has free; then it waits in a

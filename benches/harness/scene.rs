@@ -2,7 +2,7 @@
 
 use tollreeve::domain::{
     bindings::{Binding, Member, Principal, Scope},
-    budgets::{Budget, BudgetScope, OnExpiry},
+    budgets::{Budget, BudgetScope, Course, OnExpiry},
     change::Change,
     id::{Id, KeyId, Kind, ProjectId, TeamId, TenantId, UserId, WorkspaceId},
     key_secret::{KeySecret, Presented, RANDOM_BYTES},
@@ -339,6 +339,7 @@ fn budget(
         hard: true,
         credit: false,
         on_expiry: OnExpiry::default(),
+        course: Course::default(),
         display_name: "Budget".to_owned(),
         created: CREATED,
         version: 1,

@@ -9,8 +9,9 @@ use super::{
 use crate::{
     domain::{
         bindings::Scope,
-        budgets::{Budget, BudgetScope, MAX_PER_SCOPE, OnExpiry},
+        budgets::{Budget, BudgetScope, Course, MAX_PER_SCOPE, OnExpiry, Thresholds},
         change::Change,
+        keys::KeyState,
         money::Unit,
         names::{BudgetName, BudgetScopeName, EndUserName, Slug, TenantName},
         permission::Permission,
@@ -38,6 +39,8 @@ pub struct CreateBudget {
     pub hard: bool,
     /// What becomes of a hold on it that is never charged.
     pub on_expiry: OnExpiry,
+    /// How it is to run.
+    pub course: Course,
     /// Its name for people; may be empty.
     pub display_name: String,
 }
@@ -58,17 +61,43 @@ pub struct ListBudgets {
     pub listing: Listing,
 }
 
-/// Asks for another limit, or for another end of holds.
+/// Asks for a budget to be changed.
 #[derive(Debug)]
-pub struct UpdateBudget {
-    /// Of which budget.
+pub struct EditBudget {
+    /// Which.
     pub name: BudgetName,
-    /// The limit.
-    pub limit: i64,
-    /// What becomes of a hold that is never charged; `None` for what it is.
-    pub on_expiry: Option<OnExpiry>,
     /// The version that the caller has read; `None` for whatever it is.
     pub version: Option<i64>,
+    /// What is to be done.
+    pub edit: BudgetEdit,
+}
+
+/// What can be done to a budget.
+#[derive(Debug)]
+pub enum BudgetEdit {
+    /// Change what is said of it.
+    Update(Box<BudgetUpdate>),
+    /// Refuse nothing, until it is resumed.
+    Pause,
+    /// Refuse again what does not fit.
+    Resume,
+    /// Limit something else.
+    Move(BudgetScopeName),
+}
+
+/// What is to be said of a budget; `None`: as it is.
+#[derive(Debug, Default)]
+pub struct BudgetUpdate {
+    /// The limit.
+    pub limit: Option<i64>,
+    /// What becomes of a hold that is never charged.
+    pub on_expiry: Option<OnExpiry>,
+    /// Its name for people.
+    pub display_name: Option<String>,
+    /// Whether it refuses.
+    pub hard: Option<bool>,
+    /// What of the limit is told of when it is spent.
+    pub thresholds: Option<Thresholds>,
 }
 
 /// Asks for a budget to end.
@@ -76,6 +105,8 @@ pub struct UpdateBudget {
 pub struct DeleteBudget {
     /// Which.
     pub name: BudgetName,
+    /// The version that the caller has read; `None` for whatever it is.
+    pub version: Option<i64>,
 }
 
 /// A budget under its name, and where it stands.
@@ -94,6 +125,32 @@ pub struct NamedBudget {
 /// A budget has ended; the revision at which decisions see it.
 #[derive(Debug)]
 pub struct BudgetDeleted(pub i64);
+
+impl BudgetEdit {
+    /// What it is called in the audit log.
+    const fn action(&self) -> &'static str {
+        match self {
+            Self::Update(_) => "budgets.update",
+            Self::Pause => "budgets.pause",
+            Self::Resume => "budgets.resume",
+            Self::Move(_) => "budgets.move",
+        }
+    }
+}
+
+impl BudgetUpdate {
+    fn of(self, before: &Budget) -> Budget {
+        let Self { limit, on_expiry, display_name, hard, thresholds } = self;
+        Budget {
+            limit: limit.unwrap_or(before.limit),
+            on_expiry: on_expiry.unwrap_or(before.on_expiry),
+            display_name: display_name.unwrap_or_else(|| before.display_name.clone()),
+            hard: hard.unwrap_or(before.hard),
+            course: Course { thresholds: thresholds.unwrap_or(before.course.thresholds), ..before.course },
+            ..before.clone()
+        }
+    }
+}
 
 impl NamedBudget {
     fn new(tenant: &Slug, names: &Names, budget: Budget) -> Self {
@@ -141,14 +198,30 @@ pub(super) async fn named(work: &mut Work<'_>, budget: Budget) -> Result<NamedBu
     Ok(NamedBudget::new(&work.tenant.slug, &names, budget))
 }
 
-/// As [`find_scope`], for a budget to be made there: nothing is made in what is deleted.
+/// As [`find_scope`], for a budget to be made there: none is made that could never match a call.
 async fn find_open_scope(work: &mut Work<'_>, name: &BudgetScopeName) -> Result<(BudgetScope, Scope), AppError> {
     let found = find_scope(work, name).await?;
     match name {
         BudgetScopeName::Workspace(name) => drop(work.open_workspace(&name.workspace, name).await?),
         BudgetScopeName::Project(name) => drop(projects::find_open(work, name).await?),
-        BudgetScopeName::Key(name) => drop(work.open_workspace(&name.workspace, name).await?),
-        _ => {}
+        BudgetScopeName::ServiceAccount(name) => drop(service_accounts::find_open(work, name).await?),
+        BudgetScopeName::Key(name) => {
+            drop(work.open_workspace(&name.workspace, name).await?);
+            let (_, key) = keys::find(work, name).await?;
+            let dead = if key.state == KeyState::Revoked {
+                Some("is revoked")
+            } else {
+                key.has_expired(work.now).then_some("has expired")
+            };
+            if let Some(why) = dead {
+                return Err(AppError::State(format!("{name} {why}: a budget on it would match no call")));
+            }
+        }
+        // Teams and people that are gone are not found; a deleted tenant changes nothing.
+        BudgetScopeName::Team(_)
+        | BudgetScopeName::User(_)
+        | BudgetScopeName::Tenant(_)
+        | BudgetScopeName::EndUser(_) => {}
     }
     Ok(found)
 }
@@ -202,14 +275,20 @@ async fn find(work: &mut Work<'_>, name: &BudgetName) -> Result<Budget, AppError
 
 /// Adds a budget, unless there are as many on its scope as a decision can look at.
 pub(super) async fn add(work: &mut Work<'_>, budget: &Budget) -> Result<(), AppError> {
+    require_place(work, budget).await?;
+    store::budgets::insert(&mut work.tx, budget).await?;
+    work.emit(Change::Budget(budget.clone()));
+    Ok(())
+}
+
+/// Insists that there are fewer budgets on the scope than a decision can look at.
+async fn require_place(work: &mut Work<'_>, budget: &Budget) -> Result<(), AppError> {
     let count = store::budgets::count(&mut work.tx, work.tenant.id, &budget.scope).await?;
     if usize::try_from(count).unwrap_or_default() >= MAX_PER_SCOPE {
         return Err(AppError::State(format!(
             "there are {MAX_PER_SCOPE} budgets on this scope already, which is the most"
         )));
     }
-    store::budgets::insert(&mut work.tx, budget).await?;
-    work.emit(Change::Budget(budget.clone()));
     Ok(())
 }
 
@@ -261,6 +340,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBudget) -> Resul
         hard: asked.hard,
         credit: false,
         on_expiry: asked.on_expiry,
+        course: asked.course,
         display_name: asked.display_name,
         created: work.now,
         version: 1,
@@ -300,27 +380,50 @@ pub async fn list(app: Arc<App>, caller: Caller, asked: ListBudgets) -> Result<L
     Ok(Listed { records, next: listed.next })
 }
 
-/// Changes a budget's limit, and what becomes of holds that are never charged.
-pub async fn update(app: Arc<App>, caller: Caller, asked: UpdateBudget) -> Result<Changed<NamedBudget>, AppError> {
+/// Changes a budget as a whole.
+pub async fn edit(app: Arc<App>, caller: Caller, asked: EditBudget) -> Result<Changed<NamedBudget>, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     let before = find_to_change(&mut work, &asked.name).await?;
+    if work.is_replay() {
+        return unchanged(work, before).await;
+    }
     if asked.version.is_some_and(|version| version != before.budget.version) {
         return Err(AppError::Etag);
     }
-    let on_expiry = asked.on_expiry.unwrap_or(before.budget.on_expiry);
-    let after = Budget { limit: asked.limit, on_expiry, ..before.budget.clone() };
+    let action = asked.edit.action();
+    let paused = |paused| Budget { course: Course { paused, ..before.budget.course }, ..before.budget.clone() };
+    let after = match asked.edit {
+        BudgetEdit::Update(update) => update.of(&before.budget),
+        BudgetEdit::Pause => paused(true),
+        BudgetEdit::Resume => paused(false),
+        BudgetEdit::Move(to) => {
+            let (limits, scope) = find_open_scope(&mut work, &to).await?;
+            work.require(Permission::BudgetsWrite, scope)?;
+            Budget { scope: limits, ..before.budget.clone() }
+        }
+    };
     if after == before.budget {
         return unchanged(work, before).await;
     }
+    if after.scope != before.budget.scope {
+        require_place(&mut work, &after).await?;
+    }
     let after = change(&mut work, &before.budget, after).await?;
-    let audit = Audit::new("budgets.update", &asked.name, Some(&before.budget), Some(&after));
-    commit(work, NamedBudget { budget: after, ..before }, audit).await
+    let audit = Audit::new(action, &asked.name, Some(&before.budget), Some(&after));
+    let on = named(&mut work, after).await?;
+    commit(work, on, audit).await
 }
 
 /// Ends a budget.
 pub async fn delete(app: Arc<App>, caller: Caller, asked: DeleteBudget) -> Result<BudgetDeleted, AppError> {
     let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
+    if work.is_replay() {
+        return Ok(BudgetDeleted(work.unchanged().await?));
+    }
     let on = find_to_change(&mut work, &asked.name).await?;
+    if asked.version.is_some_and(|version| version != on.budget.version) {
+        return Err(AppError::Etag);
+    }
     store::budgets::delete(&mut work.tx, on.budget.id).await?;
     work.emit(Change::BudgetDeleted(on.budget.id));
     let revision = work.commit(Audit::new("budgets.delete", &asked.name, Some(&on.budget), None)).await?;

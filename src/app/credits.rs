@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{App, AppError, Changed, Work, budgets, budgets::NamedBudget, caller::Caller, context::Audit};
 use crate::{
     domain::{
-        budgets::{Budget, BudgetScope, OnExpiry},
+        budgets::{Budget, BudgetScope, Course, OnExpiry},
         money::{MAX_AMOUNT, Nanos, Unit},
         names::WorkspaceName,
         permission::Permission,
@@ -85,6 +85,7 @@ async fn open(work: &mut Work<'_>, workspace: &Workspace, limit: i64) -> Result<
         hard: true,
         credit: true,
         on_expiry: OnExpiry::default(),
+        course: Course::default(),
         display_name: "Credit".to_owned(),
         created: work.now,
         version: 1,

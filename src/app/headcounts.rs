@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{App, AppError, caller::Caller};
 use crate::{
-    domain::{names::TenantName, permission::Permission, usage, window::Window},
+    domain::{names::TenantName, permission::Permission, usage},
     store::{
         self,
         headcounts::{OfTeams, OfUsers},
@@ -54,7 +54,7 @@ pub async fn teams(app: Arc<App>, caller: Caller, asked: SummarizeTeams) -> Resu
     let tenant = work.tenant.id;
     let counts = store::headcounts::of_teams(&mut work.tx, tenant).await?;
     let spent = match work.require(Permission::BudgetsRead, work.scope()) {
-        Ok(()) => Some(store::headcounts::spent_of_teams(&mut work.tx, tenant, Window::Month.period(work.now)).await?),
+        Ok(()) => Some(store::headcounts::spent_of_teams(&mut work.tx, tenant, work.now).await?),
         Err(_) => None,
     };
     let used = match work.require(Permission::UsageRead, work.scope()) {

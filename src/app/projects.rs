@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         bindings::Scope,
-        budgets::{Budget, BudgetScope, OnExpiry},
+        budgets::{Budget, BudgetScope, Course, OnExpiry},
         change::Change,
         lifecycle::Edit,
         names::{ProjectName, Slug, WorkspaceName},
@@ -166,6 +166,7 @@ async fn begin_with(work: &mut Work<'_>, project: &Project, terms: BudgetTerms) 
         hard,
         credit: false,
         on_expiry: OnExpiry::default(),
+        course: Course::default(),
         display_name: project.display_name.clone(),
         created: work.now,
         version: 1,

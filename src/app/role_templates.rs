@@ -13,7 +13,8 @@ use super::{
 use crate::{
     domain::{
         bindings::{Binding, Principal, Scope},
-        budgets::{Budget, BudgetScope, OnExpiry},
+        budgets::{Budget, BudgetScope, Course, OnExpiry},
+        calendar::Calendar,
         key_policies::KeyPolicy,
         names::{PrincipalName, RoleName, RoleTemplateName, Slug, TenantName},
         permission::{Permission, PermissionSet},
@@ -373,7 +374,7 @@ async fn set_budget(
     };
     let BudgetPreset { limit, unit, window, hard } = preset;
     let known = store::budgets::of_scope(&mut work.tx, work.tenant.id, &scope).await?;
-    let same = known.into_iter().find(|b| (b.unit, b.window, b.hard) == (unit, window, hard));
+    let same = known.into_iter().find(|b| (b.unit, b.calendar(), b.hard) == (unit, Calendar::utc(window), hard));
     match same {
         Some(budget) if budget.limit == limit => Ok((Some(budget.clone()), Some(budget))),
         Some(budget) => {
@@ -391,6 +392,7 @@ async fn set_budget(
                 hard,
                 credit: false,
                 on_expiry: OnExpiry::default(),
+                course: Course::default(),
                 display_name: display_name.to_owned(),
                 created: work.now,
                 version: 1,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         bindings::{Held, Member},
-        budgets::{Budget, BudgetScope, OnExpiry},
+        budgets::{Budget, BudgetScope, Course, OnExpiry},
         change::Change,
         id::TeamId,
         money::Unit,
@@ -255,6 +255,7 @@ async fn set_limit(work: &mut Work<'_>, team: &Team, limit: Option<i64>) -> Resu
             hard: true,
             credit: false,
             on_expiry: OnExpiry::default(),
+            course: Course::default(),
             display_name: team.display_name.clone(),
             created: work.now,
             version: 1,

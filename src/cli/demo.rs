@@ -127,7 +127,7 @@ pub async fn seed(connection: &Connection) -> anyhow::Result<Option<Demo>> {
             display_name: name.into(),
             ..pb::Budget::default()
         };
-        let request = pb::CreateBudgetRequest { parent: TENANT.into(), budget: Some(budget) };
+        let request = pb::CreateBudgetRequest { parent: TENANT.into(), budget: Some(budget), ..Default::default() };
         connection
             .budgets()
             .create_budget(request)

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod authorize;
 pub mod bindings;
+pub mod budgets;
 pub mod charge;
 pub mod client;
 pub mod demo;
@@ -88,6 +89,8 @@ enum Command {
     Invitations(invitations::Args),
     /// Teams: who is in them, and what each may spend in a month.
     Teams(teams::Args),
+    /// Budgets: make, change, pause, move, and where they stand.
+    Budgets(budgets::Args),
     /// Roles, and what each may do.
     Roles(roles::Args),
     /// Who holds which role where.
@@ -206,6 +209,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Users(args) => users::run(args).await,
         Command::Invitations(args) => invitations::run(args).await,
         Command::Teams(args) => teams::run(args).await,
+        Command::Budgets(args) => budgets::run(args).await,
         Command::Roles(args) => roles::run(args).await,
         Command::Bindings(args) => bindings::run(args).await,
         Command::ServiceAccounts(args) => service_accounts::run(args).await,

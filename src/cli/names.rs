@@ -42,6 +42,8 @@ pub const PUBLIC_KEY: Collections =
 pub const KEY: Collections = Collections { collections: &["workspaces", "keys"], example: "prod/key_..." };
 /// Roles of a tenant's own.
 pub const ROLE: Collections = Collections { collections: &["roles"], example: "reviewer" };
+/// Budgets.
+pub const BUDGET: Collections = Collections { collections: &["budgets"], example: "bud_..." };
 /// Bindings.
 pub const BINDING: Collections = Collections { collections: &["bindings"], example: "bind_..." };
 

@@ -99,23 +99,39 @@ pub fn terms(text: &str) -> Result<Terms, String> {
         || "must be like `25usd/month`, `1000requests/day` or `5000000tokens/total`, perhaps with `:soft`".to_owned();
     let (text, hard) = text.strip_suffix(":soft").map_or((text, true), |text| (text, false));
     let (amount, window) = text.split_once('/').ok_or_else(wrong)?;
-    let digits = amount.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
-    let (number, unit) = amount.split_at(digits);
-    let (unit, limit) = match unit {
-        "usd" => (pb::Unit::UsdNanos, dollars(number)),
-        "requests" => (pb::Unit::Requests, number.parse().ok()),
-        "tokens" => (pb::Unit::Tokens, number.parse().ok()),
-        _ => return Err(wrong()),
-    };
+    let (number, unit) = split(amount).ok_or_else(wrong)?;
+    let (unit, limit) = in_unit(number, unit).ok_or_else(wrong)?;
     let window = match window {
         "hour" => pb::Window::Hour,
         "day" => pb::Window::Day,
+        "week" => pb::Window::Week,
         "month" => pb::Window::Month,
         "total" => pb::Window::Total,
         _ => return Err(wrong()),
     };
-    let limit = limit.ok_or_else(wrong)?;
     Ok(Terms(Some(pb::BudgetTerms { unit: unit.into(), window: window.into(), limit, hard: Some(hard) })))
+}
+
+/// Reads an amount: `25usd`, `1000requests`.
+///
+/// # Errors
+/// When the text is none, or the amount too large.
+pub fn amount(text: &str) -> Result<i64, String> {
+    let read = split(text).and_then(|(number, unit)| in_unit(number, unit));
+    read.map(|(_, amount)| amount).ok_or_else(|| "must be like `25usd`, `1000requests` or `5000000tokens`".to_owned())
+}
+
+fn split(amount: &str) -> Option<(&str, &str)> {
+    amount.find(|c: char| c.is_ascii_alphabetic()).map(|at| amount.split_at(at))
+}
+
+fn in_unit(number: &str, unit: &str) -> Option<(pb::Unit, i64)> {
+    Some(match unit {
+        "usd" => (pb::Unit::UsdNanos, dollars(number)?),
+        "requests" => (pb::Unit::Requests, number.parse().ok()?),
+        "tokens" => (pb::Unit::Tokens, number.parse().ok()?),
+        _ => return None,
+    })
 }
 
 /// Billionths of a dollar in `12.345`, exactly.
@@ -146,7 +162,7 @@ mod tests {
             "5/day",
             "usd/day",
             "5eur/day",
-            "5usd/week",
+            "5usd/fortnight",
             "-5usd/day",
             "1.0000000001usd/day",
             "1.-5usd/day",

@@ -3,17 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    calendar::Calendar,
     id::{BudgetId, KeyId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
     money::Unit,
     time::Timestamp,
     window::Window,
+    zone::Zone,
 };
 
 /// Most budgets on one scope: a decision looks at each.
 pub const MAX_PER_SCOPE: usize = 16;
 
-/// Percentages of the limit whose crossing is reported.
+/// Percentages of the limit whose crossing is reported, where a budget does not have its own.
 pub const THRESHOLDS: [i64; 3] = [70, 90, 100];
+/// Most thresholds of a budget.
+pub const MAX_THRESHOLDS: usize = 8;
+/// The largest threshold, in percent.
+pub const MAX_PERCENT: u16 = 1000;
 
 /// What a budget limits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -48,6 +54,75 @@ pub enum OnExpiry {
     ChargeFull,
 }
 
+/// Percentages of a limit whose crossing is reported: one to [`MAX_THRESHOLDS`], each 1 to [`MAX_PERCENT`], ascending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u16>", into = "Vec<u16>")]
+pub struct Thresholds([u16; MAX_THRESHOLDS]);
+
+/// These cannot be the thresholds of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to {MAX_THRESHOLDS} percentages, each 1 to {MAX_PERCENT} and none twice")]
+pub struct BadThresholds;
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self([70, 90, 100, 0, 0, 0, 0, 0])
+    }
+}
+
+impl Thresholds {
+    /// The percentages, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u16> {
+        self.0.into_iter().filter(|percent| *percent != 0)
+    }
+}
+
+impl TryFrom<Vec<u16>> for Thresholds {
+    type Error = BadThresholds;
+
+    /// In any order.
+    fn try_from(mut percents: Vec<u16>) -> Result<Self, BadThresholds> {
+        percents.sort_unstable();
+        let fit = percents.iter().all(|percent| (1..=MAX_PERCENT).contains(percent));
+        if percents.is_empty()
+            || percents.len() > MAX_THRESHOLDS
+            || !fit
+            || percents.windows(2).any(|two| two[0] == two[1])
+        {
+            return Err(BadThresholds);
+        }
+        let mut all = [0; MAX_THRESHOLDS];
+        all[..percents.len()].copy_from_slice(&percents);
+        Ok(Self(all))
+    }
+}
+
+impl From<Thresholds> for Vec<u16> {
+    fn from(thresholds: Thresholds) -> Self {
+        thresholds.iter().collect()
+    }
+}
+
+/// How a budget runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Course {
+    /// By whose clock its periods begin.
+    pub zone: Zone,
+    /// The day on which they do: see [`Calendar::anchor`].
+    pub anchor: u8,
+    /// What of the limit is told of when it is spent.
+    pub thresholds: Thresholds,
+    /// It counts, and refuses nothing.
+    pub paused: bool,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self { zone: Zone::UTC, anchor: 1, thresholds: Thresholds::default(), paused: false }
+    }
+}
+
 /// A limit on something, over a span of time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Budget {
@@ -70,6 +145,9 @@ pub struct Budget {
     /// What becomes of a hold on it that is never charged.
     #[serde(default)]
     pub on_expiry: OnExpiry,
+    /// How it runs.
+    #[serde(flatten)]
+    pub course: Course,
     /// Name for people.
     pub display_name: String,
     /// When it was created.
@@ -79,17 +157,37 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What the ledger lets be allocated in a period: the limit of a hard budget; a soft one has no ceiling.
+    /// Whether it refuses what does not fit: a hard budget, as long as it is not paused.
+    #[must_use]
+    pub const fn binds(&self) -> bool {
+        self.hard && !self.course.paused
+    }
+
+    /// What the ledger lets be allocated in a period: the limit of a budget that binds; another one has no ceiling.
     #[must_use]
     pub const fn cap(&self) -> i64 {
-        if self.hard { self.limit } else { super::money::MAX_AMOUNT }
+        if self.binds() { self.limit } else { super::money::MAX_AMOUNT }
+    }
+
+    /// How its window divides time.
+    #[must_use]
+    pub const fn calendar(&self) -> Calendar {
+        Calendar { window: self.window, zone: self.course.zone, anchor: self.course.anchor }
     }
 }
 
+/// The least that is that many percent of a limit.
+#[must_use]
+pub fn amount_at(limit: i64, percent: u16) -> i64 {
+    let hundredths = i128::from(limit) * i128::from(percent);
+    i64::try_from((hundredths + 99) / 100).unwrap_or(i64::MAX)
+}
+
 /// The thresholds that a move from `before` to `after` crosses, under `limit`. A limit of zero has none.
-pub fn crossings(limit: i64, before: i64, after: i64) -> impl Iterator<Item = i64> {
-    let at = move |spent: i64, percent: i64| i128::from(spent) * 100 >= i128::from(limit) * i128::from(percent);
-    THRESHOLDS.into_iter().filter(move |percent| limit > 0 && !at(before, *percent) && at(after, *percent))
+pub fn crossings(thresholds: Thresholds, limit: i64, before: i64, after: i64) -> impl Iterator<Item = u16> {
+    let at = move |spent: i64, percent: u16| i128::from(spent) * 100 >= i128::from(limit) * i128::from(percent);
+    let all = thresholds.0.into_iter().filter(|percent| *percent != 0);
+    all.filter(move |percent| limit > 0 && !at(before, *percent) && at(after, *percent))
 }
 
 /// The share of a limit that is spent, in whole percent, rounded down; of nothing everything is spent.
@@ -112,12 +210,28 @@ mod tests {
 
     #[test]
     fn a_threshold_is_crossed_once_and_by_whoever_reaches_it() {
-        let crossed = |before, after| crossings(1000, before, after).collect::<Vec<_>>();
+        let crossed = |before, after| crossings(Thresholds::default(), 1000, before, after).collect::<Vec<_>>();
         assert!(crossed(0, 699).is_empty());
         assert_eq!(crossed(699, 700), [70]);
         assert!(crossed(700, 899).is_empty());
         assert_eq!(crossed(0, 5000), [70, 90, 100]);
-        assert_eq!(crossings(0, 0, 10).count(), 0);
-        assert_eq!(crossings(i64::MAX, 0, i64::MAX).count(), 3);
+        assert_eq!(crossings(Thresholds::default(), 0, 0, 10).count(), 0);
+        assert_eq!(crossings(Thresholds::default(), i64::MAX, 0, i64::MAX).count(), 3);
+        let own = Thresholds::try_from(vec![1000, 50]).expect("thresholds");
+        assert_eq!(crossings(own, 10, 0, 100).collect::<Vec<_>>(), [50, 1000]);
+        assert_eq!((amount_at(10, 75), amount_at(i64::MAX, 1000), amount_at(0, 70)), (8, i64::MAX, 0));
+    }
+
+    #[test]
+    fn thresholds_are_few_and_different_and_a_budget_of_before_has_the_usual_ones() {
+        for bad in [vec![], vec![0], vec![1001], vec![70, 70], (1..=9).collect()] {
+            assert_eq!(Thresholds::try_from(bad.clone()), Err(BadThresholds), "{bad:?}");
+        }
+        let own = Course { thresholds: Thresholds::try_from(vec![80, 5]).expect("thresholds"), ..Course::default() };
+        assert!(Thresholds::default().iter().map(i64::from).eq(THRESHOLDS));
+        let text = serde_json::to_string(&own).expect("writes");
+        assert!(text.contains("[5,80]"), "{text}");
+        assert_eq!(serde_json::from_str::<Course>(&text).expect("reads"), own);
+        assert_eq!(serde_json::from_str::<Course>("{}").expect("reads"), Course::default());
     }
 }

@@ -1,12 +1,13 @@
-//! The spans of time over which budgets count, and the periods they divide time into. UTC.
+//! The spans of time over which budgets count, and the periods they divide time into by universal time. In other zones and
+//! from other days: [`super::calendar`].
 
 use serde::{Deserialize, Serialize};
 
 use super::time::Timestamp;
 
-const HOUR_MICROS: i64 = 3_600_000_000;
+pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
 /// The last hour of the year 9955: later times count as this one.
-const LAST_HOUR: i64 = 70_000_000;
+pub(super) const LAST_HOUR: u32 = 70_000_000;
 
 /// The span over which a budget counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -16,26 +17,37 @@ pub enum Window {
     Hour,
     /// A calendar day.
     Day,
+    /// Seven calendar days.
+    Week,
     /// A calendar month.
     Month,
     /// All time.
     Total,
 }
 
-/// One run of a window, named by its first hour, counted in hours since 1970. Windows of different lengths that begin
-/// together share the number: it means something only beside its budget. All time is period 0.
+/// One run of a window, named by its beginning: hours since 1970, or minutes where the calendar is of another zone than UTC.
+/// Windows of different lengths that begin together share the number: it means something only beside its budget. All time
+/// is period 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Period(pub u32);
+
+impl Period {
+    const fn days_back(self, days: u32) -> Self {
+        Self(self.0.saturating_sub(24 * days))
+    }
+}
 
 impl Window {
     /// The period that `at` falls in. Times before 1970 fall in the first one, times after the year 9955 in the last.
     #[must_use]
     pub fn period(self, at: Timestamp) -> Period {
-        let hour = u32::try_from(at.micros().div_euclid(HOUR_MICROS).clamp(0, LAST_HOUR)).unwrap_or_default();
+        let hour = u32::try_from(at.micros().div_euclid(HOUR_MICROS).clamp(0, LAST_HOUR.into())).unwrap_or_default();
         match self {
             Self::Hour => Period(hour),
             Self::Day => Period(hour - hour % 24),
+            // 1970 began on a Thursday.
+            Self::Week => Period(hour - hour % 24).days_back((hour / 24 + 3) % 7),
             Self::Month => {
                 let date = civil(hour).first_of_month();
                 Period(hours_of(date).unwrap_or(hour - hour % 24))
@@ -50,6 +62,7 @@ impl Window {
         let hours = match self {
             Self::Hour => period.0.saturating_add(1),
             Self::Day => period.0.saturating_add(24),
+            Self::Week => period.0.saturating_add(24 * (7 - (period.0 / 24 + 3) % 7)),
             Self::Month => {
                 let next = civil(period.0).last_of_month().tomorrow().ok()?;
                 hours_of(next)?
@@ -84,6 +97,7 @@ mod tests {
         for (window, start, end) in [
             (Window::Hour, "2024-02-29T13:00:00Z", "2024-02-29T14:00:00Z"),
             (Window::Day, "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
+            (Window::Week, "2024-02-26T00:00:00Z", "2024-03-04T00:00:00Z"),
             (Window::Month, "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
         ] {
             let period = window.period(time);
@@ -98,7 +112,7 @@ mod tests {
     #[test]
     fn no_time_is_too_strange_for_a_period() {
         for micros in [i64::MIN, -1, 0, i64::MAX] {
-            for window in [Window::Hour, Window::Day, Window::Month, Window::Total] {
+            for window in [Window::Hour, Window::Day, Window::Week, Window::Month, Window::Total] {
                 let period = window.period(Timestamp::from_micros(micros));
                 let _ = window.end(period);
             }

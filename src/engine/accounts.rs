@@ -9,10 +9,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{
-    time::Timestamp,
-    window::{Period, Window},
-};
+use crate::domain::{time::Timestamp, window::Period};
 
 /// For how long ahead a slice is sized, in microseconds: the more, the fewer grants; what a crash takes out of use for
 /// a while grows alike.
@@ -128,10 +125,10 @@ pub enum Room {
 impl Account {
     /// An account that knows nothing yet.
     #[must_use]
-    pub fn cold(window: Window, period: Period, now: Timestamp) -> Self {
+    pub fn cold(period: Period, ends: Option<Timestamp>, now: Timestamp) -> Self {
         Self {
             period,
-            ends: window.end(period).unwrap_or(NEVER),
+            ends: ends.unwrap_or(NEVER),
             slice: 0,
             granted: 0,
             spent: 0,
@@ -390,7 +387,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_micros(1_000_000);
 
     fn account(granted: i64, headroom: i64) -> Account {
-        let mut account = Account::cold(Window::Total, Period(0), NOW);
+        let mut account = Account::cold(Period(0), None, NOW);
         let slice = SliceState { id: 1, granted, spent: 0, ver: 1 };
         account.granted(&Granted { slice, promised: 120, headroom, ..Granted::default() }, granted, false, NOW);
         account

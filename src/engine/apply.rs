@@ -245,8 +245,9 @@ impl State {
                 row.accounts.get_mut().iter_mut().for_each(Account::limit_changed);
             }
             row.terms = Terms { deleted: row.terms.deleted, ..Terms::of(&budget) };
+            let moved = (row.budget.scope != budget.scope && !row.terms.deleted).then(|| row.budget.scope.clone());
             *row.budget = budget;
-            return Ok(());
+            return moved.map_or(Ok(()), |from| self.move_budget(at, &from));
         }
         let tenant = known(self.tenants.find(budget.tenant.bits()), &budget.tenant)?;
         let name: Arc<str> = format!("{}/budgets/{}", self.tenants.at(tenant).name, budget.id).into();
@@ -260,13 +261,40 @@ impl State {
             budget: Box::new(budget),
         };
         let at = self.budgets.put(id.bits(), |_| (), new);
-        if let Some(list) = self.budget_list(tenant, &scope) {
+        self.enlist(tenant, &scope, at);
+        Ok(())
+    }
+
+    /// Holds that were taken on it refer to it by index, and find it wherever it is.
+    fn move_budget(&mut self, at: u32, from: &BudgetScope) -> Result<()> {
+        let budget = &self.budgets.at(at).budget;
+        let (tenant, to) = (known(self.tenants.find(budget.tenant.bits()), &budget.tenant)?, budget.scope.clone());
+        let scope_name = self.budget_scope_name(tenant, &to)?;
+        self.budgets.at_mut(at).scope_name = scope_name;
+        self.strike(tenant, from, at);
+        self.enlist(tenant, &to, at);
+        Ok(())
+    }
+
+    /// Puts a budget on the list of what it limits.
+    fn enlist(&mut self, tenant: u32, scope: &BudgetScope, at: u32) {
+        if let Some(list) = self.budget_list(tenant, scope) {
             list.push(at);
         }
         if let BudgetScope::Key(key) = scope {
-            self.keys.set_budgeted(key, true);
+            self.keys.set_budgeted(*key, true);
         }
-        Ok(())
+    }
+
+    /// Takes a budget off the list of what it limits.
+    fn strike(&mut self, tenant: u32, scope: &BudgetScope, at: u32) {
+        if let Some(list) = self.budget_list(tenant, scope) {
+            list.retain(|listed| *listed != at);
+            let empty = list.is_empty();
+            if let BudgetScope::Key(key) = scope {
+                self.keys.set_budgeted(*key, !empty);
+            }
+        }
     }
 
     fn drop_budget(&mut self, id: BudgetId) {
@@ -275,13 +303,7 @@ impl State {
         row.terms.deleted = true;
         let (tenant, scope) = (row.budget.tenant, row.budget.scope.clone());
         let Some(tenant) = self.tenants.find(tenant.bits()) else { return };
-        if let Some(list) = self.budget_list(tenant, &scope) {
-            list.retain(|listed| *listed != at);
-            let empty = list.is_empty();
-            if let BudgetScope::Key(key) = scope {
-                self.keys.set_budgeted(key, !empty);
-            }
-        }
+        self.strike(tenant, &scope, at);
     }
 
     fn budget_list(&mut self, tenant: u32, scope: &BudgetScope) -> Option<&mut BudgetList> {

@@ -76,7 +76,7 @@ impl<'s> Locked<'s> {
     fn each(&mut self, now: Timestamp, mut each: impl FnMut(u32, &'s BudgetRow, &mut Account)) {
         for Place { at, row, accounts } in &mut self.0 {
             if let Some(accounts) = accounts {
-                each(*at, row, accounts.current(row.terms.window, now));
+                each(*at, row, row.current(accounts, now));
             }
         }
     }

@@ -107,7 +107,7 @@ pub struct ChargeAnswer {
     /// Where the budgets stand now.
     pub balances: Vec<BudgetView<std::sync::Arc<str>>>,
     /// Budget and percentage of each threshold that it crossed.
-    pub crossings: Vec<(std::sync::Arc<str>, i64)>,
+    pub crossings: Vec<(std::sync::Arc<str>, u16)>,
     /// Its position in the ledger.
     pub seq: i64,
     /// The hold's new token and end, when it was extended.
@@ -259,7 +259,7 @@ impl<J: Journal> Gate<J> {
             None => {
                 for index in state.applying(&basis.subject, &basis.end_user) {
                     let row = state.budgets.at(index);
-                    let period = row.terms.window.period(at);
+                    let period = row.budget.calendar().period(at);
                     let amount = amount_of(row.terms.unit, &asked.usage, cost);
                     post(&state, index, period, Amount::alone(amount), now, &mut prepared);
                 }

@@ -138,7 +138,7 @@ impl<J: Journal> Gate<J> {
         for (i, ((at, period), ask)) in merged.iter().enumerate() {
             let row = state.budgets.at(*at);
             let mut accounts = row.accounts.lock();
-            let account = accounts.of(row.terms.window, *period, now);
+            let account = row.of(&mut accounts, *period, now);
             match outcome {
                 Ok(answers) => {
                     if let Some(Some(answer)) = answers.get(i) {

@@ -2,11 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::accounts::Account;
-use crate::domain::{
-    time::Timestamp,
-    window::{Period, Window},
-};
+use super::{accounts::Account, state::BudgetRow};
+use crate::domain::{budgets::Thresholds, calendar::Calendar, time::Timestamp, window::Period};
 
 /// The accounts of a budget: the period that runs, and older ones that calls still hold something of.
 ///
@@ -16,13 +13,14 @@ pub struct Accounts(SmallVec<[Account; 1]>);
 
 impl Accounts {
     /// The account of the period that runs now, made cold when there is none.
-    pub fn current(&mut self, window: Window, now: Timestamp) -> &mut Account {
+    pub fn current(&mut self, calendar: impl FnOnce() -> Calendar, now: Timestamp) -> &mut Account {
         // The common case needs no calendar: the newest account's period has not ended.
         let runs = |account: &Account| now < account.ends;
         let at = match self.0.last() {
             Some(last) if runs(last) => self.0.len() - 1,
             _ => {
-                self.0.push(Account::cold(window, window.period(now), now));
+                let run = calendar().run(now);
+                self.0.push(Account::cold(run.period, run.ends, now));
                 self.0.len() - 1
             }
         };
@@ -30,13 +28,13 @@ impl Accounts {
     }
 
     /// The account of a period, made cold when there is none.
-    pub fn of(&mut self, window: Window, period: Period, now: Timestamp) -> &mut Account {
+    pub fn of(&mut self, calendar: impl FnOnce() -> Calendar, period: Period, now: Timestamp) -> &mut Account {
         let at = if let Some(at) = self.0.iter().position(|account| account.period == period) {
             at
         } else {
             // The newest stays last: `current` looks only there.
             let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
-            self.0.insert(at, Account::cold(window, period, now));
+            self.0.insert(at, Account::cold(period, calendar().end(period), now));
             at
         };
         &mut self.0[at]
@@ -66,17 +64,39 @@ impl Accounts {
     }
 }
 
+impl BudgetRow {
+    /// The account of the period that runs now. As long as the one that is known has not ended, nothing is asked of the
+    /// calendar, and nothing read of the record, which lies elsewhere.
+    pub fn current<'a>(&self, accounts: &'a mut Accounts, now: Timestamp) -> &'a mut Account {
+        accounts.current(|| self.budget.calendar(), now)
+    }
+
+    /// The account of a period.
+    pub fn of<'a>(&self, accounts: &'a mut Accounts, period: Period, now: Timestamp) -> &'a mut Account {
+        accounts.of(|| self.budget.calendar(), period, now)
+    }
+
+    /// What of the limit is told of when it is spent.
+    #[must_use]
+    pub fn thresholds(&self) -> Thresholds {
+        if self.terms.usual { Thresholds::default() } else { self.budget.course.thresholds }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::window::Window;
 
     #[test]
     fn the_newest_period_stays_current_when_an_older_one_is_touched() {
         let mut accounts = Accounts::default();
         let now = Timestamp::from_micros(7_200_000_000);
-        assert_eq!(accounts.current(Window::Hour, now).period, Period(2));
-        accounts.of(Window::Hour, Period(1), now);
-        assert_eq!(accounts.current(Window::Hour, now).period, Period(2));
+        let hours = || Calendar::utc(Window::Hour);
+        assert_eq!(accounts.current(hours, now).period, Period(2));
+        accounts.of(hours, Period(1), now);
+        assert_eq!(accounts.current(hours, now).period, Period(2));
+        accounts.current(|| unreachable!("the calendar is asked when the period has ended"), now);
         assert_eq!(accounts.take_done(now).len(), 1);
     }
 }

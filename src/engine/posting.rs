@@ -31,7 +31,7 @@ pub(super) fn post(state: &State, index: u32, period: Period, amount: Amount, no
     let Amount { charged, moved, held } = amount;
     let row = state.budgets.at(index);
     let mut accounts = row.accounts.lock();
-    let account = accounts.of(row.terms.window, period, now);
+    let account = row.of(&mut accounts, period, now);
     let reserved = account.hold_up_to((charged - moved).max(0));
     let in_slice = charged.min(moved + reserved);
     prepared.taken.push(Taken { budget: index, period, moved, reserved });
@@ -61,7 +61,7 @@ pub(super) fn post_elsewhere(
 ) {
     let row = state.budgets.at(index);
     // The account must be there when the charge is durable.
-    row.accounts.lock().of(row.terms.window, place.period, now);
+    row.of(&mut row.accounts.lock(), place.period, now);
     prepared.taken.push(Taken { budget: index, period: place.period, moved: 0, reserved: 0 });
     let in_slice = amount.min(held);
     prepared.entry.postings.push(Posting {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
-    budgets::{Budget, OnExpiry},
+    budgets::{Budget, OnExpiry, Thresholds},
     id::{BindingId, BudgetId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
     money::Unit,
     peppers::Peppers,
@@ -24,7 +24,6 @@ use crate::domain::{
     role::Role,
     roles::RoleRef,
     time::Timestamp,
-    window::Window,
 };
 
 /// Records of one kind: by index, and by identity.
@@ -336,10 +335,10 @@ pub struct Terms {
     pub limit: i64,
     /// What it counts.
     pub unit: Unit,
-    /// Over what span.
-    pub window: Window,
-    /// Whether it refuses, or only warns.
+    /// Whether it refuses, or only warns: a paused one refuses nothing.
     pub hard: bool,
+    /// Whether its thresholds are the usual ones.
+    pub usual: bool,
     /// What becomes of a hold on it that is never charged.
     pub on_expiry: OnExpiry,
     /// It has been deleted.
@@ -349,9 +348,10 @@ pub struct Terms {
 impl Terms {
     /// Those of a budget that is not deleted.
     #[must_use]
-    pub const fn of(budget: &Budget) -> Self {
-        let Budget { limit, unit, window, hard, on_expiry, .. } = *budget;
-        Self { limit, unit, window, hard, on_expiry, deleted: false }
+    pub fn of(budget: &Budget) -> Self {
+        let Budget { limit, unit, on_expiry, .. } = *budget;
+        let usual = budget.course.thresholds == Thresholds::default();
+        Self { limit, unit, hard: budget.binds(), usual, on_expiry, deleted: false }
     }
 }
 

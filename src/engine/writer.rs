@@ -407,7 +407,9 @@ fn applied<J: Journal>(
             *left -= line.in_slice;
             let after = account.total_spent().saturating_sub(if own { *left } else { 0 });
             let before = after.saturating_sub(line.in_slice + line.direct + line.overrun);
-            crossed.extend(crossings(row.terms.limit, before, after).map(|percent| (row.name.clone(), percent)));
+            crossed.extend(
+                crossings(row.thresholds(), row.terms.limit, before, after).map(|percent| (row.name.clone(), percent)),
+            );
             any_overrun |= line.overrun > 0;
             if row.terms.unit == Unit::Usd {
                 overrun = overrun.max(line.overrun);

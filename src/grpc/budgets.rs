@@ -4,18 +4,23 @@ use tonic::Request;
 
 use super::{
     parse::{self, FieldError, invalid},
-    services::{Answer, Management},
+    services::{Answer, Intended, Management},
 };
 use crate::{
     app::{
-        budgets::{self, BudgetDeleted, CreateBudget, DeleteBudget, GetBudget, ListBudgets, NamedBudget, UpdateBudget},
+        budgets::{
+            self, BudgetDeleted, BudgetEdit, BudgetUpdate, CreateBudget, DeleteBudget, EditBudget, GetBudget,
+            ListBudgets, NamedBudget,
+        },
         credits, prices, summaries,
     },
     domain::{
-        budgets::OnExpiry,
+        budgets::{Course, OnExpiry, Thresholds},
+        calendar::Calendar,
         listing::{Field, Kind, WORDS},
         money::{MAX_AMOUNT, Unit},
         window::Window,
+        zone::Zone,
     },
     pb::tollreeve::v1::{self as pb, budget_service_server::BudgetService, *},
 };
@@ -24,7 +29,7 @@ use crate::{
 const FIELDS: &[Field] = &[
     Field { name: "display_name", kind: Kind::Text, sorts: true },
     Field { name: "unit", kind: Kind::Choice(&["USD_NANOS", "REQUESTS", "TOKENS"]), sorts: false },
-    Field { name: "window", kind: Kind::Choice(&["HOUR", "DAY", "MONTH", "TOTAL"]), sorts: false },
+    Field { name: "window", kind: Kind::Choice(&["HOUR", "DAY", "WEEK", "MONTH", "TOTAL"]), sorts: false },
     Field { name: "create_time", kind: Kind::Time, sorts: true },
     WORDS,
 ];
@@ -35,7 +40,7 @@ const MAX_DISPLAY_NAME: usize = 128;
 #[tonic::async_trait]
 impl BudgetService for Management {
     async fn create_budget(&self, request: Request<CreateBudgetRequest>) -> Answer<CreateBudgetResponse> {
-        self.run(request, budgets::create).await
+        self.run_intended(request, budgets::create).await
     }
 
     async fn get_budget(&self, request: Request<GetBudgetRequest>) -> Answer<GetBudgetResponse> {
@@ -47,11 +52,23 @@ impl BudgetService for Management {
     }
 
     async fn update_budget(&self, request: Request<UpdateBudgetRequest>) -> Answer<UpdateBudgetResponse> {
-        self.run(request, budgets::update).await
+        self.run_intended(request, budgets::edit).await
     }
 
     async fn delete_budget(&self, request: Request<DeleteBudgetRequest>) -> Answer<DeleteBudgetResponse> {
-        self.run(request, budgets::delete).await
+        self.run_intended(request, budgets::delete).await
+    }
+
+    async fn pause_budget(&self, request: Request<PauseBudgetRequest>) -> Answer<PauseBudgetResponse> {
+        self.run_intended(request, budgets::edit).await
+    }
+
+    async fn resume_budget(&self, request: Request<ResumeBudgetRequest>) -> Answer<ResumeBudgetResponse> {
+        self.run_intended(request, budgets::edit).await
+    }
+
+    async fn move_budget(&self, request: Request<MoveBudgetRequest>) -> Answer<MoveBudgetResponse> {
+        self.run_intended(request, budgets::edit).await
     }
 
     async fn grant_credit(&self, request: Request<GrantCreditRequest>) -> Answer<GrantCreditResponse> {
@@ -86,6 +103,7 @@ impl From<Window> for pb::Window {
         match window {
             Window::Hour => Self::Hour,
             Window::Day => Self::Day,
+            Window::Week => Self::Week,
             Window::Month => Self::Month,
             Window::Total => Self::Total,
         }
@@ -125,11 +143,33 @@ pub(super) fn window(field: &str, number: i32) -> Result<Window, FieldError> {
     match pb::Window::try_from(number) {
         Ok(pb::Window::Hour) => Ok(Window::Hour),
         Ok(pb::Window::Day) => Ok(Window::Day),
+        Ok(pb::Window::Week) => Ok(Window::Week),
         Ok(pb::Window::Month) => Ok(Window::Month),
         Ok(pb::Window::Total) => Ok(Window::Total),
         Ok(pb::Window::Unspecified) => Err(invalid(field, "is required")),
         Err(_) => Err(invalid(field, "is not a window")),
     }
+}
+
+/// None of them: the usual ones.
+fn thresholds(field: &str, percents: &[i32]) -> Result<Thresholds, FieldError> {
+    if percents.is_empty() {
+        return Ok(Thresholds::default());
+    }
+    // What does not fit is no percentage either.
+    let percents: Vec<u16> = percents.iter().map(|percent| u16::try_from(*percent).unwrap_or_default()).collect();
+    Thresholds::try_from(percents).map_err(|error| invalid(field, error))
+}
+
+fn course(budget: &pb::Budget, window: Window) -> Result<Course, FieldError> {
+    let zone = match budget.time_zone.as_str() {
+        "" => Zone::UTC,
+        name => name.parse().map_err(|error| invalid("budget.time_zone", error))?,
+    };
+    let last = Calendar::last_anchor(window);
+    let anchor = parse::within("budget.anchor_day", budget.anchor_day.into(), 0, last.into())?.max(1);
+    let thresholds = thresholds("budget.thresholds", &budget.thresholds)?;
+    Ok(Course { zone, anchor: u8::try_from(anchor).unwrap_or(last), thresholds, paused: false })
 }
 
 impl From<NamedBudget> for pb::Budget {
@@ -145,7 +185,7 @@ impl From<NamedBudget> for pb::Budget {
             held: standing.held,
             remaining: budget.limit.saturating_sub(standing.spent).saturating_sub(standing.held).max(0),
             resets_at: standing.resets_at.map(parse::to_wire),
-            hard: budget.hard,
+            hard: budget.binds(),
         });
         Self {
             name,
@@ -160,6 +200,10 @@ impl From<NamedBudget> for pb::Budget {
             etag: parse::etag(budget.version),
             credit: budget.credit,
             on_expiry: pb::OnExpiry::from(budget.on_expiry).into(),
+            time_zone: budget.course.zone.to_string(),
+            anchor_day: budget.course.anchor.into(),
+            paused: budget.course.paused,
+            thresholds: budget.course.thresholds.iter().map(i32::from).collect(),
         }
     }
 }
@@ -169,29 +213,90 @@ impl TryFrom<CreateBudgetRequest> for CreateBudget {
 
     fn try_from(request: CreateBudgetRequest) -> Result<Self, FieldError> {
         let budget = parse::present("budget", request.budget)?;
+        let window = window("budget.window", budget.window)?;
         Ok(Self {
             parent: parse::required("parent", &request.parent)?,
             scope: parse::required("budget.scope", &budget.scope)?,
             unit: unit("budget.unit", budget.unit)?,
-            window: window("budget.window", budget.window)?,
+            window,
             limit: parse::within("budget.limit", budget.limit, 0, MAX_AMOUNT)?,
             hard: budget.hard.unwrap_or(true),
             on_expiry: on_expiry("budget.on_expiry", budget.on_expiry)?.unwrap_or_default(),
+            course: course(&budget, window)?,
             display_name: parse::bounded("budget.display_name", budget.display_name, MAX_DISPLAY_NAME)?,
         })
     }
 }
 
-impl TryFrom<UpdateBudgetRequest> for UpdateBudget {
+/// Fields of an update that are not of the budget.
+const FIXED: &[&str] = &["name", "etag", "request_id", "validate_only", "update_mask"];
+
+impl TryFrom<UpdateBudgetRequest> for EditBudget {
     type Error = FieldError;
 
     fn try_from(request: UpdateBudgetRequest) -> Result<Self, FieldError> {
-        Ok(Self {
-            name: parse::required("name", &request.name)?,
-            limit: parse::within("limit", request.limit, 0, MAX_AMOUNT)?,
-            on_expiry: on_expiry("on_expiry", request.on_expiry)?,
-            version: parse::version(&request.etag),
-        })
+        let name = parse::required("name", &request.name)?;
+        let ends = on_expiry("on_expiry", request.on_expiry)?;
+        let set = [
+            ("limit", request.limit.is_some()),
+            ("on_expiry", ends.is_some()),
+            ("display_name", request.display_name.is_some()),
+            ("hard", request.hard.is_some()),
+            ("thresholds", !request.thresholds.is_empty()),
+        ];
+        let limit = request.limit.map(|limit| parse::within("limit", limit, 0, MAX_AMOUNT)).transpose()?;
+        let display_name = parse::bounded("display_name", request.display_name.unwrap_or_default(), MAX_DISPLAY_NAME)?;
+        let percents = thresholds("thresholds", &request.thresholds)?;
+        let [limited, ended, renamed, hardened, told] = parse::masked(request.update_mask, set, FIXED)?;
+        if limited && limit.is_none() {
+            return Err(invalid("limit", "is required"));
+        }
+        let update = BudgetUpdate {
+            limit: limit.filter(|_| limited),
+            on_expiry: ended.then(|| ends.unwrap_or_default()),
+            display_name: renamed.then_some(display_name),
+            hard: hardened.then(|| request.hard.unwrap_or(true)),
+            thresholds: told.then_some(percents),
+        };
+        Ok(Self { name, version: parse::version(&request.etag), edit: BudgetEdit::Update(Box::new(update)) })
+    }
+}
+
+impl TryFrom<MoveBudgetRequest> for EditBudget {
+    type Error = FieldError;
+
+    fn try_from(request: MoveBudgetRequest) -> Result<Self, FieldError> {
+        let (name, version) = (parse::required("name", &request.name)?, parse::version(&request.etag));
+        Ok(Self { name, version, edit: BudgetEdit::Move(parse::required("scope", &request.scope)?) })
+    }
+}
+
+impl TryFrom<DeleteBudgetRequest> for DeleteBudget {
+    type Error = FieldError;
+
+    fn try_from(request: DeleteBudgetRequest) -> Result<Self, FieldError> {
+        Ok(Self { name: parse::required("name", &request.name)?, version: parse::version(&request.etag) })
+    }
+}
+
+/// Each creation makes a budget of its own, however often it is sent.
+impl Intended for CreateBudgetRequest {
+    fn request_id(&self) -> &'static str {
+        ""
+    }
+
+    fn validate_only(&self) -> bool {
+        self.validate_only
+    }
+}
+
+intended!(UpdateBudgetRequest, DeleteBudgetRequest, PauseBudgetRequest, ResumeBudgetRequest, MoveBudgetRequest);
+
+asks_for_edit! {
+    EditBudget {}
+    with etag {
+        PauseBudgetRequest => BudgetEdit::Pause;
+        ResumeBudgetRequest => BudgetEdit::Resume;
     }
 }
 
@@ -203,7 +308,6 @@ impl From<BudgetDeleted> for DeleteBudgetResponse {
 
 asks_by_name! {
     GetBudgetRequest => GetBudget;
-    DeleteBudgetRequest => DeleteBudget;
 }
 
 asks_for_listing! {
@@ -212,7 +316,8 @@ asks_for_listing! {
 
 answers_one! {
     NamedBudget as budget: read GetBudgetResponse;
-    changed CreateBudgetResponse, UpdateBudgetResponse, GrantCreditResponse;
+    changed CreateBudgetResponse, UpdateBudgetResponse, PauseBudgetResponse, ResumeBudgetResponse, MoveBudgetResponse,
+        GrantCreditResponse;
 }
 
 answers_page!(NamedBudget as budgets: ListBudgetsResponse);

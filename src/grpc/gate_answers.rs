@@ -162,11 +162,10 @@ pub fn charge(answer: ChargeAnswer) -> pb::ChargeResponse {
         ChargeStatus::AppliedLate => pb::ChargeStatus::AppliedLate,
         ChargeStatus::AppliedOverrun => pb::ChargeStatus::AppliedOverrun,
     };
-    let crossings = answer.crossings.into_iter().map(|(budget, percent)| pb::ThresholdCrossing {
-        budget: budget.to_string(),
-        // 70, 90 or 100.
-        percent: i32::try_from(percent).unwrap_or_default(),
-    });
+    let crossings = answer
+        .crossings
+        .into_iter()
+        .map(|(budget, percent)| pb::ThresholdCrossing { budget: budget.to_string(), percent: percent.into() });
     let (token, expires) = answer.extended.unzip();
     pb::ChargeResponse {
         status: status.into(),

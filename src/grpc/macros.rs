@@ -17,8 +17,8 @@ macro_rules! asks_by_name {
 
 /// Messages that carry a name and perhaps an etag, and the edit that each asks for.
 macro_rules! asks_for_edit {
-    ($asked:ident { $($message:ident => $edit:expr;)+ } with etag { $($careful:ident => $what:expr;)+ }) => {
-        asks_by_name! { $($message => $asked { version: None, edit: $edit };)+ }
+    ($asked:ident { $($message:ident => $edit:expr;)* } with etag { $($careful:ident => $what:expr;)+ }) => {
+        $(asks_by_name! { $message => $asked { version: None, edit: $edit }; })*
         $(impl TryFrom<$crate::pb::tollreeve::v1::$careful> for $asked {
             type Error = $crate::grpc::parse::FieldError;
 

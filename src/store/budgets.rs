@@ -8,7 +8,8 @@ use super::{
     text_of, value_of,
 };
 use crate::domain::{
-    budgets::{Budget, BudgetScope},
+    budgets::{Budget, BudgetScope, Course},
+    calendar::Clock,
     id::{BudgetId, BudgetKind, TenantId, WorkspaceId},
     time::Timestamp,
 };
@@ -18,7 +19,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created,
-                 version, on_expiry FROM budgets ",
+                 version, on_expiry, calendar, thresholds, paused FROM budgets ",
             $rest
         )
     };
@@ -29,11 +30,28 @@ pub(super) const NOUN: Noun = Noun {
     ..Noun::plain::<BudgetKind>("budgets")
 };
 
-type Row = (String, String, String, String, String, String, i64, bool, bool, String, i64, i64, String);
+/// The budget, then how it runs.
+type Row =
+    (String, String, String, String, String, String, i64, bool, bool, String, i64, i64, String, String, String, bool);
 
 fn budget(row: Row) -> Result<Budget> {
-    let (id, tenant, scope_kind, scope_ref, unit, span, limit, hard, credit, display_name, created, version, on_expiry) =
-        row;
+    let (
+        id,
+        tenant,
+        scope_kind,
+        scope_ref,
+        unit,
+        span,
+        limit,
+        hard,
+        credit,
+        display_name,
+        created,
+        version,
+        on_expiry,
+        ..,
+    ) = row;
+    let (.., calendar, thresholds, paused) = row;
     Ok(Budget {
         id: parse(&id, "budget id")?,
         tenant: parse(&tenant, "budget's tenant")?,
@@ -44,10 +62,23 @@ fn budget(row: Row) -> Result<Budget> {
         hard,
         credit,
         on_expiry: value_of(on_expiry, "on_expiry of a budget")?,
+        course: course(&calendar, &thresholds, paused)?,
         display_name,
         created: Timestamp::from_micros(created),
         version,
     })
+}
+
+fn course(calendar: &str, thresholds: &str, paused: bool) -> Result<Course> {
+    let Clock { zone, anchor } = parse(calendar, "calendar of a budget")?;
+    let percents: std::result::Result<Vec<u16>, _> = thresholds.split(' ').map(str::parse).collect();
+    let thresholds = percents.ok().and_then(|percents| percents.try_into().ok());
+    let thresholds = thresholds.ok_or_else(|| StoreError::Corrupt("thresholds of a budget".into()))?;
+    Ok(Course { zone, anchor, thresholds, paused })
+}
+
+fn thresholds_text(budget: &Budget) -> String {
+    budget.course.thresholds.iter().map(|percent| percent.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn scope_of(kind: &str, reference: String) -> Result<BudgetScope> {
@@ -87,8 +118,8 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
     execute!(
         tx,
         "INSERT INTO budgets (id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name,
-             created, version, deleted, on_expiry)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             created, version, deleted, on_expiry, calendar, thresholds, paused)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         budget.id.to_string(),
         budget.tenant.to_string(),
         scope_kind,
@@ -103,23 +134,38 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
         budget.version,
         false,
         text_of(&budget.on_expiry),
+        budget.calendar().to_string(),
+        thresholds_text(budget),
+        budget.course.paused,
     )?;
-    let list = search::list(NOUN.name, budget.tenant);
-    let texts = [budget.display_name.as_str()];
-    search::put(tx, &Words { tenant: budget.tenant, list, id: budget.id.to_string(), texts: &texts }).await
+    put_words(tx, budget).await
 }
 
 /// Writes what of a budget can change.
 pub async fn update(tx: &mut Tx, budget: &Budget) -> Result<()> {
+    let (scope_kind, scope_ref) = scope_texts(&budget.scope);
     execute!(
         tx,
-        "UPDATE budgets SET amount = $2, version = $3, on_expiry = $4 WHERE id = $1",
+        "UPDATE budgets SET amount = $2, version = $3, on_expiry = $4, scope_kind = $5, scope_ref = $6, hard = $7,
+             display_name = $8, thresholds = $9, paused = $10 WHERE id = $1",
         budget.id.to_string(),
         budget.limit,
         budget.version,
         text_of(&budget.on_expiry),
+        scope_kind,
+        scope_ref,
+        budget.hard,
+        &budget.display_name,
+        thresholds_text(budget),
+        budget.course.paused,
     )?;
-    Ok(())
+    put_words(tx, budget).await
+}
+
+async fn put_words(tx: &mut Tx, budget: &Budget) -> Result<()> {
+    let list = search::list(NOUN.name, budget.tenant);
+    let texts = [budget.display_name.as_str()];
+    search::put(tx, &Words { tenant: budget.tenant, list, id: budget.id.to_string(), texts: &texts }).await
 }
 
 /// Ends a budget.

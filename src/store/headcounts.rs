@@ -1,7 +1,13 @@
 //! Counts of users and teams.
 
-use super::{Result, Tx};
-use crate::domain::{id::TenantId, role::Role, time::Timestamp, window::Period};
+use super::{Result, Tx, parse};
+use crate::domain::{
+    calendar::{Calendar, Clock},
+    id::TenantId,
+    role::Role,
+    time::Timestamp,
+    window::{Period, Window},
+};
 
 /// How many users a tenant has.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -63,19 +69,31 @@ pub async fn of_teams(tx: &mut Tx, tenant: TenantId) -> Result<OfTeams> {
     Ok(OfTeams { teams, members })
 }
 
-/// What was spent in a month under the hard monthly budgets in dollars on teams, in nanos. Dollars and billionths are added up
+/// What was spent in the month that runs, by each budget's own calendar, under the hard monthly budgets in dollars on teams, in nanos. Dollars and billionths are added up
 /// apart, so that no sum is more than the database can count; one past the largest amount stays there.
-pub async fn spent_of_teams(tx: &mut Tx, tenant: TenantId, month: Period) -> Result<i64> {
+pub async fn spent_of_teams(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<i64> {
+    let calendars = "SELECT DISTINCT calendar FROM budgets
+         WHERE tenant_id = $1 AND scope_kind = 'team' AND unit = 'usd' AND span = 'month' AND hard AND NOT credit AND NOT deleted";
+    let mut spent = 0i64;
+    for (calendar,) in fetch_all!(tx, (String,), calendars, tenant.to_string())? {
+        let Clock { zone, anchor } = parse(&calendar, "calendar of a budget")?;
+        let month = Calendar { window: Window::Month, zone, anchor }.period(now);
+        spent = spent.saturating_add(spent_of_month(tx, tenant, calendar, month).await?);
+    }
+    Ok(spent)
+}
+
+async fn spent_of_month(tx: &mut Tx, tenant: TenantId, calendar: String, month: Period) -> Result<i64> {
     let sql = "SELECT CAST(COALESCE(SUM(amount / 1000000000), 0) AS BIGINT),
              CAST(COALESCE(SUM(amount % 1000000000), 0) AS BIGINT)
          FROM (
              SELECT id FROM budgets WHERE tenant_id = $1 AND scope_kind = 'team' AND unit = 'usd' AND span = 'month'
-                 AND hard AND NOT credit AND NOT deleted
+                 AND hard AND NOT credit AND NOT deleted AND calendar = $3
          ) AS limits JOIN (
              SELECT budget_id, settled AS amount FROM budget_periods WHERE period = $2
              UNION ALL SELECT budget_id, overrun FROM budget_periods WHERE period = $2
              UNION ALL SELECT budget_id, spent FROM slices WHERE period = $2 AND state < 3
          ) AS entries ON budget_id = id";
-    let (dollars, billionths) = fetch_one!(tx, (i64, i64), sql, tenant.to_string(), i64::from(month.0))?;
+    let (dollars, billionths) = fetch_one!(tx, (i64, i64), sql, tenant.to_string(), i64::from(month.0), calendar)?;
     Ok(dollars.saturating_mul(1_000_000_000).saturating_add(billionths))
 }

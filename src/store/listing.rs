@@ -376,7 +376,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 15] = [
+    const MIGRATIONS: [&str; 16] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -392,5 +392,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0026_lists.sql"),
         include_str!("../../migrations/sqlite/0028_peppers.sql"),
         include_str!("../../migrations/sqlite/0029_key_policy.sql"),
+        include_str!("../../migrations/sqlite/0030_budgets.sql"),
     ];
 }

@@ -52,7 +52,8 @@ pub(super) async fn lock_periods(tx: &mut Tx, all: &BTreeSet<At>) -> Result<BTre
         execute!(
             tx,
             "INSERT INTO budget_periods (budget_id, period, cap, ceiling, allocated, settled, overrun)
-             SELECT id, $2, CASE WHEN hard THEN amount ELSE $3 END, CASE WHEN hard THEN amount ELSE $3 END, 0, 0, 0
+             SELECT id, $2, CASE WHEN hard AND NOT paused THEN amount ELSE $3 END,
+                 CASE WHEN hard AND NOT paused THEN amount ELSE $3 END, 0, 0, 0
              FROM budgets WHERE id = $1
              ON CONFLICT (budget_id, period) DO NOTHING",
             &id,

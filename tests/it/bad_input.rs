@@ -204,7 +204,7 @@ fn budget(world: &World, change: impl FnOnce(&mut pb::Budget)) -> pb::CreateBudg
         ..pb::Budget::default()
     };
     change(&mut budget);
-    pb::CreateBudgetRequest { parent: world.tenant.clone(), budget: Some(budget) }
+    pb::CreateBudgetRequest { parent: world.tenant.clone(), budget: Some(budget), ..Default::default() }
 }
 
 async fn numbers_that_cannot_be_are_named(env: &mut Env) {
@@ -230,10 +230,10 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
     }
     let name = world.dollars(&world.tenant, 1).await;
     for limit in [-1, i64::MAX, i64::MIN] {
-        let request = pb::UpdateBudgetRequest { name: name.clone(), limit, ..Default::default() };
+        let request = pb::UpdateBudgetRequest { name: name.clone(), limit: Some(limit), ..Default::default() };
         assert_invalid(budgets.update_budget(request).await, "limit");
     }
-    let request = pb::UpdateBudgetRequest { name: name.clone(), limit: 1, on_expiry: -1, ..Default::default() };
+    let request = pb::UpdateBudgetRequest { name: name.clone(), limit: Some(1), on_expiry: -1, ..Default::default() };
     assert_invalid(budgets.update_budget(request).await, "on_expiry");
     for amount_nanos in [0, i64::MIN, i64::MAX] {
         let request = pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos, reference: "r".into() };

@@ -265,7 +265,11 @@ async fn each_unit_refuses_by_its_own_code_and_tells_where_the_budget_stands(env
         assert!(denial.retry_after.is_some());
         world.charge(on_hold(&hold, 0)).await;
         let name = budget.clone();
-        env.operator.budgets().delete_budget(pb::DeleteBudgetRequest { name }).await.expect("deleted");
+        env.operator
+            .budgets()
+            .delete_budget(pb::DeleteBudgetRequest { name, ..Default::default() })
+            .await
+            .expect("deleted");
     }
     let credit =
         pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos: 299, reference: "invoice 1".into() };

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tollreeve::{
     domain::{
         bindings::{Binding, Member, Principal, Scope},
-        budgets::{Budget, BudgetScope, OnExpiry},
+        budgets::{Budget, BudgetScope, Course, OnExpiry},
         change::{Change, FeedEvent},
         id::{BudgetId, Id, TenantId, UserId},
         key_secret::Pepper,
@@ -119,6 +119,7 @@ fn budgets(random: &mut Random) -> Vec<Budget> {
         hard,
         credit: false,
         on_expiry: OnExpiry::default(),
+        course: Course::default(),
         display_name: String::new(),
         created: START,
         version: 1,
@@ -328,7 +329,7 @@ impl<J: Limited + Clone> Schedule<J> {
     async fn compare(&self) {
         let now = self.clock.now();
         for budget in &self.budgets {
-            let books = self.journal.books(budget.id, budget.window.period(now)).await.expect("the books");
+            let books = self.journal.books(budget.id, budget.calendar().period(now)).await.expect("the books");
             assert_eq!(books.spent, self.spent[&budget.id], "{:?} of {}", budget.scope, self.tenant);
             assert!(books.reserved >= self.held_on(budget.id), "what is held is set aside");
             let standing = self.gate.standing(budget, now).await.expect("where it stands");

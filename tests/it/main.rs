@@ -10,6 +10,8 @@ mod allowlist_rules;
 mod assertions;
 mod bad_input;
 mod bases;
+mod budgets;
+mod calendars;
 mod commands;
 mod forged_assertions;
 mod forgotten;

@@ -276,7 +276,7 @@ async fn a_window_that_is_over_starts_again_at_zero(env: &mut Env) {
         assert_eq!((state.spent, state.held), (0, 0), "{window:?}");
         world.hold(world.ask_for(1_000)).await;
         assert_eq!(codes(&world.authorize(world.ask_for(1)).await), [Code::BudgetExhausted], "{window:?}");
-        let request = pb::DeleteBudgetRequest { name: budget };
+        let request = pb::DeleteBudgetRequest { name: budget, ..Default::default() };
         env.operator.budgets().delete_budget(request).await.expect("deleted");
     }
 }

@@ -197,7 +197,7 @@ async fn what_a_budget_says_when_a_hold_ends_decides(env: &mut Env) {
     let update = async |on_expiry: pb::OnExpiry| {
         let request = pb::UpdateBudgetRequest {
             name: budget.clone(),
-            limit: 2_000,
+            limit: Some(2_000),
             on_expiry: on_expiry.into(),
             ..pb::UpdateBudgetRequest::default()
         };

@@ -376,7 +376,11 @@ async fn charges_of_keys_and_people_that_are_gone_are_facts_all_the_same(env: &m
     env.operator.identity().suspend_user(suspend).await.expect("suspended");
     world.set_limit(&budget, 0).await;
     assert_eq!(world.charge(on_hold(&holds[0], 100)).await.charged_nanos, 100);
-    env.operator.budgets().delete_budget(pb::DeleteBudgetRequest { name: budget.clone() }).await.expect("deleted");
+    env.operator
+        .budgets()
+        .delete_budget(pb::DeleteBudgetRequest { name: budget.clone(), ..Default::default() })
+        .await
+        .expect("deleted");
     assert_eq!(world.charge(on_hold(&holds[1], 100)).await.charged_nanos, 100);
     assert_eq!(world.charge(on_key(&world.key, 1)).await.charged_nanos, 1);
     assert_eq!(env.books().await.spent(&budget).await, 200);

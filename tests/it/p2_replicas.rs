@@ -256,7 +256,11 @@ impl Scene {
         let limit = self.shared.limit.fetch_add(ALLOWANCE, Ordering::SeqCst) + ALLOWANCE;
         eventually("the limit is raised", async || {
             for world in self.worlds() {
-                let request = pb::UpdateBudgetRequest { name: self.shared.budget.clone(), limit, ..Default::default() };
+                let request = pb::UpdateBudgetRequest {
+                    name: self.shared.budget.clone(),
+                    limit: Some(limit),
+                    ..Default::default()
+                };
                 let answer = timeout(PATIENCE, world.operator.budgets().update_budget(request)).await;
                 if matches!(answer, Ok(Ok(_))) {
                     return Some(());

@@ -189,9 +189,9 @@ async fn what_changes_nothing_leaves_no_event(env: &mut Env) {
         }
     }
     let mut budgets = env.operator.budgets();
-    let same = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: 1_000_000, ..Default::default() };
+    let same = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: Some(1_000_000), ..Default::default() };
     budgets.update_budget(same).await.expect("the same limit");
-    let stale = pb::UpdateBudgetRequest { name: place.budget, limit: 5, etag: "v0".into(), ..Default::default() };
+    let stale = pb::UpdateBudgetRequest { name: place.budget, limit: Some(5), etag: "v0".into(), ..Default::default() };
     assert_eq!(budgets.update_budget(stale).await.expect_err("stale").code(), Code::Aborted);
     assert_eq!(events(&books).await, before);
     let exists = pb::CreateTenantRequest {

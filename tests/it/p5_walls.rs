@@ -231,7 +231,8 @@ async fn a_reference_to_what_another_tenant_has_answers_as_one_to_nothing(env: &
                 window: pb::Window::Day.into(),
                 ..pb::Budget::default()
             };
-            let request = pb::CreateBudgetRequest { parent: world.tenant.clone(), budget: Some(budget) };
+            let request =
+                pb::CreateBudgetRequest { parent: world.tenant.clone(), budget: Some(budget), ..Default::default() };
             owner.budgets().create_budget(request).await.expect_err("another tenant's")
         };
         let theirs = ask(scope.clone()).await;

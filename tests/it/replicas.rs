@@ -346,7 +346,12 @@ async fn a_hold_token_is_worth_the_same_at_both(pair: &mut Pair) {
                 (ChargeStatus::AppliedOverrun, 50, 0)
             );
         }
-        first.operator.budgets().delete_budget(pb::DeleteBudgetRequest { name: budget }).await.expect("deleted");
+        first
+            .operator
+            .budgets()
+            .delete_budget(pb::DeleteBudgetRequest { name: budget, ..Default::default() })
+            .await
+            .expect("deleted");
     }
     first.dollars(&first.tenant, 100 * COST).await;
     for round in 0..4 {

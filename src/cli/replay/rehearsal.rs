@@ -142,6 +142,9 @@ impl BudgetService for Arc<StandIn> {
         get_budget GetBudgetRequest GetBudgetResponse;
         update_budget UpdateBudgetRequest UpdateBudgetResponse;
         delete_budget DeleteBudgetRequest DeleteBudgetResponse;
+        pause_budget PauseBudgetRequest PauseBudgetResponse;
+        resume_budget ResumeBudgetRequest ResumeBudgetResponse;
+        move_budget MoveBudgetRequest MoveBudgetResponse;
         grant_credit GrantCreditRequest GrantCreditResponse;
         import_prices ImportPricesRequest ImportPricesResponse;
         list_prices ListPricesRequest ListPricesResponse;

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         bindings::Principal,
         branding::Branding,
-        budgets::{Budget, BudgetScope, OnExpiry},
+        budgets::{Budget, BudgetScope, Course, OnExpiry},
         id::{BudgetId, KeyId, TenantId, UserId, WorkspaceId},
         key_schedule::Schedule,
         key_secret::{KeyHash, PublicId},
@@ -141,6 +141,7 @@ fn budget(tenant: TenantId, scope: BudgetScope, number: u8) -> Budget {
         hard: true,
         credit: false,
         on_expiry: OnExpiry::ChargeFull,
+        course: Course::default(),
         display_name: String::new(),
         created: NOW,
         version: 1,

@@ -168,7 +168,7 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             parent: tenant(), role_template_id: unique("template"), role_template: Some(template),
             request_id: String::new(), validate_only: false
         }),
-        create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget) }),
+        create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget), validate_only: false }),
         create!("BudgetService" GrantCreditRequest {
             parent: workspace_name(), amount_nanos: 1_000, reference: unique("invoice")
         }),
@@ -303,7 +303,6 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
 }
 
 fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
-    let update = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: 7, ..Default::default() };
     macro_rules! update {
         ($request:ident { $field:ident: $record:ident $name:expr }) => {
             to(
@@ -362,11 +361,23 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" PurgeTenantRequest place.doomed;
         "AccessService" DeleteBindingRequest place.binding;
     });
-    calls.push(to("BudgetService", "UpdateBudget", &update));
-    calls.extend(named! { "BudgetService" DeleteBudgetRequest place.budget; });
+    calls.extend(changes_of_budgets(place));
     let (name, new_owner) = (place.tenant.clone(), place.admin.clone());
     let transfer = pb::TransferOwnershipRequest { name, new_owner, ..pb::TransferOwnershipRequest::default() };
     calls.push(to("IdentityService", "TransferOwnership", &transfer));
+    calls
+}
+
+fn changes_of_budgets(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let update = pb::UpdateBudgetRequest { name: place.budget.clone(), limit: Some(7_000_000), ..Default::default() };
+    let (name, scope) = (place.budget.clone(), place.user.clone());
+    let elsewhere = pb::MoveBudgetRequest { name, scope, ..pb::MoveBudgetRequest::default() };
+    let mut calls = vec![to("BudgetService", "UpdateBudget", &update), to("BudgetService", "MoveBudget", &elsewhere)];
+    calls.extend(named! {
+        "BudgetService" PauseBudgetRequest place.budget;
+        "BudgetService" ResumeBudgetRequest place.budget;
+        "BudgetService" DeleteBudgetRequest place.budget;
+    });
     calls
 }
 

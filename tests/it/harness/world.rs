@@ -180,13 +180,14 @@ impl World {
     }
 
     pub async fn create_budget(&self, budget: pb::Budget) -> String {
-        let request = pb::CreateBudgetRequest { parent: self.tenant.clone(), budget: Some(budget) };
+        let request =
+            pb::CreateBudgetRequest { parent: self.tenant.clone(), budget: Some(budget), ..Default::default() };
         let answer = self.operator.budgets().create_budget(request).await.expect("a budget").into_inner();
         answer.budget.expect("a budget").name
     }
 
     pub async fn set_limit(&self, budget: &str, limit: i64) {
-        let request = pb::UpdateBudgetRequest { name: budget.into(), limit, ..Default::default() };
+        let request = pb::UpdateBudgetRequest { name: budget.into(), limit: Some(limit), ..Default::default() };
         self.operator.budgets().update_budget(request).await.expect("another limit");
     }
 

@@ -2,7 +2,7 @@
 
 use tollreeve::domain::{
     bindings::{Binding, Member, Principal, Scope},
-    budgets::{Budget, BudgetScope, OnExpiry},
+    budgets::{Budget, BudgetScope, Course, OnExpiry},
     change::Change,
     id::{Id, UserId},
     money::Unit,
@@ -31,6 +31,7 @@ pub fn budgets(random: &mut Random) -> Vec<Budget> {
         hard: true,
         credit: false,
         on_expiry: if random.once_in(2) { OnExpiry::ChargeFull } else { OnExpiry::Release },
+        course: Course::default(),
         display_name: String::new(),
         created: START,
         version: 1,
