@@ -390,6 +390,7 @@ async fn set_budget(
                 limit,
                 hard,
                 credit: false,
+                turns: Vec::new(),
                 on_expiry: OnExpiry::default(),
                 display_name: display_name.to_owned(),
                 created: work.now,

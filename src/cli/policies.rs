@@ -119,7 +119,7 @@ pub fn terms(text: &str) -> Result<Terms, String> {
 }
 
 /// Billionths of a dollar in `12.345`, exactly.
-fn dollars(text: &str) -> Option<i64> {
+pub(super) fn dollars(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 || !part.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    credits::start_of,
     id::{BudgetId, KeyId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
     money::Unit,
     time::Timestamp,
-    window::Window,
+    window::{Period, Window},
 };
 
 /// Most budgets on one scope: a decision looks at each.
@@ -70,6 +71,9 @@ pub struct Budget {
     /// What becomes of a hold on it that is never charged.
     #[serde(default)]
     pub on_expiry: OnExpiry,
+    /// Of a credit pool: the periods that begin when credit expires, the one that runs first unless it is the first of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<Period>,
     /// Name for people.
     pub display_name: String,
     /// When it was created.
@@ -79,6 +83,13 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// The period that `at` falls in.
+    #[must_use]
+    pub fn period(&self, at: Timestamp) -> Period {
+        let begun = |turn: &&Period| start_of(**turn) <= at;
+        self.turns.iter().filter(begun).max().copied().unwrap_or_else(|| self.window.period(at))
+    }
+
     /// What the ledger lets be allocated in a period: the limit of a hard budget; a soft one has no ceiling.
     #[must_use]
     pub const fn cap(&self) -> i64 {

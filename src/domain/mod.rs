@@ -5,6 +5,8 @@ pub mod bindings;
 pub mod branding;
 pub mod budgets;
 pub mod change;
+pub mod credit_proof;
+pub mod credits;
 pub mod id;
 pub mod identity_providers;
 pub mod invitations;

@@ -286,7 +286,7 @@ impl<J: Journal> Gate<J> {
     /// # Errors
     /// [`GateError::Unavailable`].
     pub async fn standing(&self, budget: &Budget, now: Timestamp) -> Result<Standing, GateError> {
-        let period = budget.window.period(now);
+        let period = budget.period(now);
         let resets_at = budget.window.end(period);
         // What of this server's slice is not spent and not held is nobody's yet.
         let (warm, unused) = {

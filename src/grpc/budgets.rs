@@ -9,7 +9,7 @@ use super::{
 use crate::{
     app::{
         budgets::{self, BudgetDeleted, CreateBudget, DeleteBudget, GetBudget, ListBudgets, NamedBudget, UpdateBudget},
-        credits, prices, summaries,
+        prices, summaries,
     },
     domain::{
         budgets::OnExpiry,
@@ -52,10 +52,6 @@ impl BudgetService for Management {
 
     async fn delete_budget(&self, request: Request<DeleteBudgetRequest>) -> Answer<DeleteBudgetResponse> {
         self.run(request, budgets::delete).await
-    }
-
-    async fn grant_credit(&self, request: Request<GrantCreditRequest>) -> Answer<GrantCreditResponse> {
-        self.run(request, credits::grant).await
     }
 
     async fn import_prices(&self, request: Request<ImportPricesRequest>) -> Answer<ImportPricesResponse> {
@@ -212,7 +208,7 @@ asks_for_listing! {
 
 answers_one! {
     NamedBudget as budget: read GetBudgetResponse;
-    changed CreateBudgetResponse, UpdateBudgetResponse, GrantCreditResponse;
+    changed CreateBudgetResponse, UpdateBudgetResponse;
 }
 
 answers_page!(NamedBudget as budgets: ListBudgetsResponse);

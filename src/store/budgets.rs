@@ -11,6 +11,7 @@ use crate::domain::{
     budgets::{Budget, BudgetScope},
     id::{BudgetId, BudgetKind, TenantId, WorkspaceId},
     time::Timestamp,
+    window::Period,
 };
 
 /// A query over whole budgets.
@@ -18,7 +19,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created,
-                 version, on_expiry FROM budgets ",
+                 version, on_expiry, turns FROM budgets ",
             $rest
         )
     };
@@ -29,10 +30,10 @@ pub(super) const NOUN: Noun = Noun {
     ..Noun::plain::<BudgetKind>("budgets")
 };
 
-type Row = (String, String, String, String, String, String, i64, bool, bool, String, i64, i64, String);
+type Row = (String, String, String, String, String, String, i64, bool, bool, String, i64, i64, String, String);
 
 fn budget(row: Row) -> Result<Budget> {
-    let (id, tenant, scope_kind, scope_ref, unit, span, limit, hard, credit, display_name, created, version, on_expiry) =
+    let (id, tenant, scope_kind, scope_ref, unit, span, limit, hard, credit, name, created, version, on_expiry, turns) =
         row;
     Ok(Budget {
         id: parse(&id, "budget id")?,
@@ -44,10 +45,19 @@ fn budget(row: Row) -> Result<Budget> {
         hard,
         credit,
         on_expiry: value_of(on_expiry, "on_expiry of a budget")?,
-        display_name,
+        turns: turns_of(&turns)?,
+        display_name: name,
         created: Timestamp::from_micros(created),
         version,
     })
+}
+
+fn turns_of(text: &str) -> Result<Vec<Period>> {
+    text.split_whitespace().map(|hour| Ok(Period(parse(hour, "turn of a budget")?))).collect()
+}
+
+fn turns_text(turns: &[Period]) -> String {
+    turns.iter().map(|turn| turn.0.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn scope_of(kind: &str, reference: String) -> Result<BudgetScope> {
@@ -87,8 +97,8 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
     execute!(
         tx,
         "INSERT INTO budgets (id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name,
-             created, version, deleted, on_expiry)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             created, version, deleted, on_expiry, turns)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         budget.id.to_string(),
         budget.tenant.to_string(),
         scope_kind,
@@ -103,6 +113,7 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
         budget.version,
         false,
         text_of(&budget.on_expiry),
+        turns_text(&budget.turns),
     )?;
     let list = search::list(NOUN.name, budget.tenant);
     let texts = [budget.display_name.as_str()];
@@ -113,11 +124,12 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
 pub async fn update(tx: &mut Tx, budget: &Budget) -> Result<()> {
     execute!(
         tx,
-        "UPDATE budgets SET amount = $2, version = $3, on_expiry = $4 WHERE id = $1",
+        "UPDATE budgets SET amount = $2, version = $3, on_expiry = $4, turns = $5 WHERE id = $1",
         budget.id.to_string(),
         budget.limit,
         budget.version,
         text_of(&budget.on_expiry),
+        turns_text(&budget.turns),
     )?;
     Ok(())
 }
@@ -182,6 +194,12 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Optio
     let within = Some(("tenant_id", tenant.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE NOT deleted"), within, among: None, listing, after };
     list.fetch::<Row>(tx).await?.into_iter().map(budget).collect()
+}
+
+/// Every credit pool after the id `after`, by id, at most `limit`.
+pub async fn pools(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Budget>> {
+    let rows = fetch_all!(tx, Row, select!("WHERE id > $1 AND credit ORDER BY id LIMIT $2"), after, limit)?;
+    rows.into_iter().map(budget).collect()
 }
 
 /// Every budget that has not ended after the id `after`, by id, at most `limit`.

@@ -11,6 +11,7 @@ mod assertions;
 mod bad_input;
 mod bases;
 mod commands;
+mod credits;
 mod forged_assertions;
 mod forgotten;
 mod gate;

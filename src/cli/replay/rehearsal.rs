@@ -142,7 +142,6 @@ impl BudgetService for Arc<StandIn> {
         get_budget GetBudgetRequest GetBudgetResponse;
         update_budget UpdateBudgetRequest UpdateBudgetResponse;
         delete_budget DeleteBudgetRequest DeleteBudgetResponse;
-        grant_credit GrantCreditRequest GrantCreditResponse;
         import_prices ImportPricesRequest ImportPricesResponse;
         list_prices ListPricesRequest ListPricesResponse;
     }
