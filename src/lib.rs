@@ -277,8 +277,9 @@
 //! may still be spent in older periods; so what is admitted never passes what is left, at whichever servers, and after a crash.
 //!
 //! What is conceded: a charge after the end of its hold, of a call from before a moment whose rest is written down already, is
-//! paid by what is left; and until servers have given back what they had set aside and nobody holds (a second, or the folding of
-//! a dead server's slices), a call may be refused that what is left would pay.
+//! paid by what is left, and may be told as an overrun; a server whose clock is behind the one that moved on first refuses until
+//! its own gets there; and until servers have given back what they had set aside and nobody holds (seconds, or the folding of a
+//! dead server's slices), a call may be refused that what is left would pay.
 //!
 //! A proof ([`domain::credit_proof`]) works all of it out anew from the entries and the postings of every charge, on one state of
 //! the database and without a server.

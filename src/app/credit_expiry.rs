@@ -56,7 +56,7 @@ async fn settle(app: &App, budget: BudgetId, tenant: TenantId) -> Result<(), App
     let BudgetScope::Workspace(workspace) = before.scope else { return Ok(()) };
     let mut pool = credit_pools::lock(&mut work.tx, budget).await?;
     let current = pool.newest(before.period(work.now));
-    let ended = end(&mut work.tx, (workspace, budget), &mut pool, current, work.now).await?;
+    let ended = end(&mut work.tx, (workspace, &before), &mut pool, current, work.now).await?;
     let limit = credit_pools::limit(pool.standing(current).limit);
     let turns = before.turns.iter().copied().filter(|turn| *turn >= current).collect();
     let after = credits::put(&mut work, &before, current, limit, turns).await?;
@@ -77,7 +77,7 @@ async fn settle(app: &App, budget: BudgetId, tenant: TenantId) -> Result<(), App
 /// was written, zeros for entries of which nothing was left.
 async fn end(
     tx: &mut Tx,
-    (workspace, budget): (WorkspaceId, BudgetId),
+    (workspace, budget): (WorkspaceId, &Budget),
     pool: &mut Pool,
     current: Period,
     now: Timestamp,

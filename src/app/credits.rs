@@ -157,7 +157,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateCreditEntry) -> 
         Some(before) => put(&mut work, before, current, limit, turns).await?.unwrap_or_else(|| before.clone()),
         None => open(&mut work, workspace.id, limit, turns).await?,
     };
-    store::credits::insert(&mut work.tx, workspace.id, after.id, &entry).await?;
+    store::credits::insert(&mut work.tx, workspace.id, &after, &entry).await?;
     let record = NamedEntry { workspace: asked.parent, entry };
     let on_record = EntryRecord { entry: &record.entry, pool: &after };
     let audit = Audit::new("credits.create", &record.name(record.entry.seq), None, Some(&on_record));

@@ -6,6 +6,7 @@ use super::{
     parse, text_of, value_of,
 };
 use crate::domain::{
+    budgets::Budget,
     credits::Entry,
     id::{BudgetId, TenantId, WorkspaceId},
     time::Timestamp,
@@ -46,18 +47,18 @@ fn entry(row: Row) -> Result<Entry> {
     })
 }
 
-/// Adds an entry to the pool `budget` of a workspace. The caller made sure that its number and its reference are free.
+/// Adds an entry to a pool, which is a workspace's. The caller made sure that its number and its reference are free.
 ///
 /// # Errors
 /// As [`super::StoreError`] says; so for every function of this module.
-pub async fn insert(tx: &mut Tx, workspace: WorkspaceId, budget: BudgetId, entry: &Entry) -> Result<()> {
+pub async fn insert(tx: &mut Tx, workspace: WorkspaceId, pool: &Budget, entry: &Entry) -> Result<()> {
     execute!(
         tx,
         "INSERT INTO credit_entries (workspace_id, budget_id, seq, kind, amount, reference, note, expires, actor, created,
-             period, mark, of_entry, ended)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             period, mark, of_entry, ended, tenant_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         workspace.to_string(),
-        budget.to_string(),
+        pool.id.to_string(),
         entry.seq,
         text_of(&entry.kind),
         entry.amount,
@@ -70,6 +71,7 @@ pub async fn insert(tx: &mut Tx, workspace: WorkspaceId, budget: BudgetId, entry
         entry.mark,
         entry.of_entry,
         entry.ended,
+        pool.tenant.to_string(),
     )?;
     Ok(())
 }
