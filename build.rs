@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tollreeve/v1/access_service.proto",
         "tollreeve/v1/audit_service.proto",
         "tollreeve/v1/budget_service.proto",
+        "tollreeve/v1/credit_service.proto",
         "tollreeve/v1/error_reason.proto",
         "tollreeve/v1/gate_service.proto",
         "tollreeve/v1/identity_service.proto",

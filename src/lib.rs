@@ -272,6 +272,31 @@
 //! costs to write. What it does not tell is looked at charge by charge, of 40,000 at most for a page, and from the last hour
 //! on in which the sums say that there is any.
 //!
+//! # Credit
+//!
+//! A workspace's credit is a hard budget over all time whose limit comes of entries ([`app::credits`]), which are only added,
+//! under dense numbers. What spending draws on is worked out from them and from what the ledger has settled
+//! ([`domain::credits`]), never written down beside it: so charges know nothing of entries, and write nothing more for them.
+//!
+//! When credit expires, the pool goes on in another period, as other budgets do at the end of a window; the record of the pool
+//! says when. Memory moves on by the clock at the first decision at or after the moment ([`engine::periods`]), so that nothing
+//! is decided on what has expired, whether or not anything has run. Whoever needs the new period first opens it in the ledger
+//! ([`store::credit_pools`]), under what is left if all is spent that is set aside in older ones, where nothing is set aside any
+//! more. What calls held stays theirs in their period and so comes out of what expires; what they did not use is gone as well, or
+//! goes back to what does not expire. When nothing is set aside in the older periods, what expired is known, and a task writes it
+//! down, once, as an entry ([`app::credit_expiry`]).
+//!
+//! Invariant: the limit of the period that runs is at most what all entries come to, less what has expired and what is spent or
+//! may still be spent in older periods; so what is admitted never passes what is left, at whichever servers, and after a crash.
+//!
+//! What is conceded: a charge after the end of its hold, of a call from before a moment whose rest is written down already, is
+//! paid by what is left, and may be told as an overrun; a server whose clock is behind the one that moved on first refuses until
+//! its own gets there; and until servers have given back what they had set aside and nobody holds (seconds, or the folding of a
+//! dead server's slices), a call may be refused that what is left would pay.
+//!
+//! A proof ([`domain::credit_proof`]) works all of it out anew from the entries and the postings of every charge, on one state of
+//! the database and without a server.
+//!
 //! # Many servers
 //!
 //! Any number of servers share a PostgreSQL; SQLite has one, kept alone by a lock on the data folder. The same code runs on

@@ -340,6 +340,7 @@ fn budget(
         credit: false,
         on_expiry: OnExpiry::default(),
         course: Course::default(),
+        turns: Vec::new(),
         display_name: "Budget".to_owned(),
         created: CREATED,
         version: 1,

@@ -339,6 +339,7 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBudget) -> Resul
         limit: asked.limit,
         hard: asked.hard,
         credit: false,
+        turns: Vec::new(),
         on_expiry: asked.on_expiry,
         course: asked.course,
         display_name: asked.display_name,

@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod budgets;
 pub mod caller;
 pub mod context;
+pub mod credit_expiry;
 pub mod credits;
 pub mod error;
 pub mod feed;

@@ -165,6 +165,7 @@ async fn begin_with(work: &mut Work<'_>, project: &Project, terms: BudgetTerms) 
         limit,
         hard,
         credit: false,
+        turns: Vec::new(),
         on_expiry: OnExpiry::default(),
         course: Course::default(),
         display_name: project.display_name.clone(),

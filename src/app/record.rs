@@ -64,7 +64,7 @@ impl Audit {
             "request",
         ];
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
-        ["budgets", "prices"].contains(&noun) || !GIVE.contains(&verb)
+        ["budgets", "credits", "prices"].contains(&noun) || !GIVE.contains(&verb)
     }
 
     /// The event, at its place in the log.

@@ -391,6 +391,7 @@ async fn set_budget(
                 limit,
                 hard,
                 credit: false,
+                turns: Vec::new(),
                 on_expiry: OnExpiry::default(),
                 course: Course::default(),
                 display_name: display_name.to_owned(),

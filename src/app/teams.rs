@@ -254,6 +254,7 @@ async fn set_limit(work: &mut Work<'_>, team: &Team, limit: Option<i64>) -> Resu
             limit,
             hard: true,
             credit: false,
+            turns: Vec::new(),
             on_expiry: OnExpiry::default(),
             course: Course::default(),
             display_name: team.display_name.clone(),

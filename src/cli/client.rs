@@ -19,9 +19,9 @@ use tonic_types::StatusExt as _;
 use super::login::{self, LoginFile};
 use crate::pb::tollreeve::v1::{
     access_service_client::AccessServiceClient, budget_service_client::BudgetServiceClient,
-    gate_service_client::GateServiceClient, identity_service_client::IdentityServiceClient,
-    key_service_client::KeyServiceClient, session_service_client::SessionServiceClient,
-    usage_service_client::UsageServiceClient,
+    credit_service_client::CreditServiceClient, gate_service_client::GateServiceClient,
+    identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
+    session_service_client::SessionServiceClient, usage_service_client::UsageServiceClient,
 };
 
 /// Where a server listens unless told otherwise.
@@ -255,6 +255,12 @@ impl Connection {
     #[must_use]
     pub fn budgets(&self) -> BudgetServiceClient<Authorized> {
         BudgetServiceClient::new(self.channel.clone())
+    }
+
+    /// Credit.
+    #[must_use]
+    pub fn credits(&self) -> CreditServiceClient<Authorized> {
+        CreditServiceClient::new(self.channel.clone())
     }
 }
 

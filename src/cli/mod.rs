@@ -6,6 +6,7 @@ pub mod bindings;
 pub mod budgets;
 pub mod charge;
 pub mod client;
+pub mod credits;
 pub mod demo;
 pub mod invitations;
 pub mod key_policies;
@@ -107,6 +108,8 @@ enum Command {
     Sessions(sessions::Args),
     /// Passwords of users.
     Password(sessions::PasswordArgs),
+    /// Credit of workspaces: buy, grant, adjust, see what is left; and prove it.
+    Credits(Box<credits::Args>),
     /// Who may do what, and why.
     Access(access::Args),
     /// What was used and what it cost, by time and by whom; as bars, or as CSV.
@@ -218,6 +221,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Logout(args) => login::logout(args).await,
         Command::Sessions(args) => sessions::run(args).await,
         Command::Password(args) => sessions::run_password(args).await,
+        Command::Credits(args) => credits::run(*args).await,
         Command::Access(args) => access::run(args).await,
         Command::Usage(args) => usage::run(*args).await,
         Command::Requests(args) => usage::requests(args).await,

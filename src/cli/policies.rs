@@ -135,7 +135,7 @@ fn in_unit(number: &str, unit: &str) -> Option<(pb::Unit, i64)> {
 }
 
 /// Billionths of a dollar in `12.345`, exactly.
-fn dollars(text: &str) -> Option<i64> {
+pub(super) fn dollars(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 || !part.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;

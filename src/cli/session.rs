@@ -33,6 +33,20 @@ pub struct SessionArgs {
     output: Output,
 }
 
+impl SessionArgs {
+    /// What short names mean.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        Names::within(self.tenant.as_deref())
+    }
+
+    /// Whether programs read the answer.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.output == Output::Json
+    }
+}
+
 /// Which records to list.
 #[derive(clap::Args, Clone)]
 pub struct ListArgs {

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     calendar::Calendar,
+    credits::start_of,
     id::{BudgetId, KeyId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
     money::Unit,
     time::Timestamp,
-    window::Window,
+    window::{Period, Window},
     zone::Zone,
 };
 
@@ -148,6 +149,9 @@ pub struct Budget {
     /// How it runs.
     #[serde(flatten)]
     pub course: Course,
+    /// Of a credit pool: the periods that begin when credit expires, the one that runs first unless it is the first of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<Period>,
     /// Name for people.
     pub display_name: String,
     /// When it was created.
@@ -161,6 +165,13 @@ impl Budget {
     #[must_use]
     pub const fn binds(&self) -> bool {
         self.hard && !self.course.paused
+    }
+
+    /// The period that `at` falls in.
+    #[must_use]
+    pub fn period(&self, at: Timestamp) -> Period {
+        let begun = |turn: &&Period| start_of(**turn) <= at;
+        self.turns.iter().filter(begun).max().copied().unwrap_or_else(|| self.calendar().period(at))
     }
 
     /// What the ledger lets be allocated in a period: the limit of a budget that binds; another one has no ceiling.

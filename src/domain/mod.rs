@@ -6,6 +6,8 @@ pub mod branding;
 pub mod budgets;
 pub mod calendar;
 pub mod change;
+pub mod credit_proof;
+pub mod credits;
 pub mod id;
 pub mod identity_providers;
 pub mod invitations;

@@ -145,6 +145,10 @@ resource_names! {
     }
     /// Names a budget.
     BudgetName "tenants/acme/budgets/bud_..." { tenant: Slug = "tenants", budget: BudgetId = "budgets" }
+    /// Names an entry of a workspace's credit.
+    CreditEntryName "tenants/acme/workspaces/prod/creditEntries/7" {
+        tenant: Slug = "tenants", workspace: Slug = "workspaces", seq: i64 = "creditEntries"
+    }
     /// Names an audit event.
     AuditEventName "tenants/acme/auditEvents/42" { tenant: Slug = "tenants", seq: i64 = "auditEvents" }
 }

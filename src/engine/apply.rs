@@ -14,6 +14,7 @@ use crate::domain::{
     bindings::{Binding, Member, Principal},
     budgets::{Budget, BudgetScope},
     change::Change,
+    credits::{start_of, turn_at},
     id::{BindingId, BudgetId, TeamId},
     keys::Key,
     names::Slug,
@@ -26,6 +27,7 @@ use crate::domain::{
     tenants::Tenant,
     time::Timestamp,
     users::{FormerUser, User, UserState},
+    window::Period,
     workspaces::Workspace,
 };
 
@@ -192,13 +194,15 @@ impl State {
         Ok(())
     }
 
-    /// Whether a binding, or a secret of a key, has ended that is still here.
+    /// Whether a binding, a secret of a key, or a period of credit has ended that is still here.
     #[must_use]
     pub fn is_behind(&self, now: Timestamp) -> bool {
-        self.ends.first().is_some_and(|(at, _)| *at <= now) || self.keys.is_behind(now)
+        self.ends.first().is_some_and(|(at, _)| *at <= now)
+            || self.turns.first().is_some_and(|(at, _)| *at <= now)
+            || self.keys.is_behind(now)
     }
 
-    /// Drops the bindings and the secrets that have ended.
+    /// Drops the bindings and the secrets that have ended, and moves pools on whose credit has expired.
     pub fn end(&mut self, now: Timestamp) {
         if self.keys.is_behind(now) {
             self.keys.end_secrets(now);
@@ -206,6 +210,28 @@ impl State {
         while let Some((_, id)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
             self.drop_binding(id);
         }
+        while let Some((start, at)) = self.turns.first().copied().filter(|(start, _)| *start <= now) {
+            self.turns.pop_first();
+            self.budgets.at_mut(at).accounts.get_mut().turn(turn_at(start), start);
+            // What no call holds of the old period is nobody's: it is given back at once.
+            self.lowered.get_mut().push(at);
+        }
+    }
+
+    /// Notes when credit of a pool expires.
+    fn note_turns(&mut self, at: u32) {
+        let row = self.budgets.at_mut(at);
+        if row.budget.turns.is_empty() {
+            return;
+        }
+        let accounts = row.accounts.get_mut();
+        // The window knows only the first period: a pool with others always has an account.
+        let newest = match accounts.newest() {
+            Some(newest) => newest,
+            None => accounts.of(|| row.budget.calendar(), Period(0), row.budget.created).period,
+        };
+        let ahead = row.budget.turns.iter().filter(|turn| **turn > newest);
+        self.turns.extend(ahead.map(|turn| (start_of(*turn), at)));
     }
 
     fn drop_binding(&mut self, id: BindingId) {
@@ -247,6 +273,7 @@ impl State {
             row.terms = Terms { deleted: row.terms.deleted, ..Terms::of(&budget) };
             let moved = (row.budget.scope != budget.scope && !row.terms.deleted).then(|| row.budget.scope.clone());
             *row.budget = budget;
+            self.note_turns(at);
             return moved.map_or(Ok(()), |from| self.move_budget(at, &from));
         }
         let tenant = known(self.tenants.find(budget.tenant.bits()), &budget.tenant)?;
@@ -261,6 +288,7 @@ impl State {
             budget: Box::new(budget),
         };
         let at = self.budgets.put(id.bits(), |_| (), new);
+        self.note_turns(at);
         self.enlist(tenant, &scope, at);
         Ok(())
     }

@@ -259,7 +259,9 @@ impl<J: Journal> Gate<J> {
             None => {
                 for index in state.applying(&basis.subject, &basis.end_user) {
                     let row = state.budgets.at(index);
-                    let period = row.budget.calendar().period(at);
+                    // Credit is drawn on when a charge is recorded: what has expired by then pays for nothing.
+                    let at = if row.budget.turns.is_empty() { at } else { now };
+                    let period = row.budget.period(at);
                     let amount = amount_of(row.terms.unit, &asked.usage, cost);
                     post(&state, index, period, Amount::alone(amount), now, &mut prepared);
                 }

@@ -20,7 +20,6 @@ use tokio::sync::Notify;
 use crate::domain::{
     bindings::Principal,
     budgets::Budget,
-    calendar::Run,
     change::{Change, FeedEvent},
     id::{BootId, KeyId},
     peppers::Peppers,
@@ -287,7 +286,8 @@ impl<J: Journal> Gate<J> {
     /// # Errors
     /// [`GateError::Unavailable`].
     pub async fn standing(&self, budget: &Budget, now: Timestamp) -> Result<Standing, GateError> {
-        let Run { period, ends: resets_at } = budget.calendar().run(now);
+        let period = budget.period(now);
+        let resets_at = budget.calendar().run(now).ends;
         // What of this server's slice is not spent and not held is nobody's yet.
         let (warm, unused) = {
             let state = self.read();

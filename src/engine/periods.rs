@@ -34,10 +34,31 @@ impl Accounts {
         } else {
             // The newest stays last: `current` looks only there.
             let at = self.0.iter().position(|account| account.period > period).unwrap_or(self.0.len());
-            self.0.insert(at, Account::cold(period, calendar().end(period), now));
+            let mut account = Account::cold(period, calendar().end(period), now);
+            if at < self.0.len() {
+                // Of a credit pool, whose window does not say when its periods end: this one has.
+                account.ends = account.ends.min(now);
+            }
+            self.0.insert(at, account);
             at
         };
         &mut self.0[at]
+    }
+
+    /// Moves a credit pool on to the period that begins at `start`, because credit expires: its window has no periods.
+    pub fn turn(&mut self, period: Period, start: Timestamp) {
+        for older in self.0.iter_mut().filter(|account| account.period < period) {
+            older.ends = older.ends.min(start);
+        }
+        if self.0.iter().all(|account| account.period < period) {
+            self.0.push(Account::cold(period, None, start));
+        }
+    }
+
+    /// The newest period that there is an account of.
+    #[must_use]
+    pub fn newest(&self) -> Option<Period> {
+        self.0.last().map(|account| account.period)
     }
 
     /// The account of a period, if there is one.
@@ -87,6 +108,23 @@ impl BudgetRow {
 mod tests {
     use super::*;
     use crate::domain::window::Window;
+
+    #[test]
+    fn a_pool_moves_on_when_credit_expires_and_what_came_before_ends() {
+        let at = Timestamp::from_micros;
+        let all_time = || Calendar::utc(Window::Total);
+        let mut accounts = Accounts::default();
+        assert_eq!(accounts.current(all_time, at(0)).period, Period(0));
+        accounts.turn(Period(2), at(7_200_000_000));
+        assert_eq!(accounts.current(all_time, at(7_200_000_000)).period, Period(2));
+        assert_eq!(accounts.take_done(at(7_199_999_999)).len(), 0);
+        // Twice is once; and what another server did in an older one does not come back as the current one.
+        accounts.turn(Period(2), at(7_200_000_000));
+        accounts.of(all_time, Period(1), at(7_200_000_001));
+        assert_eq!(accounts.current(all_time, at(9_000_000_000)).period, Period(2));
+        assert_eq!(accounts.take_done(at(9_000_000_000)).len(), 2);
+        assert_eq!(accounts.newest(), Some(Period(2)));
+    }
 
     #[test]
     fn the_newest_period_stays_current_when_an_older_one_is_touched() {

@@ -390,6 +390,8 @@ pub struct State {
     pub keys: KeyTable,
     /// Budgets.
     pub budgets: Table<BudgetRow>,
+    /// When credit of which pools expires, soonest first.
+    pub turns: BTreeSet<(Timestamp, u32)>,
     /// Budgets whose limits were lowered, and what is set aside for them not given back since.
     pub lowered: Mutex<Vec<u32>>,
     /// Budgets on keys.

@@ -399,6 +399,8 @@ fn applied<J: Journal>(
         for ((taken, line), posting) in prepared.taken.iter().zip(lines).zip(&prepared.entry.postings) {
             let row = state.budgets.at(taken.budget);
             let mut accounts = row.accounts.lock();
+            // What is charged of credit that has expired since says nothing of what is left of the rest.
+            let counts = accounts.newest() == Some(taken.period) || row.budget.turns.is_empty();
             let Some(account) = accounts.find(taken.period) else { continue };
             let own = account.slice == posting.slice;
             let elsewhere = line.direct + if own { 0 } else { line.in_slice };
@@ -407,9 +409,8 @@ fn applied<J: Journal>(
             *left -= line.in_slice;
             let after = account.total_spent().saturating_sub(if own { *left } else { 0 });
             let before = after.saturating_sub(line.in_slice + line.direct + line.overrun);
-            crossed.extend(
-                crossings(row.thresholds(), row.terms.limit, before, after).map(|percent| (row.name.clone(), percent)),
-            );
+            let crossings = crossings(row.thresholds(), row.terms.limit, before, after).filter(|_| counts);
+            crossed.extend(crossings.map(|percent| (row.name.clone(), percent)));
             any_overrun |= line.overrun > 0;
             if row.terms.unit == Unit::Usd {
                 overrun = overrun.max(line.overrun);

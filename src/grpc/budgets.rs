@@ -12,7 +12,7 @@ use crate::{
             self, BudgetDeleted, BudgetEdit, BudgetUpdate, CreateBudget, DeleteBudget, EditBudget, GetBudget,
             ListBudgets, NamedBudget,
         },
-        credits, prices, summaries,
+        prices, summaries,
     },
     domain::{
         budgets::{Course, OnExpiry, Thresholds},
@@ -69,10 +69,6 @@ impl BudgetService for Management {
 
     async fn move_budget(&self, request: Request<MoveBudgetRequest>) -> Answer<MoveBudgetResponse> {
         self.run_intended(request, budgets::edit).await
-    }
-
-    async fn grant_credit(&self, request: Request<GrantCreditRequest>) -> Answer<GrantCreditResponse> {
-        self.run(request, credits::grant).await
     }
 
     async fn import_prices(&self, request: Request<ImportPricesRequest>) -> Answer<ImportPricesResponse> {
@@ -316,8 +312,7 @@ asks_for_listing! {
 
 answers_one! {
     NamedBudget as budget: read GetBudgetResponse;
-    changed CreateBudgetResponse, UpdateBudgetResponse, PauseBudgetResponse, ResumeBudgetResponse, MoveBudgetResponse,
-        GrantCreditResponse;
+    changed CreateBudgetResponse, UpdateBudgetResponse, PauseBudgetResponse, ResumeBudgetResponse, MoveBudgetResponse;
 }
 
 answers_page!(NamedBudget as budgets: ListBudgetsResponse);

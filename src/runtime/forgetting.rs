@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::app::{App, key_rotation, key_warnings, tokens};
+use crate::app::{App, credit_expiry, key_rotation, key_warnings, tokens};
 
 const EVERY: Duration = Duration::from_mins(5);
 /// How often it is looked for secrets of keys that have ended, or are due for others.
@@ -22,8 +22,8 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Takes the secrets of keys out of the books that have ended, and warns of those that are due for others, for as long as the
-/// server runs.
+/// Takes the secrets of keys out of the books that have ended, warns of those that are due for others, and writes down what
+/// credit has expired, for as long as the server runs.
 pub async fn retire(app: Arc<App>) {
     let mut ticks = tokio::time::interval(RETIRE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -34,6 +34,9 @@ pub async fn retire(app: Arc<App>) {
         }
         if let Err(error) = key_warnings::warn_due(&app).await {
             tracing::warn!(%error, "warnings that keys are due to be rotated wait to be given");
+        }
+        if let Err(error) = credit_expiry::settle_due(&app).await {
+            tracing::warn!(%error, "credit that has expired waits to be written down");
         }
         if let Err(error) = key_rotation::note_time(&app).await {
             tracing::warn!(%error, "what time it is waits to be noted");

@@ -47,9 +47,10 @@ use crate::{
     },
     pb::tollreeve::v1::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
-        budget_service_server::BudgetServiceServer, identity_service_server::IdentityServiceServer,
-        key_service_server::KeyServiceServer, session_service_server::SessionServiceServer,
-        sign_in_service_server::SignInServiceServer, usage_service_server::UsageServiceServer,
+        budget_service_server::BudgetServiceServer, credit_service_server::CreditServiceServer,
+        identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
+        session_service_server::SessionServiceServer, sign_in_service_server::SignInServiceServer,
+        usage_service_server::UsageServiceServer,
     },
     store::{
         self, Db, StoreError,
@@ -350,13 +351,14 @@ fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Out
 }
 
 /// The services whose health is told, the server as a whole first.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
     "",
     "tollreeve.v1.GateService",
     "tollreeve.v1.IdentityService",
     "tollreeve.v1.AccessService",
     "tollreeve.v1.KeyService",
     "tollreeve.v1.BudgetService",
+    "tollreeve.v1.CreditService",
     "tollreeve.v1.AuditService",
     "tollreeve.v1.SessionService",
     "tollreeve.v1.SignInService",
@@ -377,6 +379,7 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
         .add_service(AccessServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(KeyServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(BudgetServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(CreditServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(SessionServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(SignInServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(UsageServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))

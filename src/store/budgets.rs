@@ -12,6 +12,7 @@ use crate::domain::{
     calendar::Clock,
     id::{BudgetId, BudgetKind, TenantId, WorkspaceId},
     time::Timestamp,
+    window::Period,
 };
 
 /// A query over whole budgets.
@@ -19,7 +20,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created,
-                 version, on_expiry, calendar, thresholds, paused FROM budgets ",
+                 version, on_expiry, calendar, thresholds || ';' || turns, paused FROM budgets ",
             $rest
         )
     };
@@ -30,7 +31,7 @@ pub(super) const NOUN: Noun = Noun {
     ..Noun::plain::<BudgetKind>("budgets")
 };
 
-/// The budget, then how it runs.
+/// The budget, then how it runs. Thresholds and turns are one text, for a row has at most sixteen columns.
 type Row =
     (String, String, String, String, String, String, i64, bool, bool, String, i64, i64, String, String, String, bool);
 
@@ -51,7 +52,8 @@ fn budget(row: Row) -> Result<Budget> {
         on_expiry,
         ..,
     ) = row;
-    let (.., calendar, thresholds, paused) = row;
+    let (.., calendar, lists, paused) = row;
+    let (thresholds, turns) = lists.split_once(';').ok_or_else(|| StoreError::Corrupt("lists of a budget".into()))?;
     Ok(Budget {
         id: parse(&id, "budget id")?,
         tenant: parse(&tenant, "budget's tenant")?,
@@ -62,7 +64,8 @@ fn budget(row: Row) -> Result<Budget> {
         hard,
         credit,
         on_expiry: value_of(on_expiry, "on_expiry of a budget")?,
-        course: course(&calendar, &thresholds, paused)?,
+        course: course(&calendar, thresholds, paused)?,
+        turns: turns_of(turns)?,
         display_name,
         created: Timestamp::from_micros(created),
         version,
@@ -79,6 +82,14 @@ fn course(calendar: &str, thresholds: &str, paused: bool) -> Result<Course> {
 
 fn thresholds_text(budget: &Budget) -> String {
     budget.course.thresholds.iter().map(|percent| percent.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+fn turns_of(text: &str) -> Result<Vec<Period>> {
+    text.split_whitespace().map(|hour| Ok(Period(parse(hour, "turn of a budget")?))).collect()
+}
+
+fn turns_text(turns: &[Period]) -> String {
+    turns.iter().map(|turn| turn.0.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn scope_of(kind: &str, reference: String) -> Result<BudgetScope> {
@@ -118,8 +129,8 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
     execute!(
         tx,
         "INSERT INTO budgets (id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name,
-             created, version, deleted, on_expiry, calendar, thresholds, paused)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             created, version, deleted, on_expiry, calendar, thresholds, paused, turns)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         budget.id.to_string(),
         budget.tenant.to_string(),
         scope_kind,
@@ -137,6 +148,7 @@ pub async fn insert(tx: &mut Tx, budget: &Budget) -> Result<()> {
         budget.calendar().to_string(),
         thresholds_text(budget),
         budget.course.paused,
+        turns_text(&budget.turns),
     )?;
     put_words(tx, budget).await
 }
@@ -147,7 +159,7 @@ pub async fn update(tx: &mut Tx, budget: &Budget) -> Result<()> {
     execute!(
         tx,
         "UPDATE budgets SET amount = $2, version = $3, on_expiry = $4, scope_kind = $5, scope_ref = $6, hard = $7,
-             display_name = $8, thresholds = $9, paused = $10 WHERE id = $1",
+             display_name = $8, thresholds = $9, paused = $10, turns = $11 WHERE id = $1",
         budget.id.to_string(),
         budget.limit,
         budget.version,
@@ -158,6 +170,7 @@ pub async fn update(tx: &mut Tx, budget: &Budget) -> Result<()> {
         &budget.display_name,
         thresholds_text(budget),
         budget.course.paused,
+        turns_text(&budget.turns),
     )?;
     put_words(tx, budget).await
 }
@@ -228,6 +241,12 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, listing: &Listing, after: Optio
     let within = Some(("tenant_id", tenant.to_string()));
     let list = List { noun: &NOUN, select: select!("WHERE NOT deleted"), within, among: None, listing, after };
     list.fetch::<Row>(tx).await?.into_iter().map(budget).collect()
+}
+
+/// Every credit pool after the id `after`, by id, at most `limit`.
+pub async fn pools(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Budget>> {
+    let rows = fetch_all!(tx, Row, select!("WHERE id > $1 AND credit ORDER BY id LIMIT $2"), after, limit)?;
+    rows.into_iter().map(budget).collect()
 }
 
 /// Every budget that has not ended after the id `after`, by id, at most `limit`.

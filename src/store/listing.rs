@@ -265,7 +265,7 @@ impl List<'_> {
                     Value::Text(text) => sql.push_bind(text.clone()),
                     Value::Time(time) => sql.push_bind(time.micros()),
                 };
-                if let (Value::Time(time), "create_time") = (value, field.name) {
+                if let (Value::Time(time), "create_time", false) = (value, field.name, self.noun.numbered()) {
                     self.made(sql, *comparator, *time);
                 }
             }
@@ -281,7 +281,8 @@ mod tests {
     use crate::{
         domain::listing::{self, CREATION, Field},
         store::{
-            audit, bindings, budgets, invitations, keys, projects, service_accounts, teams, tenants, users, workspaces,
+            audit, bindings, budgets, credits, invitations, keys, projects, service_accounts, teams, tenants, users,
+            workspaces,
         },
     };
 
@@ -291,7 +292,9 @@ mod tests {
     /// A noun, its rows, whose they are, the names that they sort by, a field that they are filtered by.
     type Case = (&'static Noun, &'static str, &'static str, &'static [&'static str], Option<&'static Field>);
 
-    const CASES: [Case; 11] = [
+    const KIND: Field = Field { name: "kind", kind: listing::Kind::Choice(&["GRANT"]), sorts: false };
+
+    const CASES: [Case; 12] = [
         (&tenants::NOUN, "SELECT * FROM tenants WHERE NOT purged", "", &["name", "display_name"], Some(&STATE)),
         (
             &workspaces::NOUN,
@@ -321,6 +324,7 @@ mod tests {
         (&bindings::NOUN, "SELECT * FROM bindings WHERE TRUE", "tenant_id", &[], None),
         (&budgets::NOUN, "SELECT * FROM budgets WHERE NOT deleted", "tenant_id", &["display_name"], None),
         (&audit::NOUN, "SELECT * FROM audit_events WHERE TRUE", "tenant_id", &[], Some(&ACTOR)),
+        (&credits::NOUN, "SELECT * FROM credit_entries WHERE TRUE", "workspace_id", &[], Some(&KIND)),
     ];
 
     async fn plan(connection: &mut SqliteConnection, case: &Case, listing: &Listing, first: bool) -> String {
@@ -367,7 +371,10 @@ mod tests {
     #[tokio::test]
     async fn a_search_is_a_range_of_the_words() {
         let mut connection = database().await;
-        for case in CASES.iter().filter(|case| !["bindings", "invitations", "audit events"].contains(&case.0.name)) {
+        for case in CASES
+            .iter()
+            .filter(|case| !["bindings", "invitations", "audit events", "credit entries"].contains(&case.0.name))
+        {
             let page = Page { after: String::new(), limit: 51 };
             let terms = vec![Term::Mentions("rare".into())];
             let listing = Listing { page, terms, order: CREATION, show_deleted: false, asked: String::new() };
@@ -376,7 +383,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 16] = [
+    const MIGRATIONS: [&str; 17] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -393,5 +400,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0028_peppers.sql"),
         include_str!("../../migrations/sqlite/0029_key_policy.sql"),
         include_str!("../../migrations/sqlite/0030_budgets.sql"),
+        include_str!("../../migrations/sqlite/0031_credits.sql"),
     ];
 }

@@ -21,6 +21,8 @@ pub mod budgets;
 pub mod charge_log;
 pub mod charges;
 pub mod connect;
+pub mod credit_pools;
+pub mod credit_proof;
 pub mod credits;
 pub mod dialect;
 pub mod ended_bases;

@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{Result, StoreError, Tx, dialect, in_time, parse};
+use super::{Result, StoreError, Tx, credit_pools, dialect, in_time, parse};
 use crate::{
     domain::{id::BudgetId, money::MAX_AMOUNT, window::Period},
     engine::{
@@ -54,24 +54,29 @@ pub(super) async fn lock_periods(tx: &mut Tx, all: &BTreeSet<At>) -> Result<BTre
             "INSERT INTO budget_periods (budget_id, period, cap, ceiling, allocated, settled, overrun)
              SELECT id, $2, CASE WHEN hard AND NOT paused THEN amount ELSE $3 END,
                  CASE WHEN hard AND NOT paused THEN amount ELSE $3 END, 0, 0, 0
-             FROM budgets WHERE id = $1
+             FROM budgets WHERE id = $1 AND turns = ''
              ON CONFLICT (budget_id, period) DO NOTHING",
             &id,
             number,
             MAX_AMOUNT
         )?;
-        let row = fetch_optional!(
-            tx,
-            (i64, i64, i64, i64),
-            "UPDATE budget_periods SET allocated = allocated WHERE budget_id = $1 AND period = $2
-             RETURNING ceiling, allocated, settled, overrun",
-            &id,
-            number
-        )?;
+        let mut row = lock_period(tx, &id, number).await?;
+        if row.is_none() {
+            // Of credit that expires: what is left of it has to be worked out.
+            credit_pools::open(tx, *budget, *period).await?;
+            row = lock_period(tx, &id, number).await?;
+        }
         let book = |(ceiling, allocated, settled, overrun)| PeriodBook { ceiling, allocated, settled, overrun };
         books.extend(row.map(|row| ((*budget, *period), book(row))));
     }
     Ok(books)
+}
+
+/// Keeps others from changing a period, if it is open: its ceiling, and what is allocated, settled and an overrun.
+async fn lock_period(tx: &mut Tx, budget: &str, period: i64) -> Result<Option<(i64, i64, i64, i64)>> {
+    let sql = "UPDATE budget_periods SET allocated = allocated WHERE budget_id = $1 AND period = $2
+               RETURNING ceiling, allocated, settled, overrun";
+    Ok(fetch_optional!(tx, (i64, i64, i64, i64), sql, budget, period)?)
 }
 
 /// Keeps others from changing slices until the commit. To be called when every period that is needed is locked.

@@ -19,7 +19,7 @@ use crate::harness::{
     random::Random,
     raw::{call, rpcs, texts_of},
     server::Env,
-    world::{COST, World, on_hold},
+    world::{COST, World, credit, on_hold},
 };
 
 both!(strange_texts_are_stored_nowhere_and_break_nothing, a_client_that_goes_away_in_the_middle_of_charges_loses_none,);
@@ -236,8 +236,10 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
     let request = pb::UpdateBudgetRequest { name: name.clone(), limit: Some(1), on_expiry: -1, ..Default::default() };
     assert_invalid(budgets.update_budget(request).await, "on_expiry");
     for amount_nanos in [0, i64::MIN, i64::MAX] {
-        let request = pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos, reference: "r".into() };
-        assert_invalid(budgets.grant_credit(request).await, "amount_nanos");
+        assert_invalid(world.try_credit(credit(amount_nanos, "r")).await, "entry.amount_nanos");
+    }
+    for (field, bad) in bad_credit() {
+        assert_invalid(world.try_credit(bad).await, field);
     }
     for input in [-1, i64::MAX] {
         let price = pb::Price {
@@ -359,4 +361,25 @@ async fn a_path_that_nobody_serves_is_unimplemented(env: &mut Env) {
         assert_eq!(status.code(), Code::Unimplemented, "{path}");
     }
     assert_well(&world).await;
+}
+
+/// Entries of credit that cannot be, and the field at fault.
+fn bad_credit() -> Vec<(&'static str, pb::CreditEntry)> {
+    let good = || credit(5, "r");
+    let until = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    // The clock of every test stands at 12:20.
+    let (whole, soon) = (1_773_144_000 + 3600, 1_773_144_000);
+    vec![
+        ("entry.kind", pb::CreditEntry { kind: 0, ..good() }),
+        ("entry.kind", pb::CreditEntry { kind: pb::CreditEntryKind::Expiry.into(), ..good() }),
+        ("entry.kind", pb::CreditEntry { kind: 99, ..good() }),
+        ("entry.amount_nanos", pb::CreditEntry { kind: pb::CreditEntryKind::Purchase.into(), ..credit(-5, "r") }),
+        ("entry.reference", credit(5, "")),
+        ("entry.reference", credit(5, "expiry/1")),
+        ("entry.reference", credit(5, &"x".repeat(129))),
+        ("entry.note", pb::CreditEntry { note: "x".repeat(513), ..good() }),
+        ("entry.expire_time", pb::CreditEntry { expire_time: until(whole + 1), ..good() }),
+        ("entry.expire_time", pb::CreditEntry { expire_time: until(soon), ..good() }),
+        ("entry.expire_time", pb::CreditEntry { expire_time: until(whole), ..credit(-5, "r") }),
+    ]
 }

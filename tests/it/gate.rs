@@ -271,9 +271,7 @@ async fn each_unit_refuses_by_its_own_code_and_tells_where_the_budget_stands(env
             .await
             .expect("deleted");
     }
-    let credit =
-        pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos: 299, reference: "invoice 1".into() };
-    env.operator.budgets().grant_credit(credit).await.expect("credit");
+    world.credit(299, None).await;
     assert_eq!(denied(&world, world.ask()).await, [Code::CreditExhausted]);
 }
 

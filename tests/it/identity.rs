@@ -8,7 +8,7 @@ use crate::harness::{
     both,
     client::{Client, assert_invalid, assert_refused},
     server::Env,
-    world::{World, codes, create_project, on_key, unique},
+    world::{World, codes, create_project, credit, on_key, unique},
 };
 
 both!(
@@ -226,9 +226,7 @@ async fn nothing_is_made_in_what_is_deleted(env: &mut Env) {
     };
     let refused = env.operator.identity().create_project(create).await;
     assert_refused(refused, Code::FailedPrecondition, "STATE_CONFLICT");
-    let credit =
-        pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos: 1, reference: unique("invoice") };
-    let refused = env.operator.budgets().grant_credit(credit).await;
+    let refused = world.try_credit(credit(1, &unique("invoice"))).await;
     assert_refused(refused, Code::FailedPrecondition, "STATE_CONFLICT");
     act(&env.operator, Act::Delete, &world.tenant).await.expect("deleted");
     let team = pb::CreateTeamRequest { parent: world.tenant.clone(), team_id: "late".into(), ..Default::default() };

@@ -118,6 +118,7 @@ fn budgets(random: &mut Random) -> Vec<Budget> {
         limit,
         hard,
         credit: false,
+        turns: Vec::new(),
         on_expiry: OnExpiry::default(),
         course: Course::default(),
         display_name: String::new(),

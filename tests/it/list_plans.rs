@@ -45,7 +45,7 @@ const FILLED: [&str; 13] = [
 ];
 
 /// Each list, its orders beside that of creation, and filters that choose few and many.
-const LISTS: [(&str, &[&str], &[&str]); 12] = [
+const LISTS: [(&str, &[&str], &[&str]); 13] = [
     ("ListTenants", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListWorkspaces", &["name desc", "display_name"], &["state = SUSPENDED", "state = ACTIVE"]),
     ("ListProjects", &["name", "display_name desc"], &["state = SUSPENDED", "state = ACTIVE"]),
@@ -70,6 +70,11 @@ const LISTS: [(&str, &[&str], &[&str]); 12] = [
     ),
     ("ListBindings", &["create_time desc"], &["create_time > 2020-01-01T00:00:00Z"]),
     ("ListBudgets", &["display_name desc"], &["unit = TOKENS"]),
+    (
+        "ListCreditEntries",
+        &["create_time desc"],
+        &["kind = PURCHASE", "kind = GRANT", "reference = r7", "create_time > 2020-01-01T00:00:00Z"],
+    ),
     (
         "ListAuditEvents",
         &["time"],
@@ -237,6 +242,9 @@ async fn populate(url: &str) {
                  SELECT {0}, {ten}, 'reader', {1}, {ten}, n", id("bind"), id("user")),
         format!("budgets (id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created, version, deleted)
                  SELECT {}, {ten}, 'end_user', 'e' || n, 'tokens', 'day', 5, TRUE, FALSE, {name}, n, 1, FALSE", id("bud")),
+        format!("credit_entries (tenant_id, workspace_id, reference, budget_id, amount, actor, created, seq, kind)
+                 SELECT {ten}, {ws}, 'r' || n, (SELECT min(id) FROM budgets), 1, '', 2000000000000000, n,
+                     CASE n % 100 WHEN 0 THEN 'purchase' ELSE 'grant' END"),
         format!("audit_events (tenant_id, seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision)
                  SELECT {ten}, 1000 + n, 2000000000000000, 'common', CASE n % 1000 WHEN 0 THEN 'rare.act' ELSE 'users.create' END,
                  'r' || n, '', '', '', '', '', '', 0"),

@@ -13,6 +13,7 @@ mod bases;
 mod budgets;
 mod calendars;
 mod commands;
+mod credits;
 mod forged_assertions;
 mod forgotten;
 mod gate;

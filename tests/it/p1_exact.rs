@@ -17,7 +17,7 @@ use crate::harness::{
     both, once,
     random::Random,
     server::Env,
-    world::{COST, World, account_token, codes, on_hold, on_key},
+    world::{COST, World, account_token, codes, credit as entry, on_hold, on_key},
 };
 
 both!(
@@ -230,12 +230,11 @@ async fn a_credit_pool_gives_what_was_paid_in_and_no_more(env: &mut Env) {
     let world = World::new(env).await;
     world.hold(world.ask_for(1_000_000)).await;
     let credit = async |amount_nanos, reference: &str| {
-        let request =
-            pb::GrantCreditRequest { parent: world.workspace.clone(), amount_nanos, reference: reference.into() };
-        env.operator.budgets().grant_credit(request).await.map(|answer| answer.into_inner().budget.expect("a pool"))
+        world.try_credit(entry(amount_nanos, reference)).await?;
+        Ok::<_, tonic::Status>(world.credit_stands().await)
     };
-    let pool = credit(1_000, "invoice 1").await.expect("credit");
-    assert!(pool.credit && pool.hard() && pool.limit == 1_000);
+    let stands = credit(1_000, "invoice 1").await.expect("credit");
+    assert_eq!((stands.granted_nanos, stands.remaining_nanos), (1_000, 1_000));
     let hold = world.hold(world.ask_for(700)).await;
     assert_eq!(codes(&world.authorize(world.ask_for(301)).await), [Code::CreditExhausted]);
     credit(1_000, "invoice 1").await.expect("the same entry again");
@@ -243,8 +242,11 @@ async fn a_credit_pool_gives_what_was_paid_in_and_no_more(env: &mut Env) {
     credit(1, "invoice 2").await.expect("credit");
     world.hold(world.ask_for(301)).await;
     world.charge(on_hold(&hold, 100)).await;
-    let pool = credit(-600, "refund").await.expect("taken back");
-    assert_eq!(pool.limit, 401);
+    let stands = credit(-600, "refund").await.expect("taken back");
+    assert_eq!(
+        (stands.granted_nanos, stands.spent_nanos, stands.held_nanos, stands.remaining_nanos),
+        (401, 100, 301, 0)
+    );
     assert_eq!(codes(&world.authorize(world.ask_for(1)).await), [Code::CreditExhausted]);
     let refused = credit(-402, "refund 2").await.expect_err("nobody takes back more than was granted");
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);

@@ -83,8 +83,8 @@ fn assert_tells(path: &str, before: &str, after: &str) {
     let record = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok().filter(|json| !json.is_string());
     let (was, is) = (record(before), record(after));
     let new = rpc.starts_with("Create") || rpc == "AddServiceAccountKey" || rpc.starts_with("BatchCreate");
-    // The first credit of a workspace opens its pool; prices may all be new.
-    let perhaps_new = ["GrantCredit", "ImportPrices"].contains(&rpc);
+    // Prices may all be new.
+    let perhaps_new = rpc == "ImportPrices";
     // What is deleted softly is still there.
     let gone = rpc.starts_with("Purge")
         || [

@@ -64,7 +64,6 @@ fn whose(table: &str, columns: &[String], tenant: TenantId) -> Option<String> {
     let of = |records: &str| format!("IN (SELECT id FROM {records} WHERE tenant_id = '{tenant}')");
     Some(match table {
         "tenants" => format!("id = '{tenant}'"),
-        "credit_entries" => format!("workspace_id {}", of("workspaces")),
         "budget_periods" | "slices" => format!("budget_id {}", of("budgets")),
         "requests" => format!("caller {}", of("users")),
         "feed_events" => format!("body LIKE '%{tenant}%'"),

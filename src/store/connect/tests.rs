@@ -140,6 +140,7 @@ fn budget(tenant: TenantId, scope: BudgetScope, number: u8) -> Budget {
         limit: 7,
         hard: true,
         credit: false,
+        turns: Vec::new(),
         on_expiry: OnExpiry::ChargeFull,
         course: Course::default(),
         display_name: String::new(),

@@ -10,7 +10,7 @@ use super::{
     place::provider,
     raw::rpcs,
     server::Env,
-    world::{World, invite, on_hold, on_key, token_of, unique},
+    world::{World, credit, invite, on_hold, on_key, token_of, unique},
 };
 
 /// Who makes a call: the operator, but for what only an owner can do.
@@ -169,8 +169,9 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             request_id: String::new(), validate_only: false
         }),
         create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget), validate_only: false }),
-        create!("BudgetService" GrantCreditRequest {
-            parent: workspace_name(), amount_nanos: 1_000, reference: unique("invoice")
+        create!("CreditService" CreateCreditEntryRequest {
+            parent: workspace_name(), entry: Some(credit(1_000, &unique("invoice"))),
+            request_id: String::new(), validate_only: false
         }),
     ]
 }
@@ -238,6 +239,7 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
         "SessionService" GetIdentityProviderRequest place.identity_provider;
         "KeyService" GetKeyRequest place.key;
         "BudgetService" GetBudgetRequest place.budget;
+        "CreditService" GetCreditRequest place.workspace;
         "AccessService" GetBindingRequest place.binding;
         "AccessService" GetRoleRequest place.role;
         "AccessService" GetRoleTemplateRequest place.template;
@@ -296,6 +298,7 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "KeyService" ReviewKeysRequest place.strict;
         "BudgetService" ListBudgetsRequest place.tenant;
         "BudgetService" SummarizeChargesRequest place.tenant;
+        "CreditService" ListCreditEntriesRequest place.workspace;
         "IdentityService" SummarizeUsersRequest place.tenant;
         "IdentityService" SummarizeTeamsRequest place.tenant;
         "AuditService" ListAuditEventsRequest place.tenant;

@@ -198,10 +198,38 @@ impl World {
         answer.budget.and_then(|budget| budget.state).expect("where it stands")
     }
 
+    /// Adds to the workspace's credit.
+    pub async fn try_credit(&self, entry: pb::CreditEntry) -> Result<pb::CreditEntry, Status> {
+        let (parent, entry) = (self.workspace.clone(), Some(entry));
+        let request = pb::CreateCreditEntryRequest { parent, entry, ..Default::default() };
+        let answer = self.operator.credits().create_credit_entry(request).await?.into_inner();
+        Ok(answer.entry.expect("an entry"))
+    }
+
+    /// Adds to the workspace's credit, under a new reference.
+    pub async fn credit(&self, amount: i64, expires: Option<i64>) -> pb::CreditEntry {
+        let expire_time = expires.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
+        let entry = pb::CreditEntry { expire_time, ..credit(amount, &unique("invoice")) };
+        self.try_credit(entry).await.expect("credit")
+    }
+
+    /// Where the workspace's credit stands.
+    pub async fn credit_stands(&self) -> pb::Credit {
+        let request = pb::GetCreditRequest { name: self.workspace.clone() };
+        let answer = self.operator.credits().get_credit(request).await.expect("the credit").into_inner();
+        answer.credit.expect("the credit")
+    }
+
     /// A further key of the person's.
     pub async fn another_key(&self, key: pb::Key) -> NewKey {
         create_key(&self.operator, &self.workspace, pb::Key { owner: self.user.clone(), ..key }).await
     }
+}
+
+/// An entry of credit: a grant, or what takes back.
+pub fn credit(amount_nanos: i64, reference: &str) -> pb::CreditEntry {
+    let kind = if amount_nanos < 0 { pb::CreditEntryKind::Adjustment } else { pb::CreditEntryKind::Grant };
+    pb::CreditEntry { kind: kind.into(), amount_nanos, reference: reference.into(), ..pb::CreditEntry::default() }
 }
 
 /// A charge on a hold.

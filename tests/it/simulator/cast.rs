@@ -30,6 +30,7 @@ pub fn budgets(random: &mut Random) -> Vec<Budget> {
         limit: random.within(limit.0, limit.1),
         hard: true,
         credit: false,
+        turns: Vec::new(),
         on_expiry: if random.once_in(2) { OnExpiry::ChargeFull } else { OnExpiry::Release },
         course: Course::default(),
         display_name: String::new(),
