@@ -20,8 +20,8 @@ use super::login::{self, LoginFile};
 use crate::pb::tollreeve::v1::{
     access_service_client::AccessServiceClient, budget_service_client::BudgetServiceClient,
     gate_service_client::GateServiceClient, identity_service_client::IdentityServiceClient,
-    key_service_client::KeyServiceClient, session_service_client::SessionServiceClient,
-    usage_service_client::UsageServiceClient,
+    key_service_client::KeyServiceClient, price_service_client::PriceServiceClient,
+    session_service_client::SessionServiceClient, usage_service_client::UsageServiceClient,
 };
 
 /// Where a server listens unless told otherwise.
@@ -251,7 +251,13 @@ impl Connection {
         UsageServiceClient::new(self.channel.clone())
     }
 
-    /// Budgets, prices and sums of charges.
+    /// Prices.
+    #[must_use]
+    pub fn prices(&self) -> PriceServiceClient<Authorized> {
+        PriceServiceClient::new(self.channel.clone())
+    }
+
+    /// Budgets and sums of charges.
     #[must_use]
     pub fn budgets(&self) -> BudgetServiceClient<Authorized> {
         BudgetServiceClient::new(self.channel.clone())

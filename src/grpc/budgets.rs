@@ -9,7 +9,7 @@ use super::{
 use crate::{
     app::{
         budgets::{self, BudgetDeleted, CreateBudget, DeleteBudget, GetBudget, ListBudgets, NamedBudget, UpdateBudget},
-        credits, prices, summaries,
+        credits, summaries,
     },
     domain::{
         budgets::OnExpiry,
@@ -56,14 +56,6 @@ impl BudgetService for Management {
 
     async fn grant_credit(&self, request: Request<GrantCreditRequest>) -> Answer<GrantCreditResponse> {
         self.run(request, credits::grant).await
-    }
-
-    async fn import_prices(&self, request: Request<ImportPricesRequest>) -> Answer<ImportPricesResponse> {
-        self.run(request, prices::import).await
-    }
-
-    async fn list_prices(&self, request: Request<ListPricesRequest>) -> Answer<ListPricesResponse> {
-        self.run(request, prices::list).await
     }
 
     async fn summarize_charges(&self, request: Request<SummarizeChargesRequest>) -> Answer<SummarizeChargesResponse> {

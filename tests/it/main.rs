@@ -59,6 +59,7 @@ mod p5_walls;
 mod people;
 mod peppers;
 mod policies;
+mod prices;
 mod replicas;
 mod reviews;
 mod role_templates;

@@ -143,8 +143,6 @@ impl BudgetService for Arc<StandIn> {
         update_budget UpdateBudgetRequest UpdateBudgetResponse;
         delete_budget DeleteBudgetRequest DeleteBudgetResponse;
         grant_credit GrantCreditRequest GrantCreditResponse;
-        import_prices ImportPricesRequest ImportPricesResponse;
-        list_prices ListPricesRequest ListPricesResponse;
     }
 }
 

@@ -27,7 +27,7 @@ macro_rules! migrations {
             12 "0012_replicas", 13 "0013_on_expiry", 14 "0014_failover", 15 "0015_service_accounts", 16 "0016_ended_bases",
             17 "0017_sessions", 18 "0018_identity_providers", 19 "0019_service_account_keys", 20 "0020_people",
             21 "0021_signing_keys", 22 "0022_mail", 23 "0023_invitations", 24 "0024_leaving", 25 "0025_key_rotation",
-            26 "0026_lists", 27 "0027_usage", 28 "0028_peppers", 29 "0029_key_policy")
+            26 "0026_lists", 27 "0027_usage", 28 "0028_peppers", 29 "0029_key_policy", 30 "0030_prices")
     };
     ($folder:literal; $($version:literal $file:literal),*) => {
         vec![$((
