@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tollreeve/v1/gate_service.proto",
         "tollreeve/v1/identity_service.proto",
         "tollreeve/v1/key_service.proto",
+        "tollreeve/v1/price_service.proto",
         "tollreeve/v1/session_service.proto",
         "tollreeve/v1/sign_in_service.proto",
         "tollreeve/v1/types.proto",

@@ -254,6 +254,18 @@
 //! A search goes by the beginnings of words, which stand in a table of their own ([`store::search`]): a range of an index
 //! too, on both databases and behind row-level security, which neither trigrams nor full-text indexes are there.
 //!
+//! # Prices
+//!
+//! What nearly every call is billed by stands in the record of a price ([`domain::prices`]); tiers of service, long contexts and
+//! every other meter ([`domain::meters`]: sound, images, seconds, searches) are rates behind one pointer, which a call looks at
+//! only when it has a say: in another tier, with quantities of its own, or with a context longer than some rate's bound. A cost
+//! is a sum of products of whole numbers in 128 bits, rounded up once. Where a tier has no rate for a long context the standard
+//! one counts: what is held is rather too much.
+//!
+//! A price file ([`domain::price_file`]) is read by the names of its members, digit by digit. What looks like a price and is not
+//! understood is told, entry by entry and member by member; a model of text with a price for one side alone is not taken, so
+//! that nobody gets the other for nothing.
+//!
 //! # Usage
 //!
 //! Whoever writes a batch of charges adds up what they come to, by hour and by day, in the same transaction

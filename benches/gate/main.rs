@@ -126,8 +126,14 @@ impl Questions {
                 model: MODEL.into(),
                 endpoint: "/v1/chat/completions".into(),
                 environment: "production-0".into(),
+                ..pb::Target::default()
             }),
-            estimate: Some(pb::Estimate { requests: 1, input_tokens: 374, max_output_tokens: 256, cost_nanos: None }),
+            estimate: Some(pb::Estimate {
+                requests: 1,
+                input_tokens: 374,
+                max_output_tokens: 256,
+                ..pb::Estimate::default()
+            }),
             hold_ttl: Some(prost_types::Duration { seconds: hold_seconds, nanos: 0 }),
             ..pb::AuthorizeRequest::default()
         };

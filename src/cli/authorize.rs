@@ -59,6 +59,12 @@ pub struct Args {
     /// Most output tokens that the call may produce.
     #[arg(long, default_value_t = 0)]
     max_output_tokens: i64,
+    /// What else it may use, as `audio_input_tokens=500`, `output_images=2`; may be repeated. Time is in milliseconds.
+    #[arg(long = "quantity", value_name = "METER=AMOUNT", value_parser = quantity)]
+    quantities: Vec<pb::Quantity>,
+    /// Tier in which the provider is asked to serve it: `batch`, `flex`, `priority`. Default: standard.
+    #[arg(long, default_value = "standard", value_parser = service_tier)]
+    service_tier: pb::ServiceTier,
     /// Cost in billionths of a US dollar. Default: from the price list.
     #[arg(long)]
     cost_nanos: Option<i64>,
@@ -120,6 +126,27 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// Reads how much of what: `output_images=2`.
+///
+/// # Errors
+/// When it is no meter, or no amount.
+pub(super) fn quantity(text: &str) -> Result<pb::Quantity, String> {
+    let (meter, amount) = text.split_once('=').ok_or("must be METER=AMOUNT")?;
+    let name = format!("METER_{}", meter.to_ascii_uppercase());
+    let meter = pb::Meter::from_str_name(&name).ok_or_else(|| format!("`{meter}` is not a meter"))?;
+    let amount = amount.parse().map_err(|_| format!("`{amount}` is not a number"))?;
+    Ok(pb::Quantity { meter: meter.into(), amount })
+}
+
+/// Reads a tier of service: `flex`.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn service_tier(text: &str) -> Result<pb::ServiceTier, String> {
+    let name = format!("SERVICE_TIER_{}", text.to_ascii_uppercase());
+    pb::ServiceTier::from_str_name(&name).ok_or_else(|| format!("`{text}` is not a tier of service"))
+}
+
 fn request(args: Args) -> pb::AuthorizeRequest {
     let api_key = args.api_key.map(Credential::ApiKey);
     pb::AuthorizeRequest {
@@ -132,6 +159,7 @@ fn request(args: Args) -> pb::AuthorizeRequest {
             model: args.model,
             endpoint: args.endpoint,
             environment: args.environment,
+            service_tier: args.service_tier.into(),
         }),
         project: args.project,
         end_user: args.end_user,
@@ -141,6 +169,7 @@ fn request(args: Args) -> pb::AuthorizeRequest {
             input_tokens: args.input_tokens,
             max_output_tokens: args.max_output_tokens,
             cost_nanos: args.cost_nanos,
+            quantities: args.quantities,
         }),
         mode: match args.mode {
             Mode::Check => pb::HoldMode::CheckOnly,

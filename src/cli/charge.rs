@@ -7,7 +7,7 @@ use clap::{ArgGroup, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{
-    authorize::{Output, budget_json, label},
+    authorize::{Output, budget_json, label, quantity, service_tier},
     client::{ServerArgs, failed, fresh_id, worth_retrying},
     show::{self, Colour, Paint},
 };
@@ -52,6 +52,12 @@ pub struct Args {
     /// Model calls. Default: 1, or none when the call was not sent.
     #[arg(long)]
     requests: Option<i64>,
+    /// What else it used, as `audio_input_tokens=500`, `output_images=2`; may be repeated. Time is in milliseconds.
+    #[arg(long = "quantity", value_name = "METER=AMOUNT", value_parser = quantity)]
+    quantities: Vec<pb::Quantity>,
+    /// Tier in which the provider served it: `batch`, `flex`, `priority`. Default: the hold's.
+    #[arg(long, value_parser = service_tier)]
+    service_tier: Option<pb::ServiceTier>,
     /// Cost in billionths of a US dollar. Default: from usage and the price list.
     #[arg(long)]
     cost_nanos: Option<i64>,
@@ -141,6 +147,8 @@ fn request(args: Args) -> pb::ChargeRequest {
             output_tokens: args.output_tokens,
             reasoning_tokens: args.reasoning_tokens,
             requests: args.requests,
+            quantities: args.quantities,
+            service_tier: args.service_tier.unwrap_or_default().into(),
         }),
         cost_nanos: args.cost_nanos,
         served_provider: args.provider,

@@ -21,7 +21,8 @@ use crate::pb::tollreeve::v1::{
     access_service_client::AccessServiceClient, budget_service_client::BudgetServiceClient,
     credit_service_client::CreditServiceClient, gate_service_client::GateServiceClient,
     identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
-    session_service_client::SessionServiceClient, usage_service_client::UsageServiceClient,
+    price_service_client::PriceServiceClient, session_service_client::SessionServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 
 /// Where a server listens unless told otherwise.
@@ -251,7 +252,13 @@ impl Connection {
         UsageServiceClient::new(self.channel.clone())
     }
 
-    /// Budgets, prices and sums of charges.
+    /// Prices.
+    #[must_use]
+    pub fn prices(&self) -> PriceServiceClient<Authorized> {
+        PriceServiceClient::new(self.channel.clone())
+    }
+
+    /// Budgets and sums of charges.
     #[must_use]
     pub fn budgets(&self) -> BudgetServiceClient<Authorized> {
         BudgetServiceClient::new(self.channel.clone())

@@ -7,7 +7,7 @@ use super::{
     client::{Connection, failed},
     prices,
 };
-use crate::{domain::price_file, pb::tollreeve::v1 as pb};
+use crate::pb::tollreeve::v1 as pb;
 
 /// The demo's tenant.
 pub const TENANT: &str = "tenants/demo";
@@ -112,8 +112,7 @@ pub async fn seed(connection: &Connection) -> anyhow::Result<Option<Demo>> {
         Err(status) if status.code() == Code::NotFound => {}
         Err(status) => return Err(failed("cannot look for the demo tenant")(status)),
     }
-    let list = price_file::parse(PRICES).context("the sample price file is broken")?;
-    prices::import(connection, &list.prices).await?;
+    prices::import(connection, PRICES.to_owned()).await?;
     create_places(connection).await?;
     create_people(connection).await?;
     create_sidecars(connection).await?;

@@ -1,10 +1,13 @@
 //! The field's usual price file: `LiteLLM`'s `model_prices_and_context_window.json`, read without rounding on the way.
 //!
-//! Its prices are decimal numbers of dollars per token, such as `2.5e-06`. They are taken from the text digit by digit
-//! and never pass through a float. Read are the standard prices per token and per request; discounts for batches,
-//! surcharges for long contexts, and prices per image, second or character are not.
+//! Its prices are decimal numbers of dollars per unit, such as `2.5e-06`. They are taken from the text digit by digit and
+//! never pass through a float. What a member is the price of, its name says ([`super::price_fields`]); a member that looks
+//! like a price and is not understood is noted, and so is every entry that becomes no price.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map},
+    fmt,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -12,41 +15,68 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{money::MAX_AMOUNT, prices::Price};
+use super::{
+    meters::{Counts, Meter, Tier},
+    price_fields::{Number, field_of, nanos_per_million, number},
+    prices::{MAX_MODEL, MAX_PROVIDER, MAX_RATES, Price, Rate},
+};
 
-/// A dollar is 10^9 nano-dollars, and a price per token is 10^6 times as much per million tokens.
-const SCALE: isize = 9 + 6;
-/// Exponents beyond this, either way, are no prices.
-const MAX_EXPONENT: usize = 99;
-/// Longest provider, in characters, as in the price list.
-const MAX_PROVIDER: usize = 64;
-/// Longest model, in characters, as in the price list.
-const MAX_MODEL: usize = 256;
 /// Documents the format; not a model.
 const SPECIMEN: &str = "sample_spec";
 /// What a model of these modes answers with is not billed by the token.
 const MODES_WITHOUT_OUTPUT: [&str; 3] = ["embedding", "moderation", "rerank"];
+/// What goes into a model of these modes and comes out of it is billed, each at its price.
+const MODES_OF_TEXT: [&str; 4] = ["chat", "completion", "responses", ""];
+/// In what the name of a price has somewhere.
+const LIKE_A_PRICE: [&str; 3] = ["cost", "pricing", "uplift"];
+/// Prices by the length of the context, as a list of objects.
+const BY_LENGTH: &str = "tiered_pricing";
+/// Another name of [`Meter::CachedInput`]'s.
+const CACHE_HIT: &str = "input_cost_per_token_cache_hit";
 
 /// What a price file holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PriceFile {
     /// The prices, in the file's order; ids are 0.
     pub prices: Vec<Price>,
-    /// Entries that ought to have a price and make no sense.
-    pub broken: Vec<Unused>,
-    /// Entries that are priced by something else than tokens.
-    pub skipped: Vec<Unused>,
+    /// What was not taken as it is, in the file's order.
+    pub notes: Vec<Note>,
 }
 
-/// An entry that became no price.
+impl PriceFile {
+    /// How many notes are of a kind.
+    #[must_use]
+    pub fn count(&self, kind: NoteKind) -> usize {
+        self.notes.iter().filter(|note| note.kind == kind).count()
+    }
+}
+
+/// Something in a file that was not taken as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unused {
+pub struct Note {
     /// The entry's name in the file, `azure/gpt-4o`.
     pub name: String,
     /// Line on which the entry begins, counted from 1.
     pub line: usize,
+    /// The member it is about; empty for the entry as a whole.
+    pub field: String,
+    /// What became of it.
+    pub kind: NoteKind,
     /// Why.
     pub reason: String,
+}
+
+/// What became of something that was not taken as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoteKind {
+    /// The entry makes no sense and is left out.
+    Broken,
+    /// The entry has no price that a call could be charged by, and is left out.
+    Unpriced,
+    /// The member is not understood; the rest of the entry is taken.
+    Ignored,
+    /// The price is finer than prices can be, and was rounded up.
+    Rounded,
 }
 
 /// The text is not a JSON object.
@@ -61,7 +91,7 @@ pub struct NotAPriceFile {
     pub problem: String,
 }
 
-/// Reads a price file. Entries that cannot be used are listed and the rest is kept.
+/// Reads a price file. What cannot be used is noted and the rest is kept.
 ///
 /// # Errors
 /// When the text is not a JSON object.
@@ -80,20 +110,25 @@ pub fn parse(text: &str) -> Result<PriceFile, NotAPriceFile> {
         if name == SPECIMEN {
             continue;
         }
-        let unused = |reason| Unused { name: name.clone(), line, reason };
-        match price(&name, value) {
-            Ok(price) => match seen.entry((price.provider.clone(), price.model.clone())) {
-                std::collections::hash_map::Entry::Occupied(first) => {
-                    file.broken.push(unused(format!("the same provider and model as on line {}", first.get())));
+        let mut draft = Draft::default();
+        let read = draft.read(&name, value).and_then(|price| {
+            match seen.entry((price.provider.clone(), price.model.clone())) {
+                hash_map::Entry::Occupied(first) => {
+                    Err(Rejection::Broken(format!("the same provider and model as on line {}", first.get())))
                 }
-                std::collections::hash_map::Entry::Vacant(place) => {
+                hash_map::Entry::Vacant(place) => {
                     place.insert(line);
-                    file.prices.push(price);
+                    Ok(price)
                 }
-            },
-            Err(Rejection::Broken(reason)) => file.broken.push(unused(reason)),
-            Err(Rejection::NotByToken(reason)) => file.skipped.push(unused(reason)),
+            }
+        });
+        let note = |field, kind, reason| Note { name: name.clone(), line, field, kind, reason };
+        match read {
+            Ok(price) => file.prices.push(price),
+            Err(Rejection::Broken(reason)) => file.notes.push(note(String::new(), NoteKind::Broken, reason)),
+            Err(Rejection::Unpriced(reason)) => file.notes.push(note(String::new(), NoteKind::Unpriced, reason)),
         }
+        file.notes.extend(draft.notes.into_iter().map(|(field, kind, reason)| note(field, kind, reason)));
     }
     Ok(file)
 }
@@ -102,8 +137,8 @@ pub fn parse(text: &str) -> Result<PriceFile, NotAPriceFile> {
 enum Rejection {
     /// It makes no sense.
     Broken(String),
-    /// It is priced by something else.
-    NotByToken(String),
+    /// It has no price that a call could be charged by.
+    Unpriced(String),
 }
 
 impl From<String> for Rejection {
@@ -112,31 +147,164 @@ impl From<String> for Rejection {
     }
 }
 
-/// The price in the entry `name`.
-fn price(name: &str, value: &RawValue) -> Result<Price, Rejection> {
-    let entry: Members = serde_json::from_str(value.get()).map_err(|error| without_place(&error))?;
-    let provider = entry.text("litellm_provider")?.ok_or_else(|| "litellm_provider is missing".to_owned())?;
-    let model = name.strip_prefix(&provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
-    for (what, text, longest) in [("litellm_provider", &*provider, MAX_PROVIDER), ("the model", model, MAX_MODEL)] {
-        if text.is_empty() || text.chars().count() > longest {
-            return Err(Rejection::Broken(format!("{what} must have 1 to {longest} characters")));
+/// What of an entry has been read.
+#[derive(Default)]
+struct Draft {
+    rates: BTreeMap<(Meter, Tier, i64), i64>,
+    notes: Vec<(String, NoteKind, String)>,
+}
+
+impl Draft {
+    /// The price in the entry `name`.
+    fn read(&mut self, name: &str, value: &RawValue) -> Result<Price, Rejection> {
+        let entry: Members = serde_json::from_str(value.get()).map_err(|error| without_place(&error))?;
+        let provider = entry.text("litellm_provider")?.ok_or_else(|| "litellm_provider is missing".to_owned())?;
+        let model = name.strip_prefix(&provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
+        for (what, text, longest) in [("litellm_provider", &*provider, MAX_PROVIDER), ("the model", model, MAX_MODEL)] {
+            if text.is_empty() || text.chars().count() > longest || text.contains(char::is_control) {
+                return Err(Rejection::Broken(format!("{what} must have 1 to {longest} characters, none to control")));
+            }
         }
+        let mode = entry.text("mode")?.unwrap_or_default();
+        for (field, _) in &entry.0 {
+            if let Some(value) = entry.get(field)? {
+                self.member(field, value)?;
+            }
+        }
+        // Where both are given they say the same; the newer name counts.
+        if let Some(value) = entry.get(CACHE_HIT)? {
+            let nanos = self.price(CACHE_HIT, value)?;
+            self.rates.entry((Meter::CachedInput, Tier::Standard, 0)).or_insert(nanos);
+        }
+        self.must_be_priced(&mode)?;
+        let mut base = |meter| self.rates.remove(&(meter, Tier::Standard, 0));
+        let price = Price {
+            id: 0,
+            model: model.to_owned(),
+            input: base(Meter::Input).unwrap_or(0),
+            output: base(Meter::Output).unwrap_or(0),
+            cached_input: base(Meter::CachedInput),
+            cache_write: base(Meter::CacheWrite),
+            request: base(Meter::Requests).unwrap_or(0),
+            provider,
+            ..Price::default()
+        };
+        if self.rates.len() > MAX_RATES {
+            return Err(Rejection::Broken(format!("has more than {MAX_RATES} prices")));
+        }
+        let rates = self.rates.iter().map(|((meter, tier, above), nanos)| Rate::from((*meter, *tier, *above, *nanos)));
+        Ok(price.with_rates(rates.collect()))
     }
-    let mode = entry.text("mode")?.unwrap_or_default();
-    let input = entry.price("input_cost_per_token")?;
-    let output = entry.price("output_cost_per_token")?;
-    let output = output.or_else(|| MODES_WITHOUT_OUTPUT.contains(&&*mode).then_some(0));
-    let lacks = |what| Rejection::NotByToken(format!("no {what} (mode `{mode}`)"));
-    Ok(Price {
-        id: 0,
-        model: model.to_owned(),
-        input: input.ok_or_else(|| lacks("input_cost_per_token"))?,
-        output: output.ok_or_else(|| lacks("output_cost_per_token"))?,
-        cached_input: entry.price("cache_read_input_token_cost")?,
-        cache_write: entry.price("cache_creation_input_token_cost")?,
-        request: entry.price("input_cost_per_request")?.unwrap_or(0),
-        provider,
-    })
+
+    fn member(&mut self, field: &str, value: &str) -> Result<(), Rejection> {
+        if let Some(place) = field_of(field) {
+            let nanos = self.price(field, value)?;
+            self.rates.insert(place, nanos);
+        } else if field == BY_LENGTH {
+            self.by_length(value)?;
+        } else if field == "search_context_cost_per_query" {
+            self.by_size(field, value)?;
+        } else if field != CACHE_HIT && LIKE_A_PRICE.iter().any(|part| field.contains(part)) {
+            self.ignore(field.to_owned());
+        }
+        Ok(())
+    }
+
+    fn ignore(&mut self, field: String) {
+        let reason = if field.contains("dbu") {
+            "is in units of the provider's own; the price in dollars counts"
+        } else if field.contains("uplift") {
+            "depends on where the call is served, which usage does not tell"
+        } else {
+            "is not a price by anything that usage tells"
+        };
+        self.notes.push((field, NoteKind::Ignored, reason.to_owned()));
+    }
+
+    fn price(&mut self, field: &str, value: &str) -> Result<i64, String> {
+        let shown = || value.chars().take(40).collect::<String>();
+        let Number { amount, exact } =
+            nanos_per_million(value).map_err(|problem| format!("{field} is `{}`: {problem}", shown()))?;
+        if !exact {
+            let reason = format!("`{}` is finer than a billionth of a dollar per million; rounded up", shown());
+            self.notes.push((field.to_owned(), NoteKind::Rounded, reason));
+        }
+        Ok(amount)
+    }
+
+    /// Prices of searches by how much of what they find goes to the model.
+    fn by_size(&mut self, field: &str, value: &str) -> Result<(), Rejection> {
+        let Ok(sizes) = serde_json::from_str::<Members>(value) else {
+            self.ignore(field.to_owned());
+            return Ok(());
+        };
+        for (size, _) in &sizes.0 {
+            let path = format!("{field}.{size}");
+            match (field_of(&path), sizes.get(size)?) {
+                (Some(place), Some(value)) => {
+                    let nanos = self.price(&path, value)?;
+                    self.rates.insert(place, nanos);
+                }
+                (None, Some(_)) => self.ignore(path),
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Prices by the length of the context: each object has a range of it, the first from 0 on.
+    fn by_length(&mut self, value: &str) -> Result<(), Rejection> {
+        let steps: Vec<Members> =
+            serde_json::from_str(value).map_err(|error| format!("{BY_LENGTH}: {}", without_place(&error)))?;
+        for step in steps {
+            let range: Option<Vec<&RawValue>> = step.get("range")?.and_then(|range| serde_json::from_str(range).ok());
+            let Some(from) = range.as_ref().and_then(|range| range.first()) else {
+                self.ignore(BY_LENGTH.to_owned());
+                return Ok(());
+            };
+            let Ok(Number { amount: above, exact: true }) = number(from.get(), 0) else {
+                return Err(Rejection::Broken(format!("{BY_LENGTH}: a range does not begin with a count")));
+            };
+            for (field, _) in step.0.iter().filter(|(field, _)| field != "range") {
+                match (field_of(field), step.get(field)?) {
+                    (Some((meter, tier, 0)), Some(value)) => {
+                        let nanos = self.price(field, value)?;
+                        // What the entry says beside its list counts.
+                        self.rates.entry((meter, tier, above)).or_insert(nanos);
+                    }
+                    (_, Some(_)) => self.ignore(format!("{BY_LENGTH}.{field}")),
+                    (_, None) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Insists that a call can be charged by what was read: a model of text without a price for one side is not taken to
+    /// give that for nothing.
+    fn must_be_priced(&self, mode: &str) -> Result<(), Rejection> {
+        let has = |meter| self.rates.contains_key(&(meter, Tier::Standard, 0));
+        let any = |fits: &dyn Fn(Meter) -> bool| {
+            self.rates.keys().any(|(meter, tier, above)| *tier == Tier::Standard && *above == 0 && fits(*meter))
+        };
+        let units = |meter: Meter| matches!(meter.counts(), Counts::Units | Counts::Milliseconds);
+        let beside = [Meter::WebSearchesLow, Meter::WebSearches, Meter::WebSearchesHigh, Meter::MapSearches];
+        let carries = |meter: Meter| units(meter) && !beside.contains(&meter) && meter != Meter::CodeSessions;
+        let (input, output) = (has(Meter::Input), has(Meter::Output));
+        let text = MODES_OF_TEXT.contains(&mode);
+        let priced = match (input, output) {
+            (true, true) => true,
+            (true, false) if MODES_WITHOUT_OUTPUT.contains(&mode) => true,
+            (false, false) => any(&units) || !text && any(&|meter| !meter.is_plain()),
+            _ => !text || any(&carries),
+        };
+        let lacks = match (input, output) {
+            (false, false) if self.rates.is_empty() => "it has no price",
+            (false, _) => "no input_cost_per_token",
+            _ => "no output_cost_per_token",
+        };
+        if priced { Ok(()) } else { Err(Rejection::Unpriced(format!("{lacks} (mode `{mode}`)"))) }
+    }
 }
 
 /// The members of a JSON object in their order, repeated ones among them, values as they are written.
@@ -155,16 +323,6 @@ impl<'a> Members<'a> {
 
     fn text(&self, name: &str) -> Result<Option<String>, String> {
         let parse = |value| serde_json::from_str(value).map_err(|_| format!("{name} is not a text"));
-        self.get(name)?.map(parse).transpose()
-    }
-
-    fn price(&self, name: &str) -> Result<Option<i64>, String> {
-        let parse = |value: &str| {
-            nanos_per_million(value).map_err(|problem| {
-                let shown: String = value.chars().take(40).collect();
-                format!("{name} is `{shown}`: {problem}")
-            })
-        };
         self.get(name)?.map(parse).transpose()
     }
 }
@@ -188,41 +346,6 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
         }
         deserializer.deserialize_map(Collect)
-    }
-}
-
-/// Nano-dollars per million tokens from a decimal number of dollars per token: exact, and where a fraction of a
-/// nano-dollar is left, rounded up.
-fn nanos_per_million(text: &str) -> Result<i64, &'static str> {
-    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || !(whole.bytes().chain(decimals.bytes()).all(|byte| byte.is_ascii_digit())) {
-        return Err("not a number");
-    }
-    let exponent: isize = exponent.parse().map_err(|_| "not a number, or one with an absurd exponent")?;
-    if exponent.unsigned_abs() > MAX_EXPONENT {
-        return Err("the exponent is absurd");
-    }
-    // Digits that stand before the decimal point once it has moved; those after it are the fraction.
-    let kept = whole.len().saturating_add_signed(exponent + SCALE);
-    let digits = whole.bytes().chain(decimals.bytes()).map(|byte| i128::from(byte - b'0'));
-    let zeros = kept.saturating_sub(whole.len() + decimals.len());
-    let mut amount = 0i128;
-    for (place, digit) in digits.chain(std::iter::repeat_n(0, zeros)).enumerate() {
-        if place < kept {
-            // Past an `i64` it is too large whatever follows.
-            amount = (amount * 10 + digit).min(i128::from(i64::MAX));
-        } else if digit != 0 {
-            amount += 1;
-            break;
-        }
-    }
-    match i64::try_from(amount) {
-        Ok(0) => Ok(0),
-        _ if negative => Err("a price is not negative"),
-        Ok(amount) if amount <= MAX_AMOUNT => Ok(amount),
-        _ => Err("the price is absurdly high"),
     }
 }
 
@@ -251,164 +374,4 @@ fn without_place(error: &serde_json::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SAMPLE: &str = include_str!("../../deploy/sample/prices.json");
-
-    fn one(members: &str) -> PriceFile {
-        parse(&format!("{{\"p/m\": {{\"litellm_provider\": \"p\", \"mode\": \"chat\", {members}}}}}")).expect("JSON")
-    }
-
-    fn reasons(unused: &[Unused]) -> Vec<(usize, &str, &str)> {
-        unused.iter().map(|unused| (unused.line, unused.name.as_str(), unused.reason.as_str())).collect()
-    }
-
-    #[test]
-    fn dollars_per_token_become_nanos_per_million_without_rounding() {
-        for (text, nanos) in [
-            ("2.5e-06", 2_500_000_000),
-            ("1e-05", 10_000_000_000),
-            ("3.75E-08", 37_500_000),
-            ("0.00000015", 150_000_000),
-            ("1.43e-07", 143_000_000),
-            ("0.1", 100_000_000_000_000),
-            ("0.30000000000000004", 300_000_000_000_001),
-            ("1e-15", 1),
-            ("4000", MAX_AMOUNT),
-            ("0", 0),
-            ("0.0", 0),
-            ("-0.0e5", 0),
-            ("0e99", 0),
-            ("0.000000000000000000000000000001e+24", 1_000_000_000),
-        ] {
-            assert_eq!(nanos_per_million(text), Ok(nanos), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_fraction_of_a_nano_dollar_is_rounded_up() {
-        for (text, nanos) in [("1e-16", 1), ("1.0000001e-15", 2), ("1.5e-15", 2), ("1e-99", 1), ("2.000e-15", 2)] {
-            assert_eq!(nanos_per_million(text), Ok(nanos), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_price_is_refused() {
-        for bad in [
-            "",
-            "-",
-            ".",
-            ".5",
-            "1.2.3",
-            "1e",
-            "1e1.5",
-            "NaN",
-            "\"1e-06\"",
-            "true",
-            "[1]",
-            "{}",
-            "0x10",
-            "1e100",
-            "1e-100",
-            "1e99999999999999999999",
-            "-1e-06",
-            "-1e-99",
-            "4001",
-            "4000.000000000000001",
-            "1e99",
-            "99999999999999999999999999999999999999999999999999",
-        ] {
-            assert!(nanos_per_million(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_sample_is_read_whole() {
-        let file = parse(SAMPLE).expect("JSON");
-        assert_eq!((file.prices.len(), file.broken.len()), (43, 0));
-        let skipped: Vec<_> = file.skipped.iter().map(|unused| unused.name.as_str()).collect();
-        assert_eq!(skipped, ["tts-1", "whisper-1"]);
-        let price = |provider: &str, model: &str| {
-            file.prices.iter().find(|price| price.provider == provider && price.model == model).expect("a price")
-        };
-        let azure = Price {
-            id: 0,
-            provider: "azure".into(),
-            model: "gpt-4o".into(),
-            input: 2_500_000_000,
-            output: 10_000_000_000,
-            cached_input: Some(1_250_000_000),
-            cache_write: None,
-            request: 0,
-        };
-        assert_eq!(*price("azure", "gpt-4o"), azure);
-        assert_eq!(*price("openai", "gpt-4o"), Price { provider: "openai".into(), ..azure });
-        assert_eq!(price("groq", "openai/gpt-oss-120b").input, 150_000_000);
-        assert_eq!(price("anthropic", "claude-sonnet-4-5").cache_write, Some(3_750_000_000));
-        assert_eq!(price("mistral", "mistral-embed").output, 0);
-        assert_eq!(price("perplexity", "sonar-small-online").request, 5_000_000_000_000);
-    }
-
-    #[test]
-    fn an_entry_that_makes_no_sense_is_named_with_its_line_and_the_others_are_kept() {
-        let file = parse(
-            r#"{
-                "a": {"litellm_provider": "p", "input_cost_per_token": "1e-06", "output_cost_per_token": 0},
-                "b": {"litellm_provider": "p", "input_cost_per_token": -1e-06, "output_cost_per_token": 0},
-                "c": 5,
-                "d": {"input_cost_per_token": 1e-06, "output_cost_per_token": 0},
-                "e": {"litellm_provider": "p", "input_cost_per_token": 1, "input_cost_per_token": 2},
-                "f": {"litellm_provider": 7},
-                "good": {"litellm_provider": "p", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
-                "g": {
-                    "litellm_provider": "p", "mode": "image_generation", "output_cost_per_image": 0.04}
-            }"#,
-        )
-        .expect("JSON");
-        assert_eq!(file.prices.len(), 1);
-        assert_eq!((file.prices[0].input, file.prices[0].output), (1_000_000_000, 2_000_000_000));
-        assert_eq!(
-            reasons(&file.broken),
-            [
-                (2, "a", "input_cost_per_token is `\"1e-06\"`: not a number"),
-                (3, "b", "input_cost_per_token is `-1e-06`: a price is not negative"),
-                (4, "c", "invalid type: integer `5`, expected a JSON object"),
-                (5, "d", "litellm_provider is missing"),
-                (6, "e", "input_cost_per_token is given twice"),
-                (7, "f", "litellm_provider is not a text"),
-            ]
-        );
-        assert_eq!(reasons(&file.skipped), [(9, "g", "no input_cost_per_token (mode `image_generation`)")]);
-    }
-
-    #[test]
-    fn a_model_without_a_price_for_its_output_is_not_taken_for_free() {
-        let file = one("\"input_cost_per_token\": 1e-06");
-        assert_eq!(file.prices, []);
-        assert_eq!(file.skipped[0].reason, "no output_cost_per_token (mode `chat`)");
-    }
-
-    #[test]
-    fn of_two_entries_for_the_same_model_the_first_counts() {
-        let entry = |input| {
-            format!(
-                r#"{{"litellm_provider": "p", "input_cost_per_token": {input}, "output_cost_per_token": null,
-                         "mode": "embedding"}}"#
-            )
-        };
-        let file = parse(&format!("{{\"p/m\": {},\n\"m\": {}}}", entry(1), entry(2))).expect("JSON");
-        assert_eq!(file.prices.len(), 1);
-        assert_eq!(file.prices[0].input, 1_000_000_000_000_000);
-        assert_eq!(reasons(&file.broken), [(3, "m", "the same provider and model as on line 1")]);
-    }
-
-    #[test]
-    fn broken_json_is_an_error_with_its_line_and_column() {
-        let error = |text: &str| parse(text).expect_err("no price file").to_string();
-        assert_eq!(error("{\n  \"a\": NaN\n}"), "line 2, column 8: expected value");
-        assert_eq!(error("[1]"), "line 1, column 0: invalid type: sequence, expected a JSON object");
-        assert!(error("").starts_with("line 1, column 0: EOF"));
-        assert!(error("{\"a\": {}").contains("EOF"));
-    }
-}
+mod tests;

@@ -229,6 +229,7 @@ impl<'s> HoldView<'s> {
             model: self.asked.model.into(),
             end_user: self.asked.end_user.into(),
             lines: self.lines.iter().map(|line| (line.slice, line.amount)).collect(),
+            tier: self.asked.metered.tier,
         })
     }
 }

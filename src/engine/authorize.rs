@@ -21,6 +21,7 @@ use super::{
 };
 use crate::domain::{
     bindings::Principal,
+    meters::Metered,
     money::{Nanos, Unit},
     permission::Permission,
     prices::{Price, Usage},
@@ -112,6 +113,7 @@ pub(super) fn view<'s, Name>(
 /// What a call will cost at most, and by which price.
 struct Cost<'s> {
     usage: Usage,
+    metered: &'s Metered,
     nanos: Nanos,
     /// Set when the cost comes from the price list.
     price: Option<&'s Arc<Price>>,
@@ -119,20 +121,22 @@ struct Cost<'s> {
 }
 
 impl<'s> Cost<'s> {
-    fn of(state: &'s State, asked: &Question<'_>) -> Self {
-        let price = state.price(asked.provider, asked.model);
-        let usage = asked.estimate;
-        match (asked.cost, price) {
-            (Some(nanos), _) => Self { usage, nanos, price: None, unknown: false },
-            (None, Some(price)) => Self { usage, nanos: price.cost(&usage), price: Some(price), unknown: false },
-            (None, None) => Self { usage, nanos: Nanos(0), price: None, unknown: true },
+    fn of(state: &'s State, asked: &'s Question<'_>) -> Self {
+        let (usage, metered) = (asked.estimate, &asked.metered);
+        let known = Self { usage, metered, nanos: Nanos(0), price: None, unknown: false };
+        if let Some(nanos) = asked.cost {
+            return Self { nanos, ..known };
+        }
+        match state.price(asked.provider, asked.model, &usage, metered) {
+            Some(price) => Self { nanos: price.cost(&usage, metered), price: Some(price), ..known },
+            None => Self { unknown: true, ..known },
         }
     }
 
     /// The same call with fewer output tokens.
     fn clamped(&self, output: i64) -> Self {
         let usage = Usage { output, ..self.usage };
-        let nanos = self.price.map_or(self.nanos, |price| price.cost(&usage));
+        let nanos = self.price.map_or(self.nanos, |price| price.cost(&usage, self.metered));
         Self { usage, nanos, ..*self }
     }
 }
@@ -327,7 +331,9 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
             }
             let left = account.left(row.terms.limit);
             let affordable = match row.terms.unit {
-                Unit::Usd => cost.price.and_then(|price| price.affordable_output(&cost.usage, Nanos(left))),
+                Unit::Usd => {
+                    cost.price.and_then(|price| price.affordable_output(&cost.usage, cost.metered, Nanos(left)))
+                }
                 Unit::Tokens => Some(left - cost.usage.all_input()),
                 Unit::Requests => None,
             };
@@ -437,7 +443,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
         self.gate.holds.fingerprint((
             (key, self.subject.owner.principal(), asked.client_ip, asked.origin, asked.permission, asked.provider),
             (asked.model, asked.endpoint, asked.environment, asked.project, asked.end_user, asked.estimate),
-            (asked.cost.map(|cost| cost.0), asked.mode, asked.ttl),
+            (asked.cost.map(|cost| cost.0), asked.mode, asked.ttl, &asked.metered),
         ))
     }
 }

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::domain::{
     bindings::Principal,
+    meters::{Metered, Tier},
     money::{Nanos, Unit},
     names::KeyName,
     permission::Permission,
@@ -56,6 +57,10 @@ pub struct ChargeAsk {
     pub outcome: Outcome,
     /// What it used.
     pub usage: Usage,
+    /// What it used beside that.
+    pub metered: Metered,
+    /// In which tier it was served; `None` for the hold's.
+    pub tier: Option<Tier>,
     /// What it cost, when the sidecar knows better than the price list.
     pub cost: Option<Nanos>,
     /// Who served it; empty for the hold's.
@@ -244,6 +249,7 @@ impl<J: Journal> Gate<J> {
     ) -> Result<Prepared, GateError> {
         let state = self.read();
         let basis = Self::basis(&state, caller, &asked, claims)?;
+        asked.metered.tier = asked.tier.or_else(|| Some(basis.claims.as_ref()?.tier)).unwrap_or_default();
         let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
         let mut prepared = Prepared {
             entry: entry_of(&state, &basis, caller, &mut asked, (cost, price), now),
@@ -395,16 +401,18 @@ fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&OwnClaims>) -> (Nan
     let served = (!asked.served_model.is_empty()).then(|| {
         let provider =
             if asked.served_provider.is_empty() { claims.map_or("", |c| &c.provider) } else { &asked.served_provider };
-        state.price(provider, &asked.served_model)
+        state.price(provider, &asked.served_model, &asked.usage, &asked.metered)
     });
     let of_hold = || {
         let claims = claims?;
         let same = asked.served_provider.is_empty() || asked.served_provider == claims.provider;
         let exact = state.prices.get(&claims.price).filter(|price| same || price.provider == asked.served_provider);
-        exact.or_else(|| state.price(&asked.served_provider, &claims.model)).or_else(|| state.prices.get(&claims.price))
+        exact
+            .or_else(|| state.price(&asked.served_provider, &claims.model, &asked.usage, &asked.metered))
+            .or_else(|| state.prices.get(&claims.price))
     };
     match served.flatten().or_else(of_hold) {
-        Some(price) => (price.cost(&asked.usage), price.id),
+        Some(price) => (price.cost(&asked.usage, &asked.metered), price.id),
         None => (Nanos(0), 0),
     }
 }
@@ -439,6 +447,7 @@ fn entry_of(
         outcome: asked.outcome,
         late: false,
         usage: asked.usage,
+        metered: std::mem::take(&mut asked.metered),
         cost: cost.0,
         released: 0,
         hold: claims.map(|claims| HoldUse {

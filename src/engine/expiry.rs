@@ -17,7 +17,7 @@ use super::{
     key_table::NO_INDEX,
     state::{BudgetRow, State},
 };
-use crate::domain::{budgets::OnExpiry, money::Unit, prices::Usage, time::Timestamp};
+use crate::domain::{budgets::OnExpiry, meters::Metered, money::Unit, prices::Usage, time::Timestamp};
 
 /// What the ids of such charges begin with, and no client's do.
 pub const RESERVED: &str = "expired-hold:";
@@ -198,6 +198,7 @@ fn end_of(state: &State, Ended { hold, .. }: &Ended, now: Timestamp) -> Entry {
         outcome: Outcome::Expired,
         late: false,
         usage: Usage::default(),
+        metered: Metered::default(),
         cost: 0,
         released: 0,
         hold: None,

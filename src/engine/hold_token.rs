@@ -11,6 +11,7 @@ use crate::domain::{
     bindings::Principal,
     id::{BootId, KeyId, ProjectId, ServiceAccountId, UserId, WorkspaceId},
     keyed::keyed,
+    meters::Tier,
     time::Timestamp,
     varint,
 };
@@ -54,6 +55,8 @@ pub struct HoldClaims<'a> {
     pub end_user: Cow<'a, str>,
     /// Slice and amount, budget by budget.
     pub lines: SmallVec<[(i64, i64); 6]>,
+    /// The tier of service that was asked for.
+    pub tier: Tier,
 }
 
 /// What a token says that was read.
@@ -93,6 +96,10 @@ impl HoldKey {
         for (slice, amount) in &claims.lines {
             varint::put(&mut out, slice.cast_unsigned());
             varint::put(&mut out, amount.cast_unsigned());
+        }
+        // At the end, and only when it is another: so older tokens are good.
+        if claims.tier != Tier::Standard {
+            out.push(claims.tier as u8);
         }
         let mut mac = self.0.clone();
         mac.update(&out);
@@ -149,6 +156,7 @@ impl<'a> Reader<'a> {
                 let count = self.varint()?;
                 (0..count).map(|_| Some((self.varint()?, self.varint()?))).collect::<Option<_>>()?
             },
+            tier: if self.0.is_empty() { Tier::Standard } else { Tier::of_number(self.byte()?)? },
         };
         self.0.is_empty().then_some(claims)
     }
@@ -214,6 +222,7 @@ mod tests {
             model: "gpt-4o".into(),
             end_user: "é".into(),
             lines: [(1, 128), (i64::MAX, 0)].into_iter().collect(),
+            tier: Tier::Flex,
         }
     }
 
@@ -221,6 +230,8 @@ mod tests {
     fn a_token_says_what_was_signed() {
         let key = HoldKey::new(&[1; 32]);
         assert_eq!(key.verify(&key.sign(&claims())), Some(claims()));
+        let standard = HoldClaims { tier: Tier::Standard, ..claims() };
+        assert_eq!(key.verify(&key.sign(&standard)), Some(standard));
         assert_eq!(HoldKey::new(&[2; 32]).verify(&key.sign(&claims())), None);
     }
 

@@ -10,6 +10,7 @@ use super::{
 use crate::domain::{
     bindings::Principal,
     id::{BootId, BudgetId, KeyId, ProjectId, TeamId, TenantId, WorkspaceId},
+    meters::Metered,
     prices::Usage,
     time::Timestamp,
     window::Period,
@@ -149,6 +150,8 @@ pub struct Entry {
     pub late: bool,
     /// What it used.
     pub usage: Usage,
+    /// What it used beside that.
+    pub metered: Metered,
     /// What it cost, in nanos.
     pub cost: i64,
     /// What its hold gives back, in nanos.

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{tokens::Verified, witness::Stamp};
-use crate::domain::{money::Nanos, permission::Permission, prices::Usage};
+use crate::domain::{meters::Metered, money::Nanos, permission::Permission, prices::Usage};
 
 /// Longest hold.
 pub const MAX_HOLD: Duration = Duration::from_mins(15);
@@ -57,6 +57,8 @@ pub struct Question<'a> {
     pub end_user: &'a str,
     /// Upper bounds of what the call will use.
     pub estimate: Usage,
+    /// Upper bounds of what it will use beside that, and its tier.
+    pub metered: Metered,
     /// What the sidecar's clock showed.
     pub stamp: Option<Stamp<'a>>,
     /// What it will cost at most, when the caller knows better than the price list.

@@ -17,10 +17,11 @@ use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::{Budget, OnExpiry, Thresholds},
     id::{BindingId, BudgetId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
+    meters::Metered,
     money::Unit,
     peppers::Peppers,
     permission::{Permission, PermissionSet},
-    prices::Price,
+    prices::{Price, Usage},
     role::Role,
     roles::RoleRef,
     time::Timestamp,
@@ -462,12 +463,12 @@ impl State {
         actor.active && !self.tenants.at(actor.tenant).suspended
     }
 
-    /// The current price of a model. Without a provider: the dearest of those that have it, so that a hold covers any.
+    /// The current price of a model. Without a provider: that by which the usage costs most, so that a hold covers any.
     #[must_use]
-    pub fn price(&self, provider: &str, model: &str) -> Option<&Arc<Price>> {
+    pub fn price(&self, provider: &str, model: &str, usage: &Usage, metered: &Metered) -> Option<&Arc<Price>> {
         let prices = self.current_prices.get(model)?;
         if provider.is_empty() {
-            prices.iter().max_by_key(|price| (price.output.saturating_add(price.input), price.id))
+            prices.iter().max_by_key(|price| (price.cost(usage, metered).0, price.id))
         } else {
             prices.iter().find(|price| price.provider == provider)
         }

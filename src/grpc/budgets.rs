@@ -12,7 +12,7 @@ use crate::{
             self, BudgetDeleted, BudgetEdit, BudgetUpdate, CreateBudget, DeleteBudget, EditBudget, GetBudget,
             ListBudgets, NamedBudget,
         },
-        prices, summaries,
+        summaries,
     },
     domain::{
         budgets::{Course, OnExpiry, Thresholds},
@@ -69,14 +69,6 @@ impl BudgetService for Management {
 
     async fn move_budget(&self, request: Request<MoveBudgetRequest>) -> Answer<MoveBudgetResponse> {
         self.run_intended(request, budgets::edit).await
-    }
-
-    async fn import_prices(&self, request: Request<ImportPricesRequest>) -> Answer<ImportPricesResponse> {
-        self.run(request, prices::import).await
-    }
-
-    async fn list_prices(&self, request: Request<ListPricesRequest>) -> Answer<ListPricesResponse> {
-        self.run(request, prices::list).await
     }
 
     async fn summarize_charges(&self, request: Request<SummarizeChargesRequest>) -> Answer<SummarizeChargesResponse> {

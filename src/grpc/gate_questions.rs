@@ -5,10 +5,14 @@ use std::time::Duration;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::parse::{self, FieldError, invalid};
+use super::{
+    meters,
+    parse::{self, FieldError, invalid},
+};
 use crate::{
     domain::{
         key_secret::KeyHash,
+        meters::{Metered, Tier},
         money::{MAX_AMOUNT, Nanos},
         permission::Permission,
         prices::{MAX_COUNT, Usage},
@@ -92,7 +96,8 @@ pub fn authorize<'a>(
         None | Some("") => None,
         Some(ip) => Some(ip.parse().map_err(|_| invalid("source.client_ip", "is not an IP address"))?),
     };
-    let (estimate, cost) = estimate(message.estimate.as_ref())?;
+    let tier = meters::tier("target.service_tier", target.service_tier)?;
+    let (estimate, metered, cost) = estimate(message.estimate.as_ref(), tier)?;
     let stamp = stamp(message.sidecar.as_ref())?;
     Ok(Question {
         stamp: stamp.map(|(instance, monotonic)| Stamp { instance, monotonic }),
@@ -111,6 +116,7 @@ pub fn authorize<'a>(
         project: text("project", &message.project, 63)?,
         end_user: text("end_user", &message.end_user, 128)?,
         estimate,
+        metered,
         cost,
         mode: mode(message.mode)?,
         ttl: hold_ttl(message.hold_ttl.as_ref())?,
@@ -138,8 +144,13 @@ fn hold_ttl(ttl: Option<&prost_types::Duration>) -> Result<Duration, FieldError>
     }
 }
 
-fn estimate(estimate: Option<&pb::Estimate>) -> Result<(Usage, Option<Nanos>), FieldError> {
-    let Some(estimate) = estimate else { return Ok((Usage { requests: 1, ..Usage::default() }, None)) };
+type Estimate = (Usage, Metered, Option<Nanos>);
+
+fn estimate(estimate: Option<&pb::Estimate>, tier: Option<Tier>) -> Result<Estimate, FieldError> {
+    let Some(estimate) = estimate else {
+        let metered = Metered { tier: tier.unwrap_or_default(), ..Metered::default() };
+        return Ok((Usage { requests: 1, ..Usage::default() }, metered, None));
+    };
     let requests = parse::within("estimate.requests", estimate.requests, 0, MAX_REQUESTS)?;
     let usage = Usage {
         requests: requests.max(1),
@@ -148,7 +159,8 @@ fn estimate(estimate: Option<&pb::Estimate>) -> Result<(Usage, Option<Nanos>), F
         ..Usage::default()
     };
     let cost = estimate.cost_nanos.map(|cost| parse::within("estimate.cost_nanos", cost, 0, MAX_AMOUNT)).transpose()?;
-    Ok((usage, cost.map(Nanos)))
+    let metered = meters::metered("estimate.quantities", &estimate.quantities, MAX_ESTIMATE, tier, &usage)?;
+    Ok((usage, metered, cost.map(Nanos)))
 }
 
 /// What Charge asks.
@@ -180,9 +192,14 @@ pub fn charge(mut message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAs
         }
     }
     let outcome = outcome(message.outcome)?;
-    let usage = usage(message.usage.as_ref(), outcome)?;
+    let given = message.usage.take().unwrap_or_default();
+    let usage = usage(&given, outcome)?;
+    let tier = meters::tier("usage.service_tier", given.service_tier)?;
+    let metered = meters::metered("usage.quantities", &given.quantities, MAX_COUNT, tier, &usage)?;
     let cost = message.cost_nanos.map(|cost| parse::within("cost_nanos", cost, 0, MAX_AMOUNT)).transpose()?;
-    if outcome == Outcome::NotDispatched && (usage != Usage::default() || cost.unwrap_or(0) != 0) {
+    if outcome == Outcome::NotDispatched
+        && (usage != Usage::default() || !metered.quantities.is_empty() || cost.unwrap_or(0) != 0)
+    {
         return Err(invalid("usage", "must be zero for a call that was not dispatched"));
     }
     let last = message.r#final.unwrap_or(true);
@@ -198,6 +215,8 @@ pub fn charge(mut message: pb::ChargeRequest, now: Timestamp) -> Result<ChargeAs
         subject,
         outcome,
         usage,
+        metered,
+        tier,
         cost: if outcome == Outcome::NotDispatched { Some(Nanos(0)) } else { cost.map(Nanos) },
         served_provider: message.served_provider,
         served_model: message.served_model,
@@ -245,9 +264,8 @@ fn outcome(outcome: i32) -> Result<Outcome, FieldError> {
     }
 }
 
-fn usage(usage: Option<&pb::Usage>, outcome: Outcome) -> Result<Usage, FieldError> {
+fn usage(usage: &pb::Usage, outcome: Outcome) -> Result<Usage, FieldError> {
     let default_requests = i64::from(outcome != Outcome::NotDispatched);
-    let Some(usage) = usage else { return Ok(Usage { requests: default_requests, ..Usage::default() }) };
     let count = |field: &str, count| parse::within(field, count, 0, MAX_COUNT);
     let read = Usage {
         input: count("usage.input_tokens", usage.input_tokens)?,

@@ -33,6 +33,7 @@ mod key_policies;
 mod keys;
 mod leaks;
 mod memberships;
+mod meters;
 mod ownership;
 mod policies;
 mod prices;

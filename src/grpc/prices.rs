@@ -1,20 +1,45 @@
-//! What messages of prices mean.
+//! `PriceService`, and what messages of prices mean.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::parse::{self, FieldError, invalid};
+use tonic::Request;
+
+use super::{
+    meters,
+    parse::{self, FieldError, invalid},
+    services::{Answer, Management},
+};
 use crate::{
-    app::prices::{ImportPrices, ListPrices, PricesImported},
-    domain::{money::MAX_AMOUNT, prices::Price},
-    pb::tollreeve::v1 as pb,
+    app::prices::{self, ImportPriceFile, ImportPrices, ListPrices, PriceFileImported, PricesImported},
+    domain::{
+        money::MAX_AMOUNT,
+        price_file::{self, Note, NoteKind},
+        prices::{MAX_COUNT, MAX_MODEL, MAX_PROVIDER, MAX_RATES, Price, Rate},
+    },
+    pb::tollreeve::v1::{self as pb, price_service_server::PriceService, *},
 };
 
 /// Most prices in a call.
 const MAX_PRICES: usize = 1000;
-/// Longest name of a provider, in characters.
-const MAX_PROVIDER: usize = 64;
-/// Longest name of a model, in characters.
-const MAX_MODEL: usize = 256;
+/// Longest price file, in bytes.
+const MAX_FILE: usize = 12 * 1024 * 1024;
+/// Most notes about a file that are told.
+const MAX_NOTES: usize = 10_000;
+
+#[tonic::async_trait]
+impl PriceService for Management {
+    async fn import_prices(&self, request: Request<ImportPricesRequest>) -> Answer<ImportPricesResponse> {
+        self.run(request, prices::import).await
+    }
+
+    async fn import_price_file(&self, request: Request<ImportPriceFileRequest>) -> Answer<ImportPriceFileResponse> {
+        self.run(request, prices::import_file).await
+    }
+
+    async fn list_prices(&self, request: Request<ListPricesRequest>) -> Answer<ListPricesResponse> {
+        self.run(request, prices::list).await
+    }
+}
 
 impl From<Price> for pb::Price {
     fn from(price: Price) -> Self {
@@ -26,13 +51,25 @@ impl From<Price> for pb::Price {
             cached_input_nanos_per_million: price.cached_input,
             cache_write_nanos_per_million: price.cache_write,
             request_nanos_per_million: price.request,
+            rates: price.rates.into_iter().map(Into::into).collect(),
         }
     }
 }
 
-/// Reads one price of a call.
-fn price((i, price): (usize, pb::Price)) -> Result<Price, FieldError> {
-    let field = |name: &str| format!("prices[{i}].{name}");
+impl From<Rate> for pb::Rate {
+    fn from(rate: Rate) -> Self {
+        Self {
+            meter: pb::Meter::from(rate.meter).into(),
+            service_tier: pb::ServiceTier::from(rate.tier).into(),
+            above_input_tokens: rate.above,
+            nanos_per_million: rate.nanos,
+        }
+    }
+}
+
+/// Reads one price, at its place in the message.
+fn price(at: &str, price: pb::Price) -> Result<Price, FieldError> {
+    let field = |name: &str| format!("{at}.{name}");
     let text = |name: &str, text: String, most: usize| {
         if text.is_empty() {
             Err(invalid(field(name), "is required"))
@@ -42,7 +79,7 @@ fn price((i, price): (usize, pb::Price)) -> Result<Price, FieldError> {
     };
     let nanos = |name: &str, amount: i64| parse::within(&field(name), amount, 0, MAX_AMOUNT);
     let optional = |name: &str, amount: Option<i64>| amount.map(|amount| nanos(name, amount)).transpose();
-    Ok(Price {
+    let read = Price {
         id: 0,
         provider: text("provider", price.provider, MAX_PROVIDER)?,
         model: text("model", price.model, MAX_MODEL)?,
@@ -51,17 +88,45 @@ fn price((i, price): (usize, pb::Price)) -> Result<Price, FieldError> {
         cached_input: optional("cached_input_nanos_per_million", price.cached_input_nanos_per_million)?,
         cache_write: optional("cache_write_nanos_per_million", price.cache_write_nanos_per_million)?,
         request: nanos("request_nanos_per_million", price.request_nanos_per_million)?,
-    })
+        ..Price::default()
+    };
+    Ok(read.with_rates(rates(&field("rates"), &price.rates)?))
 }
 
-impl TryFrom<pb::ImportPricesRequest> for ImportPrices {
+fn rates(field: &str, given: &[pb::Rate]) -> Result<Vec<Rate>, FieldError> {
+    if given.len() > MAX_RATES {
+        return Err(invalid(field, format!("must be at most {MAX_RATES}")));
+    }
+    let mut seen = HashSet::new();
+    let mut rates = Vec::with_capacity(given.len());
+    for (i, rate) in given.iter().enumerate() {
+        let of = |name: &str| format!("{field}[{i}].{name}");
+        let read = Rate {
+            meter: meters::meter(&of("meter"), rate.meter)?,
+            tier: meters::tier(&of("service_tier"), rate.service_tier)?.unwrap_or_default(),
+            above: parse::within(&of("above_input_tokens"), rate.above_input_tokens, 0, MAX_COUNT)?,
+            nanos: parse::within(&of("nanos_per_million"), rate.nanos_per_million, 0, MAX_AMOUNT)?,
+        };
+        if read.is_plain() {
+            return Err(invalid(of("meter"), "has a field of its own in the price"));
+        }
+        if !seen.insert((read.meter, read.tier, read.above)) {
+            return Err(invalid(format!("{field}[{i}]"), "is for the same as another before it"));
+        }
+        rates.push(read);
+    }
+    Ok(rates)
+}
+
+impl TryFrom<ImportPricesRequest> for ImportPrices {
     type Error = FieldError;
 
-    fn try_from(request: pb::ImportPricesRequest) -> Result<Self, FieldError> {
+    fn try_from(request: ImportPricesRequest) -> Result<Self, FieldError> {
         if !(1..=MAX_PRICES).contains(&request.prices.len()) {
             return Err(invalid("prices", format!("must be 1 to {MAX_PRICES}")));
         }
-        let prices: Vec<Price> = request.prices.into_iter().enumerate().map(price).collect::<Result<_, _>>()?;
+        let read = |(i, given)| price(&format!("prices[{i}]"), given);
+        let prices: Vec<Price> = request.prices.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let mut places = HashMap::new();
         for (i, price) in prices.iter().enumerate() {
             if let Some(first) = places.insert((&price.provider, &price.model), i) {
@@ -73,17 +138,58 @@ impl TryFrom<pb::ImportPricesRequest> for ImportPrices {
     }
 }
 
-impl From<PricesImported> for pb::ImportPricesResponse {
-    fn from(imported: PricesImported) -> Self {
-        // At most `MAX_PRICES`.
-        Self { changed: i32::try_from(imported.changed).unwrap_or(i32::MAX), revision: imported.revision }
+impl TryFrom<ImportPriceFileRequest> for ImportPriceFile {
+    type Error = FieldError;
+
+    fn try_from(request: ImportPriceFileRequest) -> Result<Self, FieldError> {
+        if request.content.is_empty() || request.content.len() > MAX_FILE {
+            return Err(invalid("content", format!("must have 1 to {MAX_FILE} bytes")));
+        }
+        let text = std::str::from_utf8(&request.content).map_err(|error| invalid("content", error))?;
+        let file = price_file::parse(text).map_err(|error| invalid("content", error))?;
+        Ok(Self { file, validate_only: request.validate_only })
     }
 }
 
-impl TryFrom<pb::ListPricesRequest> for ListPrices {
+impl From<PricesImported> for ImportPricesResponse {
+    fn from(imported: PricesImported) -> Self {
+        Self { changed: count(imported.changed), revision: imported.revision }
+    }
+}
+
+/// A number of prices or notes of one message.
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+impl From<PriceFileImported> for ImportPriceFileResponse {
+    fn from(PriceFileImported { imported, file }: PriceFileImported) -> Self {
+        Self {
+            changed: count(imported.changed),
+            revision: imported.revision,
+            prices: count(file.prices.len()),
+            total_notes: count(file.notes.len()),
+            notes: file.notes.into_iter().take(MAX_NOTES).map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Note> for PriceFileNote {
+    fn from(note: Note) -> Self {
+        let kind = match note.kind {
+            NoteKind::Broken => PriceFileNoteKind::Broken,
+            NoteKind::Unpriced => PriceFileNoteKind::Unpriced,
+            NoteKind::Ignored => PriceFileNoteKind::Ignored,
+            NoteKind::Rounded => PriceFileNoteKind::Rounded,
+        };
+        Self { entry: note.name, line: count(note.line), field: note.field, kind: kind.into(), reason: note.reason }
+    }
+}
+
+impl TryFrom<ListPricesRequest> for ListPrices {
     type Error = FieldError;
 
-    fn try_from(request: pb::ListPricesRequest) -> Result<Self, FieldError> {
+    fn try_from(request: ListPricesRequest) -> Result<Self, FieldError> {
         Ok(Self { page: parse::page(request.page_size, &request.page_token)? })
     }
 }

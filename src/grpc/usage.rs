@@ -202,6 +202,8 @@ impl From<NamedCharge> for pb::RecordedCharge {
             output_tokens: charge.usage.output,
             reasoning_tokens: charge.usage.reasoning,
             requests: Some(charge.usage.requests),
+            service_tier: pb::ServiceTier::from(charge.metered.tier).into(),
+            quantities: charge.metered.quantities.into_iter().map(Into::into).collect(),
         };
         Self {
             charge_id: charge.charge_id,

@@ -49,8 +49,8 @@ use crate::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         budget_service_server::BudgetServiceServer, credit_service_server::CreditServiceServer,
         identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
-        session_service_server::SessionServiceServer, sign_in_service_server::SignInServiceServer,
-        usage_service_server::UsageServiceServer,
+        price_service_server::PriceServiceServer, session_service_server::SessionServiceServer,
+        sign_in_service_server::SignInServiceServer, usage_service_server::UsageServiceServer,
     },
     store::{
         self, Db, StoreError,
@@ -60,8 +60,10 @@ use crate::{
     },
 };
 
-/// Largest message, in bytes: a batch of 1000 charges or prices fits.
+/// Largest message, in bytes: a batch of 1000 charges fits.
 const LARGEST_MESSAGE: usize = 2 * 1024 * 1024;
+/// Largest message about prices, in bytes: a whole price file fits.
+const LARGEST_PRICE_FILE: usize = 13 * 1024 * 1024;
 /// How old a connection gets whose client has a certificate: then it is asked to come again, and shows the one that it has by
 /// then. Certificates live an hour, and an open connection would not outlive its own.
 const CERTIFIED_AGE: Duration = Duration::from_mins(10);
@@ -351,7 +353,7 @@ fn endless(tasks: &mut JoinSet<Ended>, what: &'static str, work: impl Future<Out
 }
 
 /// The services whose health is told, the server as a whole first.
-const SERVICES: [&str; 11] = [
+const SERVICES: [&str; 12] = [
     "",
     "tollreeve.v1.GateService",
     "tollreeve.v1.IdentityService",
@@ -363,6 +365,7 @@ const SERVICES: [&str; 11] = [
     "tollreeve.v1.SessionService",
     "tollreeve.v1.SignInService",
     "tollreeve.v1.UsageService",
+    "tollreeve.v1.PriceService",
 ];
 
 async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> {
@@ -383,6 +386,7 @@ async fn routes(app: &Arc<App>) -> Result<(HealthReporter, Routes), StartError> 
         .add_service(SessionServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(SignInServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(UsageServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(PriceServiceServer::new(management.clone()).max_decoding_message_size(LARGEST_PRICE_FILE))
         .add_service(AuditServiceServer::new(management).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

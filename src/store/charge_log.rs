@@ -13,6 +13,7 @@ use crate::{
         bindings::Principal,
         id::{KeyId, ProjectId, TenantId, WorkspaceId},
         listing::Sorted,
+        meters::Metered,
         prices::Usage,
         time::Timestamp,
         usage::{hour, time_of},
@@ -75,6 +76,8 @@ pub struct Logged {
     pub late: bool,
     /// What it used.
     pub usage: Usage,
+    /// What it used beside that.
+    pub metered: Metered,
     /// What it cost, in nanos.
     pub cost: i64,
 }
@@ -102,9 +105,14 @@ fn read_place(position: &Position) -> Result<(i64, i64)> {
 const COLUMNS: &str =
     "SELECT seq, recorded, occurred, charge_id, workspace_id, project_id, key_id, owner, end_user, provider,
     model, outcome, late, requests || ' ' || input_tokens || ' ' || cached_tokens || ' ' || cache_write_tokens || ' '
-        || output_tokens || ' ' || reasoning_tokens || ' ' || cost_nanos AS numbers FROM ";
+        || output_tokens || ' ' || reasoning_tokens || ' ' || cost_nanos AS numbers, metered FROM ";
 
-type Row = (i64, i64, i64, String, String, String, String, String, String, String, String, String, bool, String);
+type Row =
+    (i64, i64, i64, String, String, String, String, String, String, String, String, String, bool, String, String);
+
+fn metered_of(text: &str) -> Result<Metered> {
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt("what a charge used".into()))
+}
 
 fn logged(row: Row) -> Result<Logged> {
     let (
@@ -122,6 +130,7 @@ fn logged(row: Row) -> Result<Logged> {
         outcome,
         late,
         n,
+        metered,
     ) = row;
     let numbers: Vec<i64> = n.split(' ').filter_map(|number| number.parse().ok()).collect();
     let [requests, input, cached_input, cache_write, output, reasoning, cost] =
@@ -141,6 +150,7 @@ fn logged(row: Row) -> Result<Logged> {
         outcome: value_of(outcome, "outcome")?,
         late,
         usage: Usage { input, cached_input, cache_write, output, reasoning, requests },
+        metered: if metered.is_empty() { Metered::default() } else { metered_of(&metered)? },
         cost,
     })
 }
@@ -314,6 +324,7 @@ mod tests {
         for sql in [
             include_str!("../../migrations/sqlite/0005_ledger.sql"),
             include_str!("../../migrations/sqlite/0027_usage.sql"),
+            include_str!("../../migrations/sqlite/0032_prices.sql"),
         ] {
             sqlx::raw_sql(sql).execute(&mut connection).await.expect("its tables");
         }

@@ -12,6 +12,7 @@ use super::{Result, StoreError, Tx, dialect, parse, slices::At, text_of};
 use crate::{
     domain::{
         id::{BootId, Id, Kind, TenantId},
+        meters::Metered,
         time::Timestamp,
         window::Period,
     },
@@ -93,7 +94,7 @@ fn positions<'a, T: AsRef<str>>(
     charges.map(move |(tenant, id)| seqs.get(&(tenant.as_ref(), id)).copied())
 }
 
-const TEXTS: usize = 14;
+const TEXTS: usize = 15;
 const NUMBERS: usize = 17;
 
 /// What stands in the columns of texts, in their order.
@@ -117,7 +118,13 @@ fn texts(entry: &Entry) -> [Cow<'_, str>; TEXTS] {
         text_of(&entry.outcome).into(),
         (&entry.labels).into(),
         postings_text(&entry.postings, lines).into(),
+        metered_text(&entry.metered).into(),
     ]
+}
+
+/// What a charge used beside the plain counts; empty for nothing.
+fn metered_text(metered: &Metered) -> String {
+    if metered.is_plain() { String::new() } else { serde_json::to_string(metered).unwrap_or_default() }
 }
 
 /// How a posting is written, if all is as its server thinks.

@@ -261,7 +261,7 @@ pub const KEYS_AS_JSON: &str =
 macro_rules! charge_columns {
     () => {
         "tenant_id, charge_id, body_hash, workspace_id, project_id, key_id, owner, caller, end_user, provider, model,
-            outcome, labels, postings,
+            outcome, labels, postings, metered,
             price_id, late, requests, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
             cost_nanos, released_nanos, overrun_nanos, occurred, recorded, hold_run, hold, hold_issued, ended_hold"
     };
@@ -277,7 +277,7 @@ macro_rules! four {
 /// A row of placeholders.
 macro_rules! one_charge {
     () => {
-        "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     };
 }
 
@@ -311,14 +311,14 @@ pub const INSERT_CHARGES_POSTGRES: &str = concat!(
     charge_columns!(),
     ")
     SELECT tenant_id, charge_id, body_hash, workspace_id, project_id, key_id, owner, caller, end_user, provider, model,
-        outcome, labels, postings,
+        outcome, labels, postings, metered,
         price_id, late <> 0, requests, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
         cost_nanos, released_nanos, overrun_nanos, occurred, recorded, hold_run, hold, hold_issued, ended_hold <> 0
     FROM UNNEST($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[],
         $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::TEXT[], $13::TEXT[], $14::TEXT[],
-        $15::BIGINT[], $16::BIGINT[], $17::BIGINT[], $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::BIGINT[],
+        $15::TEXT[], $16::BIGINT[], $17::BIGINT[], $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::BIGINT[],
         $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[], $27::BIGINT[], $28::BIGINT[],
-        $29::BIGINT[], $30::BIGINT[], $31::BIGINT[])
+        $29::BIGINT[], $30::BIGINT[], $31::BIGINT[], $32::BIGINT[])
         AS rows (",
     charge_columns!(),
     ")

@@ -39,16 +39,10 @@ pub async fn put(tx: &mut Tx, price: &Price, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// The current price of a provider's model.
-pub async fn current(tx: &mut Tx, provider: &str, model: &str) -> Result<Option<Price>> {
-    let row = fetch_optional!(
-        tx,
-        (String,),
-        "SELECT body FROM prices WHERE provider = $1 AND model = $2 AND current",
-        provider,
-        model
-    )?;
-    row.map(price).transpose()
+/// Every current price.
+pub async fn all_current(tx: &mut Tx) -> Result<Vec<Price>> {
+    let rows = fetch_all!(tx, (String,), "SELECT body FROM prices WHERE current")?;
+    rows.into_iter().map(price).collect()
 }
 
 /// The price with this id, current or not.

@@ -62,6 +62,7 @@ mod p5_walls;
 mod people;
 mod peppers;
 mod policies;
+mod prices;
 mod replicas;
 mod reviews;
 mod role_templates;

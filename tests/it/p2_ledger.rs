@@ -398,7 +398,7 @@ async fn a_charge_is_priced_by_what_served_it(env: &mut Env) {
         ..pb::Price::default()
     };
     let request = pb::ImportPricesRequest { prices: vec![price] };
-    env.operator.budgets().import_prices(request).await.expect("prices");
+    env.operator.prices().import_prices(request).await.expect("prices");
     let usage = pb::Usage {
         input_tokens: 10,
         cached_input_tokens: 100,
@@ -406,7 +406,8 @@ async fn a_charge_is_priced_by_what_served_it(env: &mut Env) {
         reasoning_tokens: 4,
         ..pb::Usage::default()
     };
-    let asked = |hold: &pb::Hold| pb::ChargeRequest { cost_nanos: None, usage: Some(usage), ..on_hold(hold, 0) };
+    let asked =
+        |hold: &pb::Hold| pb::ChargeRequest { cost_nanos: None, usage: Some(usage.clone()), ..on_hold(hold, 0) };
     let hold = world.hold(world.ask()).await;
     assert_eq!(world.charge(asked(&hold)).await.charged_nanos, 10 + 100 + 2 * 5, "the hold's model");
     let hold = world.hold(world.ask()).await;
@@ -421,7 +422,7 @@ async fn a_charge_is_priced_by_what_served_it(env: &mut Env) {
         ..pb::Price::default()
     };
     let request = pb::ImportPricesRequest { prices: vec![dearer] };
-    env.operator.budgets().import_prices(request).await.expect("prices");
+    env.operator.prices().import_prices(request).await.expect("prices");
     assert_eq!(world.charge(asked(&hold)).await.charged_nanos, 120);
     let hold = world.hold(world.ask()).await;
     assert_eq!(world.charge(asked(&hold)).await.charged_nanos, 9 * 110);

@@ -84,7 +84,7 @@ fn assert_tells(path: &str, before: &str, after: &str) {
     let (was, is) = (record(before), record(after));
     let new = rpc.starts_with("Create") || rpc == "AddServiceAccountKey" || rpc.starts_with("BatchCreate");
     // Prices may all be new.
-    let perhaps_new = rpc == "ImportPrices";
+    let perhaps_new = ["ImportPrices", "ImportPriceFile"].contains(&rpc);
     // What is deleted softly is still there.
     let gone = rpc.starts_with("Purge")
         || [

@@ -146,13 +146,14 @@ fn question(run: &Run, key: &FleetKey, share: &ModelShare, call: &TracedCall) ->
             model: share.model.clone(),
             endpoint: "/v1/chat/completions".into(),
             environment: ENVIRONMENT.into(),
+            ..pb::Target::default()
         }),
         end_user: run.end_user.clone(),
         estimate: Some(pb::Estimate {
             requests: 1,
             input_tokens: call.input_tokens,
             max_output_tokens: plan::output_bound(call),
-            cost_nanos: None,
+            ..pb::Estimate::default()
         }),
         mode: pb::HoldMode::Hold.into(),
         ..pb::AuthorizeRequest::default()

@@ -116,7 +116,9 @@ pub async fn run(args: Args, start: impl AsyncFnOnce() -> anyhow::Result<Started
 
     let connection = Connection::open(&server, &args.tls, token.as_deref()).await?;
     demo::seed(&connection).await?;
-    prices::import(&connection, &prices.unwrap_or_default()).await?;
+    if let Some(prices) = prices {
+        prices::import(&connection, prices).await?;
+    }
     let Fleet { keys, sidecar_tokens } =
         demo::create_fleet(&connection, args.keys.into(), args.connections.into()).await?;
     let names: Vec<String> = keys.iter().map(|key| key.name.clone()).collect();

@@ -145,8 +145,6 @@ impl BudgetService for Arc<StandIn> {
         pause_budget PauseBudgetRequest PauseBudgetResponse;
         resume_budget ResumeBudgetRequest ResumeBudgetResponse;
         move_budget MoveBudgetRequest MoveBudgetResponse;
-        import_prices ImportPricesRequest ImportPricesResponse;
-        list_prices ListPricesRequest ListPricesResponse;
     }
 }
 

@@ -58,14 +58,24 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
         ("/tollreeve.v1.KeyService/ReportLeakedKey".into(), report.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new()),
         ("/tollreeve.v1.AccessService/ListPermissions".into(), Vec::new()),
-        ("/tollreeve.v1.BudgetService/ImportPrices".into(), prices.encode_to_vec()),
-        ("/tollreeve.v1.BudgetService/ListPrices".into(), Vec::new()),
+        ("/tollreeve.v1.PriceService/ImportPrices".into(), prices.encode_to_vec()),
+        ("/tollreeve.v1.PriceService/ImportPriceFile".into(), price_file().encode_to_vec()),
+        ("/tollreeve.v1.PriceService/ListPrices".into(), Vec::new()),
     ]);
     for rpc in rpcs() {
         let known = rpc.is_personal() || all.iter().any(|(path, _)| *path == rpc.path);
         assert!(known, "there is no case for {}", rpc.path);
     }
     all
+}
+
+/// A price file with a new model in it.
+fn price_file() -> pb::ImportPriceFileRequest {
+    let name = unique("model");
+    let content = format!(
+        r#"{{"{name}": {{"litellm_provider": "p", "input_cost_per_token": 1e-9, "output_cost_per_token": 1e-9}}}}"#
+    );
+    pb::ImportPriceFileRequest { content: content.into(), ..pb::ImportPriceFileRequest::default() }
 }
 
 /// Brings back what a call may have put out of use.

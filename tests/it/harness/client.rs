@@ -4,8 +4,9 @@ use tollreeve::pb::tollreeve::v1::{
     access_service_client::AccessServiceClient, audit_service_client::AuditServiceClient,
     budget_service_client::BudgetServiceClient, credit_service_client::CreditServiceClient,
     gate_service_client::GateServiceClient, identity_service_client::IdentityServiceClient,
-    key_service_client::KeyServiceClient, session_service_client::SessionServiceClient,
-    sign_in_service_client::SignInServiceClient, usage_service_client::UsageServiceClient,
+    key_service_client::KeyServiceClient, price_service_client::PriceServiceClient,
+    session_service_client::SessionServiceClient, sign_in_service_client::SignInServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 use tonic::{
     Code, Request, Status,
@@ -91,6 +92,10 @@ impl Client {
 
     pub fn credits(&self) -> CreditServiceClient<Authed> {
         CreditServiceClient::new(self.raw())
+    }
+
+    pub fn prices(&self) -> PriceServiceClient<Authed> {
+        PriceServiceClient::new(self.raw()).max_encoding_message_size(16 * 1024 * 1024)
     }
 
     pub fn sessions(&self) -> SessionServiceClient<Authed> {

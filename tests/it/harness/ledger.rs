@@ -12,6 +12,7 @@ use tollreeve::{
     domain::{
         bindings::Principal,
         id::{BootId, BudgetId, Id},
+        meters::Metered,
         prices::Usage,
         window::Period,
     },
@@ -65,6 +66,7 @@ pub fn entry_with(postings: Vec<Posting>) -> Entry {
         outcome: Outcome::Success,
         late: false,
         usage: Usage::default(),
+        metered: Metered::default(),
         cost: 0,
         released: 0,
         hold: None,

@@ -268,7 +268,7 @@ pub async fn import_prices(operator: &Client) {
         ..pb::Price::default()
     };
     let request = pb::ImportPricesRequest { prices: vec![price] };
-    operator.budgets().import_prices(request).await.expect("prices");
+    operator.prices().import_prices(request).await.expect("prices");
 }
 
 pub async fn create_workspace(operator: &Client, tenant: &str, id: &str, environment: &str) -> String {

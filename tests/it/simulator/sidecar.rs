@@ -10,7 +10,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tollreeve::{
-    domain::{bindings::Principal, id::UserId, money::Nanos, permission::Permission, prices::Usage, time::Clock as _},
+    domain::{
+        bindings::Principal, id::UserId, meters::Metered, money::Nanos, permission::Permission, prices::Usage,
+        time::Clock as _,
+    },
     engine::{
         answer::Answer,
         charge::{ChargeAnswer, ChargeAsk, ChargeSubject},
@@ -68,6 +71,7 @@ impl Call {
             project: "",
             end_user: "",
             estimate: Usage { requests: 1, ..Usage::default() },
+            metered: Metered::default(),
             stamp,
             cost: Some(Nanos(self.cost)),
             mode,
@@ -309,6 +313,8 @@ impl Sidecar {
             subject: ChargeSubject::Hold(given.token.clone()),
             outcome: Outcome::Success,
             usage: Usage { requests: 1, ..Usage::default() },
+            metered: Metered::default(),
+            tier: None,
             cost: Some(Nanos(part.amount)),
             served_provider: String::new(),
             served_model: String::new(),
