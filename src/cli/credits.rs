@@ -1,6 +1,6 @@
 //! `tollreeve credits`.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use clap::{Subcommand, ValueEnum};
 
@@ -180,7 +180,9 @@ async fn prove(session: &SessionArgs, workspaces: &[String], config: &Config) ->
         println!("{:#}", serde_json::json!({ "charges": charges, "pools": proofs }));
     } else {
         let paint = Paint::stdout();
-        proofs.iter().for_each(|proof| println!("{}", told(paint, proof)));
+        for proof in &proofs {
+            println!("{}", told(paint, proof));
+        }
         println!("{} pools, {charges} charges", proofs.len());
     }
     let fits = proofs.iter().all(|proof| proof.misfits.is_empty());
@@ -198,8 +200,9 @@ fn told(paint: Paint, proof: &Proof) -> String {
     let mut text = format!("{workspace}: {fits}; {} is left by {entries} entries", dollars_of(*balance));
     for Misfit { what, found, expected } in misfits {
         let by = dollars_of(found - expected);
-        text +=
-            &format!("\n  {what}: {} on record, {} worked out; off by {by}", dollars_of(*found), dollars_of(*expected));
+        let (found, expected) = (dollars_of(*found), dollars_of(*expected));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n  {what}: {found} on record, {expected} worked out; off by {by}");
     }
     text
 }

@@ -123,9 +123,10 @@ impl<'r> Rules<'r> {
     /// A part, and how many entries it has.
     fn part(&self, part: Part) -> (&'r [u8], usize) {
         let end_of = |at: usize| {
-            let span = self.0.get(SPANS + at * SPAN..).and_then(<[u8]>::first_chunk::<SPAN>);
-            let [a, b, c, d, e, f] = *span.unwrap_or(&[0; SPAN]);
-            (HEAD + u32::from_le_bytes([a, b, c, d]) as usize, usize::from(u16::from_le_bytes([e, f])))
+            let span = self.0.get(SPANS + at * SPAN..).unwrap_or_default();
+            let end = span.first_chunk().map_or(0, |end| u32::from_le_bytes(*end));
+            let entries = span.get(4..).and_then(<[u8]>::first_chunk).map_or(0, |entries| u16::from_le_bytes(*entries));
+            (HEAD + end as usize, usize::from(entries))
         };
         let (end, entries) = end_of(part as usize);
         let begin = (part as usize).checked_sub(1).map_or(HEAD, |before| end_of(before).0);
@@ -173,7 +174,7 @@ fn made<N, const W: usize>(ranges: Vec<(N, N)>, bytes: impl Fn(N) -> [u8; W]) ->
 }
 
 /// Whether a number is in one of the ranges.
-fn is_within<N: Ord, const W: usize>(ranges: &[u8], number: N, read: impl Fn([u8; W]) -> N) -> bool {
+fn is_within<N: Copy + Ord, const W: usize>(ranges: &[u8], number: N, read: impl Fn([u8; W]) -> N) -> bool {
     let (numbers, _) = ranges.as_chunks::<W>();
     let (ranges, _) = numbers.as_chunks::<2>();
     let after = ranges.partition_point(|[first, _]| read(*first) <= number);
@@ -207,7 +208,6 @@ fn texts<'t>(texts: impl Iterator<Item = (&'t str, bool)>) -> Made {
 }
 
 /// Texts that stand one after the other, and whether each is marked.
-#[derive(Clone, Copy)]
 struct Texts<'r> {
     lens: &'r [[u8; 2]],
     bytes: &'r [u8],
@@ -230,7 +230,7 @@ impl<'r> Texts<'r> {
     }
 
     /// The texts up to the next that is marked, with it.
-    fn to_mark(&mut self) -> Self {
+    fn next_pattern(&mut self) -> Self {
         let count = self.lens.iter().position(|len| Self::read(*len).1).map_or(self.lens.len(), |at| at + 1);
         let (lens, others) = self.lens.split_at(count);
         let (bytes, rest) = split(self.bytes, lens.iter().map(|len| Self::read(*len).0).sum());
@@ -277,7 +277,7 @@ pub(super) fn is_below(host: &[u8], parent: &[u8]) -> bool {
 fn matches_any(mut patterns: Texts<'_>, text: &str) -> bool {
     let none = patterns.is_empty();
     while !patterns.is_empty() {
-        if matches(patterns.to_mark(), text.as_bytes()) {
+        if matches(patterns.next_pattern(), text.as_bytes()) {
             return true;
         }
     }

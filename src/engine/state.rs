@@ -306,8 +306,7 @@ impl ActorRow {
     }
 }
 
-/// A budget. What every decision reads lies together, in whole cache lines: a decision looks at many that nobody has
-/// looked at lately.
+/// A budget, in whole cache lines with what every decision reads together: many of them nobody has looked at lately.
 #[repr(C, align(64))]
 pub struct BudgetRow {
     /// What of its record every decision reads.

@@ -224,13 +224,13 @@ pub const MEMBER_COUNTS: Statement = Statement {
 pub const MONTHLY_OF_TEAMS: Statement = Statement {
     sqlite:
         "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created, version,
-            on_expiry, calendar, thresholds, paused
+            on_expiry, calendar, thresholds || ';' || turns, paused
         FROM budgets WHERE tenant_id = $1 AND scope_kind = 'team'
             AND scope_ref IN (SELECT value FROM json_each($2))
             AND unit = 'usd' AND span = 'month' AND hard AND NOT credit AND NOT deleted ORDER BY id",
     postgres:
         "SELECT id, tenant_id, scope_kind, scope_ref, unit, span, amount, hard, credit, display_name, created, version,
-            on_expiry, calendar, thresholds, paused
+            on_expiry, calendar, thresholds || ';' || turns, paused
         FROM budgets WHERE tenant_id = $1 AND scope_kind = 'team'
             AND scope_ref IN (SELECT jsonb_array_elements_text(CAST($2 AS JSONB)))
             AND unit = 'usd' AND span = 'month' AND hard AND NOT credit AND NOT deleted ORDER BY id",

@@ -84,7 +84,7 @@ fn time_is_priced_by_the_second_and_counted_in_milliseconds_without_rounding() {
     assert_eq!(price.cost(&Usage::default(), &Metered { quantities: film, ..PLAIN }), Nanos(10));
 }
 
-/// Numbers that follow from a seed: SplitMix64.
+/// Numbers that follow from a seed: `SplitMix64`.
 struct Numbers(u64);
 
 impl Numbers {
