@@ -53,15 +53,7 @@ impl KeyIndex {
     /// The row with this key; `is` tells whether a row that may be it is it.
     pub fn find(&self, key: impl Hash, is: impl Fn(u32) -> bool) -> Option<u32> {
         let (part, hash) = self.place(key);
-        self.parts.get(part)?.look(hash, is).0
-    }
-
-    /// The row with this key, and whether there is one: otherwise another that lies near, always the same for the same key as
-    /// long as nothing is put in there. Both are found by the same look at memory. `None` when nothing lies near.
-    pub fn nearest(&self, key: impl Hash, is: impl Fn(u32) -> bool) -> Option<(u32, bool)> {
-        let (part, hash) = self.place(key);
-        let (found, near) = self.parts.get(part)?.look(hash, is);
-        found.map(|row| (row, true)).or_else(|| (near < GONE).then_some((near, false)))
+        self.parts.get(part)?.find(hash, is)
     }
 
     /// Looks at where a key would be found, so that memory brings it.
@@ -103,11 +95,9 @@ impl Part {
         (hash as usize * self.buckets.len()) >> 32
     }
 
-    /// The row with this hash that is it, and the first in the place where it would be. Two buckets are always looked at: that
-    /// there is no such key is not to take longer than that there is.
-    fn look(&self, hash: u32, is: impl Fn(u32) -> bool) -> (Option<u32>, u32) {
+    /// Two buckets are always looked at: that there is no such key is not to take longer than that there is.
+    fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
         let (before, from_home) = self.buckets.split_at(self.home(hash));
-        let near = from_home.first().map_or(FREE, |bucket| bucket.rows[0]);
         let (mut found, mut has_room) = (None, false);
         // A part is never full, so a bucket with a free place comes.
         for (bucket, is_further) in
@@ -123,10 +113,10 @@ impl Part {
             }
             has_room |= Bucket::mask(&bucket.rows, FREE) != 0;
             if is_further & (has_room | found.is_some()) {
-                break;
+                return found;
             }
         }
-        (found, near)
+        found
     }
 
     fn insert(&mut self, hash: u32, row: u32) {
@@ -196,12 +186,12 @@ mod tests {
         for turn in 1..50 {
             // Whatever came after it in its bucket, or in the next, is still found.
             (0..1_000).for_each(|row| part.remove(row % 7, row + (turn - 1) * 1_000));
-            assert!((0..7).all(|hash| part.look(hash, |_| true).0.is_none()), "turn {turn}");
+            assert!((0..7).all(|hash| part.find(hash, |_| true).is_none()), "turn {turn}");
             (0..1_000).for_each(|row| part.insert(row % 7, row + turn * 1_000));
-            assert!((0..1_000).all(|row| part.look(row % 7, |found| found == row + turn * 1_000).0.is_some()));
+            assert!((0..1_000).all(|row| part.find(row % 7, |found| found == row + turn * 1_000).is_some()));
         }
         part.remove(3, 49_003);
-        assert!(part.look(3, |found| found == 49_003).0.is_none() && part.look(3, |found| found == 49_010).0.is_some());
+        assert!(part.find(3, |found| found == 49_003).is_none() && part.find(3, |found| found == 49_010).is_some());
         assert!(part.buckets.len() <= places * 2, "{} of {places}", part.buckets.len());
     }
 
@@ -211,8 +201,8 @@ mod tests {
         for row in 0..100 {
             part.insert(7, row);
         }
-        assert!((0..100).all(|row| part.look(7, |found| found == row).0 == Some(row)));
-        assert_eq!(part.look(7, |_| false).0, None);
-        assert_eq!(part.look(8, |_| true).0, None);
+        assert!((0..100).all(|row| part.find(7, |found| found == row) == Some(row)));
+        assert_eq!(part.find(7, |_| false), None);
+        assert_eq!(part.find(8, |_| true), None);
     }
 }

@@ -164,18 +164,18 @@ impl KeyTable {
     }
 
     /// What to compare a secret with, and whether that is stored under this public id. When nothing is, it is the secret of some
-    /// key: what is done and looked at is the same. `None` while there are no keys.
+    /// key, always the same for the same id: what is done and looked at is the same. `None` while there are no keys.
     #[must_use]
     pub fn compared_with(&self, public_id: &PublicId) -> Option<(SecretFound, bool)> {
-        let has = |at| self.has(at, self.row(at), public_id);
-        let nearest = self.by_public_id.nearest(public_id, has);
-        let (at, is_known) = nearest.or_else(|| Some((self.stand_in(public_id)?, false)))?;
+        let found = self.index_of_secret(public_id);
+        let stand_in = self.stand_in(public_id);
+        let at = found.or(stand_in)?;
         let row = self.row(at);
-        if !is_known {
+        if found.is_none() {
             // As the index does with what it finds.
             std::hint::black_box(self.has(at, row, public_id));
         }
-        Some((self.secret(at, row, public_id), is_known))
+        Some((self.secret(at, row, public_id), found.is_some()))
     }
 
     fn index_of_secret(&self, public_id: &PublicId) -> Option<u32> {
