@@ -39,7 +39,7 @@
 //!
 //! With a million keys nearly everything that a decision looks at has left the processor's caches, so what it costs is how
 //! often it waits for memory. Records refer to each other by index; those of people and budgets fill whole cache lines; the
-//! index of keys takes one look ([`engine::key_table`]), which memory answers while the secret is hashed; and all budgets of
+//! index of keys takes one look ([`engine::key_table`]), which memory answers while the key's checksum is looked at, and with the row while the secret is hashed; and all budgets of
 //! a call are looked at before the first is locked, for a lock waits for what it locks. The answer borrows its names from the state and is written to the wire while that is
 //! still locked ([`grpc::gate_reply`]).
 //!
