@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{App, AppError, Listed, caller::Caller, listing::Paging};
 use crate::{
     domain::{
+        audit::AuditEvent,
         names::{AuditEventName, Slug, TenantName},
         permission::Permission,
     },
-    store::{self, audit::AuditEvent, listing::Listing},
+    store::{self, listing::Listing},
 };
 
 /// Asks for an event.

@@ -1,6 +1,10 @@
 //! The first start: the system tenant, and the operator in it.
 
-use super::AppError;
+use super::{
+    AppError,
+    caller::Origin,
+    record::{self, Audit},
+};
 use crate::{
     app::context::random,
     domain::{
@@ -14,7 +18,7 @@ use crate::{
         tenants::{Lifecycle, Tenant},
         time::Timestamp,
     },
-    store::{self, Db, Inserted, Tx, audit::AuditEvent},
+    store::{self, Db, Inserted, Tx},
 };
 
 /// Id of the operator's service account in the system tenant.
@@ -73,23 +77,10 @@ pub async fn ensure_operator(db: &Db, now: Timestamp) -> Result<ServiceAccount, 
     let _ = store::service_accounts::insert(&mut tx, &operator).await?;
     let _ = store::bindings::insert(&mut tx, &binding).await?;
     let changes = [Change::Tenant(tenant.clone()), Change::ServiceAccount(operator.clone()), Change::Binding(binding)];
-    let seq = store::audit::next_seq(&mut tx, tenant.id).await?;
+    let head = store::audit::lock(&mut tx, tenant.id).await?;
     let revision = store::feed::append(&mut tx, &changes).await?;
-    let event = AuditEvent {
-        seq,
-        at: now,
-        actor: "tollreeve".to_owned(),
-        action: "system.initialize".to_owned(),
-        resource: tenant.name(),
-        before: String::new(),
-        after: serde_json::to_string(&tenant).unwrap_or_default(),
-        source: String::new(),
-        user_agent: String::new(),
-        request_id: String::new(),
-        reason: "first start".to_owned(),
-        revision,
-    };
-    store::audit::insert(&mut tx, tenant.id, &event).await?;
+    let audit = Audit::new("system.initialize", &tenant.name(), None, Some(&tenant)).because("first start".to_owned());
+    record::put(&mut tx, (tenant.id, head), &Origin::command(), (now, revision), [audit]).await?;
     tx.commit().await?;
     Ok(operator)
 }

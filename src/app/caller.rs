@@ -19,6 +19,8 @@ pub struct Origin {
     pub user_agent: String,
     /// The request's id, for the audit log.
     pub request_id: String,
+    /// The trace that the request is part of, 32 hexadecimal digits; empty without one.
+    pub trace_id: String,
 }
 
 impl Origin {
@@ -31,8 +33,8 @@ impl Origin {
     /// As a caller who has proven who they are, by what may rest on something.
     #[must_use]
     pub fn proven(&self, principal: Principal, basis: Option<Basis>, tenant: TenantId, name: String) -> Caller {
-        let Self { address, user_agent, request_id } = self.clone();
-        Caller { principal, basis, tenant, name, address, user_agent, request_id, intent: Intent::default() }
+        let Self { address, user_agent, request_id, trace_id } = self.clone();
+        Caller { principal, basis, tenant, name, address, user_agent, request_id, trace_id, intent: Intent::default() }
     }
 
     /// As a user who has proven who they are.
@@ -46,6 +48,13 @@ impl Origin {
     #[must_use]
     pub fn server(&self, tenant: TenantId) -> Caller {
         self.proven(Principal::User(UserId::from_bits(0)), None, tenant, "server".to_owned())
+    }
+
+    /// As whoever runs a command where the database is; holds nothing.
+    #[must_use]
+    pub fn command() -> Caller {
+        let nobody = Principal::User(UserId::from_bits(0));
+        Self::default().proven(nobody, None, TenantId::from_bits(0), "tollreeve".to_owned())
     }
 
     /// As somebody who has proven nothing, and holds nothing.
@@ -72,6 +81,8 @@ pub struct Caller {
     pub user_agent: String,
     /// The request's id, for the audit log.
     pub request_id: String,
+    /// The trace that the request is part of, as [`Origin::trace_id`].
+    pub trace_id: String,
     /// How the request is to be taken.
     pub intent: Intent,
 }
@@ -80,8 +91,8 @@ impl Caller {
     /// Where the request came from.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        let Self { address, user_agent, request_id, .. } = self.clone();
-        Origin { address, user_agent, request_id }
+        let Self { address, user_agent, request_id, trace_id, .. } = self.clone();
+        Origin { address, user_agent, request_id, trace_id }
     }
 }
 

@@ -4,13 +4,21 @@ use std::{fmt::Display, sync::Arc};
 
 pub use super::record::Audit;
 use super::{
-    caller::Caller, error::AppError, feed::Feed, hasher::Hasher, issuers::Issuers, mail::Post, record::Pending,
+    audit_tree,
+    caller::Caller,
+    error::AppError,
+    feed::Feed,
+    hasher::Hasher,
+    issuers::Issuers,
+    mail::Post,
+    record::{self, Pending},
     sign_ins::SignIns,
 };
 use crate::{
     domain::{
         bindings::{Authority, Scope},
         change::Change,
+        checkpoint::Signer,
         id::{Id, Kind},
         lifecycle::{Edit, IsDeleted, Living},
         names::Slug,
@@ -22,7 +30,7 @@ use crate::{
         workspaces::Workspace,
     },
     engine::{Gate, error::GateError, tokens::TokenKeys},
-    store::{self, Db, Page, Tx, ledger::Ledger},
+    store::{self, Db, Tx, audit::Head, ledger::Ledger},
 };
 
 /// All that use cases share.
@@ -35,6 +43,8 @@ pub struct App {
     pub feed: Feed,
     /// Signs and checks bearer tokens.
     pub tokens: Arc<TokenKeys>,
+    /// Signs checkpoints of audit logs.
+    pub audit: Signer,
     /// How mails leave.
     pub post: Post,
     /// Hashes and checks passwords.
@@ -56,31 +66,6 @@ pub struct Changed<T> {
     pub revision: i64,
 }
 
-/// A page of records.
-#[derive(Debug)]
-pub struct Listed<T> {
-    /// The records.
-    pub records: Vec<T>,
-    /// Where the next page begins; empty after the last.
-    pub next: String,
-}
-
-impl<T> Listed<T> {
-    /// From the rows that were found for `page`, one of which may lie beyond it: see [`Page::limit`].
-    pub fn new(mut rows: Vec<T>, page: &Page, cursor: impl Fn(&T) -> String) -> Self {
-        let size = usize::try_from(page.limit - 1).unwrap_or_default();
-        let more = rows.len() > size;
-        rows.truncate(size);
-        let next = if more { rows.last().map(cursor).unwrap_or_default() } else { String::new() };
-        Self { records: rows, next }
-    }
-
-    /// The same page of other records.
-    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Listed<U> {
-        Listed { records: self.records.into_iter().map(f).collect(), next: self.next }
-    }
-}
-
 /// One use case at work within one tenant: a transaction, and what the caller may do in it.
 ///
 /// Invariant: a change locks the tenant's audit log before it reads anything, so that two changes of one tenant never
@@ -89,7 +74,8 @@ pub struct Work<'a> {
     app: &'a App,
     caller: &'a Caller,
     authority: Authority,
-    seq: i64,
+    /// Where the tenant's audit log ends; only of a change, which has locked it.
+    head: Option<Head>,
     pending: Pending,
     replayed: Option<i64>,
     /// The transaction.
@@ -210,8 +196,8 @@ impl App {
             }
         };
         tx.wall(&[tenant.id, caller.tenant]).await?;
-        let seq = if replayed.is_some() { 0 } else { store::audit::next_seq(&mut tx, tenant.id).await? };
-        Ok(Work { app: self, caller, authority, seq, pending: Pending::default(), replayed, tx, tenant, now })
+        let head = if replayed.is_some() { None } else { Some(store::audit::lock(&mut tx, tenant.id).await?) };
+        Ok(Work { app: self, caller, authority, head, pending: Pending::default(), replayed, tx, tenant, now })
     }
 
     /// The caller's authority, outside of any tenant.
@@ -251,15 +237,15 @@ impl App {
         let unknown = || AppError::NotFound(asked.to_string());
         let mut tenant = store::tenants::by_slug(&mut tx, slug.as_str()).await?.ok_or_else(unknown)?;
         tx.wall(&[tenant.id, caller.tenant]).await?;
-        let mut seq = 0;
+        let mut head = None;
         if lock {
-            seq = store::audit::next_seq(&mut tx, tenant.id).await?;
+            head = Some(store::audit::lock(&mut tx, tenant.id).await?);
             // Read again: the tenant may have changed while this waited for the lock.
             tenant = store::tenants::by_slug(&mut tx, slug.as_str()).await?.ok_or_else(unknown)?;
         }
         let now = self.clock.now();
         let authority = authority(&mut tx, caller, now).await?;
-        Ok(Work { app: self, caller, authority, seq, pending: Pending::default(), replayed: None, tx, tenant, now })
+        Ok(Work { app: self, caller, authority, head, pending: Pending::default(), replayed: None, tx, tenant, now })
     }
 }
 
@@ -466,13 +452,13 @@ impl<'a> Work<'a> {
         }
         let restricts = audit.restricts();
         let revision = store::feed::append(&mut self.tx, &self.pending.changes).await?;
-        let (caller, now, tenant) = (self.caller, self.now, self.tenant.id);
-        let mut seq = self.seq;
-        for audit in self.pending.also {
-            store::audit::insert(&mut self.tx, tenant, &audit.event(caller, seq, now, revision)).await?;
-            seq = store::audit::next_seq(&mut self.tx, tenant).await?;
+        let head = self.head.ok_or_else(|| AppError::State("only a change is put on record".to_owned()))?;
+        let before = head.size();
+        let done = self.pending.also.into_iter().chain([audit]);
+        let tree = record::put(&mut self.tx, (self.tenant.id, head), self.caller, (self.now, revision), done).await?;
+        if tree.size() / audit_tree::EVERY > before / audit_tree::EVERY {
+            audit_tree::sign(self.app, &mut self.tx, (self.tenant.id, &tree), self.now).await?;
         }
-        store::audit::insert(&mut self.tx, tenant, &audit.event(caller, seq, now, revision)).await?;
         if !intent.once.is_empty() {
             let (who, id, what) = (self.caller.principal, &intent.once, &intent.fingerprint);
             if store::requests::insert(&mut self.tx, who, id, what, revision).await? == store::Inserted::Exists {

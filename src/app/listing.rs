@@ -6,14 +6,42 @@
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::{App, AppError, Listed};
+use super::{App, AppError};
 use crate::{
     domain::{key_secret::KeyHash, keyed::keyed, listing::Sorted},
-    store::listing::{Listing, Position},
+    store::{
+        Page,
+        listing::{Listing, Position},
+    },
 };
 
 /// What the key of the tokens is derived for.
 const PURPOSE: &str = "page tokens";
+
+/// A page of records.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// The records.
+    pub records: Vec<T>,
+    /// Where the next page begins; empty after the last.
+    pub next: String,
+}
+
+impl<T> Listed<T> {
+    /// From the rows that were found for `page`, one of which may lie beyond it: see [`Page::limit`].
+    pub fn new(mut rows: Vec<T>, page: &Page, cursor: impl Fn(&T) -> String) -> Self {
+        let size = usize::try_from(page.limit - 1).unwrap_or_default();
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let next = if more { rows.last().map(cursor).unwrap_or_default() } else { String::new() };
+        Self { records: rows, next }
+    }
+
+    /// The same page of other records.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Listed<U> {
+        Listed { records: self.records.into_iter().map(f).collect(), next: self.next }
+    }
+}
 
 /// A page of a list on its way.
 pub struct Paging<'a> {

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod assertions;
 pub mod audit;
+pub mod audit_tree;
 pub mod bindings;
 pub mod bootstrap;
 pub mod budgets;
@@ -58,5 +59,6 @@ pub mod usage;
 pub mod users;
 pub mod workspaces;
 
-pub use context::{App, Changed, Listed, Work};
+pub use context::{App, Changed, Work};
 pub use error::AppError;
+pub use listing::Listed;

@@ -1,9 +1,13 @@
 //! Use cases of the peppers: one follows another, and secrets are stored under the newest as they are used.
 
-use super::{App, AppError};
+use super::{
+    App, AppError,
+    caller::Origin,
+    record::{self, Audit},
+};
 use crate::{
     domain::{change::Change, peppers::KnownPepper, tenants::Tenant, time::Timestamp},
-    store::{self, Db, Inserted, audit::AuditEvent},
+    store::{self, Db, Inserted},
 };
 
 /// Most secrets that are stored anew in one transaction.
@@ -44,26 +48,14 @@ pub async fn rotate(db: &Db, pepper: &KnownPepper, now: Timestamp) -> Result<i64
     let mut tx = db.begin().await?;
     let system = store::tenants::by_slug(&mut tx, Tenant::SYSTEM).await?;
     let system = system.ok_or_else(|| AppError::State("start a server on this database first".to_owned()))?;
-    let seq = store::audit::next_seq(&mut tx, system.id).await?;
+    let head = store::audit::lock(&mut tx, system.id).await?;
     if store::keyring::put_pepper(&mut tx, pepper).await? == Inserted::Exists {
         return Err(AppError::State(format!("somebody else has made version {} at the same time", pepper.version)));
     }
     let revision = store::feed::append(&mut tx, &[]).await?;
-    let event = AuditEvent {
-        seq,
-        at: now,
-        actor: "tollreeve".to_owned(),
-        action: "peppers.rotate".to_owned(),
-        resource: system.name(),
-        before: String::new(),
-        after: serde_json::json!({ "version": pepper.version.number(), "since": pepper.since }).to_string(),
-        source: String::new(),
-        user_agent: String::new(),
-        request_id: String::new(),
-        reason: String::new(),
-        revision,
-    };
-    store::audit::insert(&mut tx, system.id, &event).await?;
+    let after = serde_json::json!({ "version": pepper.version.number(), "since": pepper.since });
+    let audit = Audit::new("peppers.rotate", &system.name(), None, Some(&after));
+    record::put(&mut tx, (system.id, head), &Origin::command(), (now, revision), [audit]).await?;
     tx.commit().await?;
     Ok(revision)
 }

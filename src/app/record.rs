@@ -2,10 +2,16 @@
 
 use serde::Serialize;
 
-use super::caller::Caller;
+use super::{AppError, caller::Caller, context::random};
 use crate::{
-    domain::{change::Change, time::Timestamp},
-    store::audit::AuditEvent,
+    domain::{
+        audit::{AuditEvent, Detail, Field, Outcome, SALT},
+        audit_tree::Frontier,
+        change::Change,
+        id::TenantId,
+        time::Timestamp,
+    },
+    store::{self, Tx, audit::Head},
 };
 
 /// What takes effect with the commit.
@@ -67,22 +73,25 @@ impl Audit {
         ["budgets", "credits", "prices"].contains(&noun) || !GIVE.contains(&verb)
     }
 
-    /// The event, at its place in the log.
-    pub(super) fn event(self, caller: &Caller, seq: i64, at: Timestamp, revision: i64) -> AuditEvent {
-        AuditEvent {
-            seq,
+    /// The event, which gets its place in the log with the commit.
+    fn event(self, caller: &Caller, at: Timestamp, revision: i64) -> Result<AuditEvent, AppError> {
+        let source = caller.address.map(|address| address.to_string()).unwrap_or_default();
+        let salts: [u8; SALT * Field::ALL.len()] = random()?;
+        let mut salts = salts.as_chunks::<SALT>().0.iter();
+        let mut detail = |value| Detail::new(value, salts.next().copied().unwrap_or_default());
+        let details = [self.before, self.after, source, caller.user_agent.clone(), self.reason].map(&mut detail);
+        Ok(AuditEvent {
+            seq: 0,
             at,
             actor: caller.name.clone(),
             action: self.action,
             resource: self.resource,
-            before: self.before,
-            after: self.after,
-            source: caller.address.map(|address| address.to_string()).unwrap_or_default(),
-            user_agent: caller.user_agent.clone(),
+            outcome: Outcome::Done,
             request_id: caller.request_id.clone(),
-            reason: self.reason,
+            trace_id: caller.trace_id.clone(),
             revision,
-        }
+            details,
+        })
     }
 
     /// With the caller's reason.
@@ -91,4 +100,16 @@ impl Audit {
         self.reason = reason;
         self
     }
+}
+
+/// Puts on record what a caller did in a tenant, in this order, at the end of its log. Gives the tree with it in.
+pub(super) async fn put(
+    tx: &mut Tx,
+    (tenant, head): (TenantId, Head),
+    caller: &Caller,
+    (at, revision): (Timestamp, i64),
+    done: impl IntoIterator<Item = Audit>,
+) -> Result<Frontier, AppError> {
+    let events = done.into_iter().map(|audit| audit.event(caller, at, revision)).collect::<Result<_, _>>()?;
+    Ok(store::audit::append(tx, tenant, head, events).await?)
 }

@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{App, AppError, caller::Origin};
+use super::{
+    App, AppError,
+    caller::Origin,
+    record::{self, Audit},
+};
 use crate::{
     domain::{change::Change, signing_keys::SigningKey, tenants::Tenant, time::Timestamp},
-    store::{self, Db, Tx, audit::AuditEvent},
+    store::{self, Db, Tx},
 };
 
 /// Longest that a token is good, and a while in which servers go over to a new key.
@@ -37,32 +41,21 @@ pub async fn rotate(db: &Db, key: &SigningKey, now: Timestamp, at_once: bool) ->
     let system = store::tenants::by_slug(&mut tx, Tenant::SYSTEM).await?;
     let unknown = || AppError::State("start a server on this database first".to_owned());
     let system = system.ok_or_else(unknown)?;
-    let seq = store::audit::next_seq(&mut tx, system.id).await?;
+    let head = store::audit::lock(&mut tx, system.id).await?;
     let last = if at_once { now } else { now.after(LAST_TOKEN) };
     let known = store::signing_keys::all(&mut tx).await?;
     // Later than every other, whatever the clocks say: the newest signs.
     let newest = known.last().ok_or_else(unknown)?.created.after(Duration::from_micros(1));
     let key = &SigningKey { created: newest.max(key.created), ..key.clone() };
     let mut changes = retire(&mut tx, known, last).await?;
-    let before = serde_json::to_string(&changes).unwrap_or_default();
+    let before = serde_json::json!(changes);
     let _ = store::signing_keys::insert(&mut tx, key).await?;
     changes.push(Change::SigningKey(key.clone()));
     let revision = store::feed::append(&mut tx, &changes).await?;
-    let event = AuditEvent {
-        seq,
-        at: now,
-        actor: "tollreeve".to_owned(),
-        action: "signingKeys.rotate".to_owned(),
-        resource: system.name(),
-        before,
-        after: serde_json::to_string(key).unwrap_or_default(),
-        source: String::new(),
-        user_agent: String::new(),
-        request_id: String::new(),
-        reason: if at_once { "the keys before it retire at once" } else { "" }.to_owned(),
-        revision,
-    };
-    store::audit::insert(&mut tx, system.id, &event).await?;
+    let because = if at_once { "the keys before it retire at once" } else { "" }.to_owned();
+    let after = serde_json::json!(key);
+    let audit = Audit::new("signingKeys.rotate", &system.name(), Some(&before), Some(&after)).because(because);
+    record::put(&mut tx, (system.id, head), &Origin::command(), (now, revision), [audit]).await?;
     tx.commit().await?;
     Ok(revision)
 }

@@ -18,11 +18,11 @@ use tonic_types::StatusExt as _;
 
 use super::login::{self, LoginFile};
 use crate::pb::tollreeve::v1::{
-    access_service_client::AccessServiceClient, budget_service_client::BudgetServiceClient,
-    credit_service_client::CreditServiceClient, gate_service_client::GateServiceClient,
-    identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
-    price_service_client::PriceServiceClient, session_service_client::SessionServiceClient,
-    usage_service_client::UsageServiceClient,
+    access_service_client::AccessServiceClient, audit_service_client::AuditServiceClient,
+    budget_service_client::BudgetServiceClient, credit_service_client::CreditServiceClient,
+    gate_service_client::GateServiceClient, identity_service_client::IdentityServiceClient,
+    key_service_client::KeyServiceClient, price_service_client::PriceServiceClient,
+    session_service_client::SessionServiceClient, usage_service_client::UsageServiceClient,
 };
 
 /// Where a server listens unless told otherwise.
@@ -244,6 +244,12 @@ impl Connection {
     #[must_use]
     pub fn keys(&self) -> KeyServiceClient<Authorized> {
         KeyServiceClient::new(self.channel.clone())
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> AuditServiceClient<Authorized> {
+        AuditServiceClient::new(self.channel.clone())
     }
 
     /// What was used.

@@ -1,6 +1,7 @@
 //! Commands for people.
 
 pub mod access;
+pub mod audit;
 pub mod authorize;
 pub mod bindings;
 pub mod budgets;
@@ -112,6 +113,8 @@ enum Command {
     Credits(Box<credits::Args>),
     /// Who may do what, and why.
     Access(access::Args),
+    /// The audit log: list, export, and check that nothing in it was changed.
+    Audit(Box<audit::Args>),
     /// What was used and what it cost, by time and by whom; as bars, or as CSV.
     Usage(Box<usage::Args>),
     /// Every call that was charged, newest first.
@@ -223,6 +226,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Password(args) => sessions::run_password(args).await,
         Command::Credits(args) => credits::run(*args).await,
         Command::Access(args) => access::run(args).await,
+        Command::Audit(args) => audit::run(*args).await,
         Command::Usage(args) => usage::run(*args).await,
         Command::Requests(args) => usage::requests(args).await,
         Command::Replay(args) => start_dev::replay(*args).await,

@@ -1,11 +1,15 @@
 //! Pure values and rules: no I/O, no clock, no randomness, nothing asynchronous.
 
 pub mod assertions;
+pub mod audit;
+pub mod audit_export;
+pub mod audit_tree;
 pub mod bindings;
 pub mod branding;
 pub mod budgets;
 pub mod calendar;
 pub mod change;
+pub mod checkpoint;
 pub mod credit_proof;
 pub mod credits;
 pub mod id;

@@ -170,20 +170,15 @@ impl<J> Gate<J> {
         }
         let tagged = found.tagged(state, asked.project);
         let subject = tagged.unwrap_or(found.without_project());
+        let applying = state.applying(&subject, asked.end_user);
+        // Of all of them before the first is locked, for a lock waits for what it locks.
+        applying.iter().for_each(|at| state.budgets.at(*at).touch());
         let mut denials = subject.denials(state, asked, now);
         if tagged.is_none() {
             let workspace = found.workspace.map_or(&*found.tenant.name, |workspace| &*workspace.name);
             denials.push(denial(DenialCode::ProjectUnknown, workspace, asked.project));
         }
-        let applying = state.applying(&subject, asked.end_user);
-        // Looks at every budget before the first is locked: memory then fetches them all at once.
-        let mut dollars = false;
-        for at in &applying {
-            let row = state.budgets.at(*at);
-            row.touch();
-            dollars |= row.terms.unit == Unit::Usd;
-        }
-        if cost.unknown && dollars {
+        if cost.unknown && applying.iter().any(|at| state.budgets.at(*at).terms.unit == Unit::Usd) {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }
         let whose = Whose { place: subject.place, owner, caller: caller_at, key };

@@ -1,11 +1,17 @@
 //! Finds a key's row by what it is looked up by, among a million and more, with one look at memory before the row.
 //!
-//! A bucket is one cache line of eight entries: half of a hash, and the index of a row. A look-up compares hashes within
-//! one line and the next, and goes on to another bucket only when both are full. Growing needs the hashes alone, not the rows.
+//! A bucket is one cache line of eight entries: half of a hash, and the index of a row. An entry is in one of two buckets,
+//! whichever had more room, and hardly ever elsewhere; a look-up asks memory for both at once, and always looks at both.
+//! Growing needs the hashes alone, not the rows.
 
-use std::hash::{BuildHasher, Hash};
+use std::{
+    hash::{BuildHasher, Hash},
+    hint::select_unpredictable,
+};
 
 use hashbrown::DefaultHashBuilder;
+
+use super::ahead::ask_for;
 
 /// The index is split, so that growing a part never holds a decision up for long.
 const PARTS: usize = 64;
@@ -17,6 +23,8 @@ const FULL_IN_TEN: usize = 8;
 const FREE: u32 = u32::MAX;
 /// The row of a place whose entry was taken out: a look-up goes on after it, and another entry may take it.
 const GONE: u32 = u32::MAX - 1;
+/// No row.
+const NONE: u32 = u32::MAX;
 
 /// Entries by column: eight hashes are compared at once.
 #[derive(Clone, Copy)]
@@ -33,6 +41,12 @@ impl Bucket {
     /// go on.
     fn mask(column: &[u32; WIDTH], as_it_should_be: u32) -> u32 {
         (0..WIDTH).fold(0, |mask, i| mask | u32::from(column[i] == as_it_should_be) << i)
+    }
+
+    /// The rows of the entries with a hash.
+    fn rows_of(&self, hash: u32) -> impl Iterator<Item = u32> {
+        let entries = self.hashes.iter().zip(self.rows);
+        entries.filter(move |(is, row)| **is == hash && *row < GONE).map(|(_, row)| row)
     }
 }
 
@@ -56,12 +70,20 @@ impl KeyIndex {
         self.parts.get(part)?.find(hash, is)
     }
 
-    /// Looks at where a key would be found, so that memory brings it.
+    /// The row that is the one with this key, if there is one; otherwise this other one, or one of the same hash. And whether that is
+    /// so: false when two have the same hash. Which row it is is decided without a branch: a processor guesses where branches lead
+    /// and looks there, so that one row would be there sooner than the other.
+    pub fn only(&self, key: impl Hash, other: u32) -> (u32, bool) {
+        let (part, hash) = self.place(key);
+        let (found, is_only) = self.parts.get(part).map_or((NONE, true), |part| part.only(hash));
+        (select_unpredictable(found == NONE, other, found), is_only)
+    }
+
+    /// Asks memory for where a key would be found.
     pub fn touch(&self, key: impl Hash) {
         let (part, hash) = self.place(key);
-        let buckets = self.parts.get(part).and_then(|part| part.buckets.get(part.home(hash)..));
-        for bucket in buckets.unwrap_or_default().iter().take(2) {
-            std::hint::black_box(bucket.rows[0]);
+        if let Some(part) = self.parts.get(part) {
+            part.homes(hash).into_iter().filter_map(|at| part.buckets.get(at)).for_each(ask_for);
         }
     }
 
@@ -90,33 +112,43 @@ impl KeyIndex {
 }
 
 impl Part {
-    /// The bucket that a hash belongs to: the same share of the buckets lies before it as of all hashes.
-    fn home(&self, hash: u32) -> usize {
-        (hash as usize * self.buckets.len()) >> 32
+    /// The two buckets that an entry with this hash mostly is in, whichever had more room: of either, the same share of the buckets
+    /// lies before it as of all numbers before the hash, or before what its halves are when they change places.
+    fn homes(&self, hash: u32) -> [usize; 2] {
+        [hash, hash.rotate_left(16)].map(|hash| (hash as usize * self.buckets.len()) >> 32)
     }
 
-    /// Two buckets are always looked at: that there is no such key is not to take longer than that there is.
+    /// The buckets that an entry with this hash may be in, by index: its two homes, and when both are full those after the second,
+    /// up to one with a place that has always been free. That happens to one in many thousand, whether or not there is such an
+    /// entry, so that looking for it does not take longer when there is.
+    fn places(&self, hash: u32) -> impl Iterator<Item = usize> {
+        let [home, other] = self.homes(hash);
+        let further = (other + 1..self.buckets.len()).chain(0..other);
+        let all = [home, other].into_iter().chain(further).take(if self.buckets.is_empty() { 0 } else { usize::MAX });
+        let (mut looked, mut had_room) = (0, false);
+        all.take_while(move |at| {
+            let goes_on = looked < 2 || !had_room;
+            if goes_on {
+                looked += 1;
+                had_room |= Bucket::mask(&self.buckets[*at].rows, FREE) != 0;
+            }
+            goes_on
+        })
+    }
+
     fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let (before, from_home) = self.buckets.split_at(self.home(hash));
-        let (mut found, mut has_room) = (None, false);
-        // A part is never full, so a bucket with a free place comes.
-        for (bucket, is_further) in
-            from_home.iter().chain(before).zip([false].into_iter().chain(std::iter::repeat(true)))
-        {
-            let mut same = Bucket::mask(&bucket.hashes, hash);
-            while same != 0 {
-                let row = bucket.rows[same.trailing_zeros() as usize % WIDTH];
-                if row < GONE && is(row) {
-                    found = Some(row);
-                }
-                same &= same - 1;
-            }
-            has_room |= Bucket::mask(&bucket.rows, FREE) != 0;
-            if is_further & (has_room | found.is_some()) {
-                return found;
-            }
-        }
-        found
+        self.places(hash).find_map(|at| self.buckets[at].rows_of(hash).find(|row| is(*row)))
+    }
+
+    /// The row with this hash, or [`NONE`]; and whether no other has it.
+    fn only(&self, hash: u32) -> (u32, bool) {
+        let (found, entries) = self.places(hash).fold((NONE, 0), |(found, entries), at| {
+            let bucket = &self.buckets[at];
+            let same = Bucket::mask(&bucket.hashes, hash);
+            let row = bucket.rows[same.trailing_zeros() as usize % WIDTH];
+            (select_unpredictable((same != 0) & (row < GONE), row, found), entries + same.count_ones())
+        });
+        (found, entries < 2)
     }
 
     fn insert(&mut self, hash: u32, row: u32) {
@@ -133,29 +165,25 @@ impl Part {
 
     /// Counts the places that are not free, those of entries that are gone among them: look-ups pass over these too.
     fn put(&mut self, hash: u32, row: u32) {
-        let home = self.home(hash);
-        let (before, from_home) = self.buckets.split_at_mut(home);
-        for bucket in from_home.iter_mut().chain(before) {
-            if let Some(place) = bucket.rows.iter().position(|row| *row >= GONE) {
-                self.len += usize::from(bucket.rows[place] == FREE);
-                bucket.hashes[place] = hash;
-                bucket.rows[place] = row;
-                return;
-            }
+        let room = |at: usize| self.buckets[at].rows.iter().filter(|row| **row >= GONE).count();
+        let [home, other] = self.homes(hash);
+        let roomier = if room(other) > room(home) { other } else { home };
+        // A part is never full, so there is one.
+        let Some(at) = std::iter::once(roomier).chain(self.places(hash)).find(|at| room(*at) > 0) else { return };
+        let bucket = &mut self.buckets[at];
+        if let Some(place) = bucket.rows.iter().position(|row| *row >= GONE) {
+            self.len += usize::from(bucket.rows[place] == FREE);
+            bucket.hashes[place] = hash;
+            bucket.rows[place] = row;
         }
     }
 
     fn remove(&mut self, hash: u32, row: u32) {
-        let home = self.home(hash);
-        let (before, from_home) = self.buckets.split_at_mut(home);
-        for bucket in from_home.iter_mut().chain(before) {
-            if let Some(place) = (0..WIDTH).find(|place| (bucket.hashes[*place], bucket.rows[*place]) == (hash, row)) {
-                bucket.rows[place] = GONE;
-                return;
-            }
-            if Bucket::mask(&bucket.rows, FREE) != 0 {
-                return;
-            }
+        let is = |bucket: &Bucket, place: usize| (bucket.hashes[place], bucket.rows[place]) == (hash, row);
+        let place =
+            self.places(hash).find_map(|at| Some((at, (0..WIDTH).find(|place| is(&self.buckets[at], *place))?)));
+        if let Some((at, place)) = place {
+            self.buckets[at].rows[place] = GONE;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use super::{key_index::KeyIndex, last_use::LastUse, rule_table::RuleTable};
+use super::{ahead::ask_for, key_index::KeyIndex, last_use::LastUse, rule_table::RuleTable};
 use crate::domain::{
     id::KeyId,
     key_secret::{KeyHash, PublicId},
@@ -167,15 +167,18 @@ impl KeyTable {
     /// key, always the same for the same id: what is done and looked at is the same. `None` while there are no keys.
     #[must_use]
     pub fn compared_with(&self, public_id: &PublicId) -> Option<(SecretFound, bool)> {
-        let found = self.index_of_secret(public_id);
-        let stand_in = self.stand_in(public_id);
-        let at = found.or(stand_in)?;
+        let (mut at, is_only) = self.by_public_id.only(public_id, self.stand_in(public_id)?);
         let row = self.row(at);
-        if found.is_none() {
-            // As the index does with what it finds.
-            std::hint::black_box(self.has(at, row, public_id));
+        // It lies in two cache lines.
+        ask_for(&row.id);
+        ask_for(&row.marks);
+        let mut is_known = self.has(at, row, public_id);
+        if !is_only & !is_known
+            && let Some(found) = self.index_of_secret(public_id)
+        {
+            (at, is_known) = (found, true);
         }
-        Some((self.secret(at, row, public_id), found.is_some()))
+        Some((self.secret(at, self.row(at), public_id), is_known))
     }
 
     fn index_of_secret(&self, public_id: &PublicId) -> Option<u32> {
@@ -184,13 +187,12 @@ impl KeyTable {
 
     /// Whether a key has a secret with this public id.
     fn has(&self, at: u32, row: &KeyRow, public_id: &PublicId) -> bool {
-        row.public_id == *public_id || self.retiring(at, row).is_some_and(|old| old.public_id == *public_id)
+        (row.public_id == *public_id) | self.retiring(at, row).is_some_and(|old| old.public_id == *public_id)
     }
 
     /// Of a key's secrets, the one with this public id; the newest when none has it.
     fn secret(&self, at: u32, row: &KeyRow, public_id: &PublicId) -> SecretFound {
-        let old = if row.public_id == *public_id { None } else { self.retiring(at, row) };
-        match old.filter(|old| old.public_id == *public_id) {
+        match self.retiring(at, row).filter(|old| old.public_id == *public_id) {
             Some(old) => {
                 let used = SecretUsed { generation: old.generation, ends: Some(old.ends) };
                 SecretFound { at, hash: old.hash, used }
@@ -281,7 +283,7 @@ impl KeyTable {
         if self.len == 0 { None } else { u32::try_from(at).ok() }
     }
 
-    /// Looks at where a public id would be found, so that memory brings it.
+    /// Asks memory for where a public id would be found.
     pub fn touch(&self, public_id: &PublicId) {
         self.by_public_id.touch(public_id);
     }
@@ -298,7 +300,7 @@ impl KeyTable {
         self.rules.at(row.rules)
     }
 
-    /// Looks at the rules of a key, so that memory brings them.
+    /// Asks memory for the rules of a key.
     pub fn touch_rules(&self, row: &KeyRow) {
         self.rules.touch(row.rules);
     }

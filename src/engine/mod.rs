@@ -28,6 +28,7 @@ use crate::domain::{
 
 pub mod accounts;
 pub mod aged;
+mod ahead;
 pub mod answer;
 pub mod apply;
 mod authorize;

@@ -10,6 +10,7 @@ use std::{
 
 use hashbrown::HashTable;
 
+use super::ahead::ask_for;
 use crate::domain::rules::Rules;
 
 /// A cache line.
@@ -39,10 +40,10 @@ impl RuleTable {
         Some(Rules::read(self.chunks.made_at(at)?))
     }
 
-    /// Looks at the rules at a place, so that memory brings them.
+    /// Asks memory for the rules at a place.
     pub fn touch(&self, at: u32) {
         for line in self.chunks.lines_at(at).unwrap_or_default().iter().take(USUAL) {
-            std::hint::black_box(line[0]);
+            ask_for(line);
         }
     }
 

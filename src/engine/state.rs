@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::{
-    aged::Aged, ended_bases::EndedBases, key_table::KeyTable, last_use::LastUse, periods::Accounts,
+    aged::Aged, ahead::ask_for, ended_bases::EndedBases, key_table::KeyTable, last_use::LastUse, periods::Accounts,
     spiffe_ids::SpiffeIds,
 };
 use crate::domain::{
@@ -289,11 +289,6 @@ impl ActorRow {
         }
     }
 
-    /// Looks at both ends of the row, so that memory brings all of it.
-    pub fn touch(&self) {
-        std::hint::black_box((self.tenant, self.budgets.len()));
-    }
-
     /// Identity.
     #[must_use]
     pub const fn principal(&self) -> Principal {
@@ -322,9 +317,11 @@ pub struct BudgetRow {
 }
 
 impl BudgetRow {
-    /// Looks at both ends of the row, so that memory brings all of it.
+    /// Asks memory for all of the row.
     pub fn touch(&self) {
-        std::hint::black_box((self.accounts.is_locked(), std::ptr::from_ref(&*self.budget)));
+        ask_for(&self.terms);
+        ask_for(&self.accounts);
+        ask_for(&self.budget);
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::{
+    ahead::ask_for,
     answer::{Denial, DenialCode},
     key_table::{KeyRow, NO_INDEX, SecretFound, SecretUsed},
     question::{Credential, Question},
@@ -49,12 +50,14 @@ impl State {
         let peppers = self.peppers.as_ref().ok_or(DenialCode::KeyNotFound)?;
         let (found, is_known) = self.keys.compared_with(&presented.public_id).ok_or(DenialCode::KeyNotFound)?;
         let (stored, row) = (found.hash, self.keys.row(found.at));
-        self.actor(row.owner).touch();
+        let owner = self.actor(row.owner);
+        ask_for(&owner.tenant);
+        ask_for(&owner.budgets);
         self.keys.touch_rules(row);
         let offered = peppers.hash(&presented);
         // Once more for what is stored under another pepper, be it the key's or that of the other that is looked at.
         let checked = peppers.hash_as(stored, &presented, offered);
-        let genuine = checked.unwrap_or(offered.hash).is(&stored.hash) && checked.is_some() && is_known;
+        let genuine = checked.unwrap_or(offered.hash).is(&stored.hash) & checked.is_some() & is_known;
         if !genuine {
             return Err(DenialCode::KeyNotFound);
         }

@@ -141,5 +141,12 @@ fn origin_of<M>(request: &Request<M>) -> Origin {
         text.chars().take(MAX_HEADER).collect::<String>()
     };
     let address = request.extensions().get::<Peer>().and_then(|peer| peer.address);
-    Origin { address, user_agent: header("user-agent"), request_id: header("x-request-id") }
+    // The second field of W3C trace context.
+    let trace_id = header("traceparent").split('-').nth(1).filter(|id| is_trace(id)).unwrap_or_default().to_owned();
+    Origin { address, user_agent: header("user-agent"), request_id: header("x-request-id"), trace_id }
+}
+
+/// Whether a text is the id of a trace.
+fn is_trace(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

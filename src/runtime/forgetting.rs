@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::app::{App, credit_expiry, key_rotation, key_warnings, tokens};
+use crate::app::{App, audit_tree, credit_expiry, key_rotation, key_warnings, tokens};
 
 const EVERY: Duration = Duration::from_mins(5);
 /// How often it is looked for secrets of keys that have ended, or are due for others.
 pub const RETIRE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often audit logs are signed.
+const SIGN_EVERY: Duration = Duration::from_secs(30);
 
 /// Erases for as long as the server runs.
 pub async fn run(app: Arc<App>) {
@@ -40,6 +43,18 @@ pub async fn retire(app: Arc<App>) {
         }
         if let Err(error) = key_rotation::note_time(&app).await {
             tracing::warn!(%error, "what time it is waits to be noted");
+        }
+    }
+}
+
+/// Signs the audit logs that have grown, for as long as the server runs: so no event is without a checkpoint for a minute.
+pub async fn sign(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(SIGN_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = audit_tree::sign_due(&app).await {
+            tracing::warn!(%error, "audit logs wait for a checkpoint");
         }
     }
 }

@@ -20,13 +20,14 @@ use super::peppers::{self, Source};
 use crate::{
     app::context::random,
     config::Config,
-    domain::{key_secret::KeyHash, peppers::Peppers, signing_keys::SigningKey, time::Timestamp},
+    domain::{checkpoint::Signer, key_secret::KeyHash, peppers::Peppers, signing_keys::SigningKey, time::Timestamp},
     engine::{hold_token::HoldKey, tokens::TokenKeys},
     store::{self, Db, StoreError},
 };
 
 const HOLDS: &str = "hold-token";
 const TOKENS: &str = "token-signing";
+const AUDIT: &str = "audit-signing";
 
 /// The keys of a server.
 pub struct Keyring {
@@ -36,6 +37,8 @@ pub struct Keyring {
     pub holds: HoldKey,
     /// Signs bearer tokens.
     pub tokens: Arc<TokenKeys>,
+    /// Signs checkpoints of audit logs.
+    pub audit: Signer,
 }
 
 /// Why the key files cannot be used.
@@ -75,7 +78,8 @@ impl Keyring {
         let tokens = open_tokens(db, folder, now).await?;
         let malformed = |name: &str| KeyringError::Malformed(path_of(folder, name));
         let bytes = |key: &[u8], name| <[u8; 32]>::try_from(key).map_err(|_| malformed(name));
-        Ok(Self { peppers, holds: HoldKey::new(&bytes(&holds, HOLDS)?), tokens: Arc::new(tokens) })
+        let audit = Signer::new(&open_one(db, folder, AUDIT, signing_key).await?).ok_or_else(|| malformed(AUDIT))?;
+        Ok(Self { peppers, holds: HoldKey::new(&bytes(&holds, HOLDS)?), tokens: Arc::new(tokens), audit })
     }
 }
 

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     app::{
-        App, AppError, bootstrap,
+        App, AppError, audit_tree, bootstrap,
         context::random,
         feed::{FeedError, Follower},
         hasher::Hasher,
@@ -143,6 +143,7 @@ impl Server {
         let (db, claim) = open(config).await?;
         let claim = Arc::new(Mutex::new(Some(claim)));
         let keyring = Keyring::open(&db, config, clock.now()).await?;
+        audit_tree::adopt(&db).await?;
         let operator = bootstrap::ensure_operator(&db, clock.now()).await?;
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
@@ -299,6 +300,7 @@ async fn join(
         gate,
         feed,
         tokens: keyring.tokens,
+        audit: keyring.audit,
         post: post(&config.mail),
         hasher: Hasher::default(),
         sign_ins: SignIns::default(),
@@ -313,6 +315,7 @@ async fn join(
     endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
     endless(&mut tasks, "retiring", forgetting::retire(Arc::clone(&app)));
+    endless(&mut tasks, "signing audit logs", forgetting::sign(Arc::clone(&app)));
     let bell = Arc::clone(&app);
     endless(&mut tasks, "listening", async move {
         let heard = || {

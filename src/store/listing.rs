@@ -383,7 +383,7 @@ mod tests {
         }
     }
 
-    const MIGRATIONS: [&str; 17] = [
+    const MIGRATIONS: [&str; 18] = [
         include_str!("../../migrations/sqlite/0001_identity.sql"),
         include_str!("../../migrations/sqlite/0002_access.sql"),
         include_str!("../../migrations/sqlite/0003_keys.sql"),
@@ -401,5 +401,6 @@ mod tests {
         include_str!("../../migrations/sqlite/0029_key_policy.sql"),
         include_str!("../../migrations/sqlite/0030_budgets.sql"),
         include_str!("../../migrations/sqlite/0031_credits.sql"),
+        include_str!("../../migrations/sqlite/0036_audit_tree.sql"),
     ];
 }

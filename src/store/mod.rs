@@ -15,6 +15,7 @@ mod macros;
 
 pub mod assertions;
 pub mod audit;
+pub mod audit_tree;
 pub mod bell;
 pub mod bindings;
 pub mod budgets;

@@ -46,16 +46,21 @@ fn assert_says((code, text): (i32, String), expected: i32, words: &str) {
     assert!(code == expected && text.contains(words), "exit code {code}: {text}");
 }
 
-pub async fn execute(url: Option<&str>, folder: &Path, statement: &'static str) {
+pub async fn execute(url: Option<&str>, folder: &Path, statement: &str) {
+    try_execute(url, folder, statement).await.expect("done");
+}
+
+pub async fn try_execute(url: Option<&str>, folder: &Path, statement: &str) -> sqlx::Result<()> {
+    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
     if let Some(url) = url {
         let mut connection = PgConnection::connect(url).await.expect("connects");
-        sqlx::raw_sql(statement).execute(&mut connection).await.expect("done");
-        connection.close().await.expect("closed");
+        statement.execute(&mut connection).await?;
+        connection.close().await
     } else {
         let file = SqliteConnectOptions::new().filename(folder.join("tollreeve.db")).create_if_missing(true);
         let mut connection = SqliteConnection::connect_with(&file).await.expect("opens");
-        sqlx::raw_sql(statement).execute(&mut connection).await.expect("done");
-        connection.close().await.expect("closed");
+        statement.execute(&mut connection).await?;
+        connection.close().await
     }
 }
 

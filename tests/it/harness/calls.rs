@@ -255,6 +255,7 @@ fn reads(place: &Place) -> Vec<(String, Vec<u8>)> {
         "AccessService" GetRoleTemplateRequest place.template;
         "AccessService" GetSeatsRequest place.workspace;
         "AuditService" GetAuditEventRequest place.event;
+        "AuditService" GetAuditInclusionProofRequest place.event;
     });
     calls
 }
@@ -312,6 +313,10 @@ fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
         "IdentityService" SummarizeUsersRequest place.tenant;
         "IdentityService" SummarizeTeamsRequest place.tenant;
         "AuditService" ListAuditEventsRequest place.tenant;
+        "AuditService" ExportAuditEventsRequest place.tenant;
+        "AuditService" GetAuditCheckpointRequest place.tenant;
+        "AuditService" ListAuditCheckpointsRequest place.tenant;
+        "AuditService" GetAuditConsistencyProofRequest place.tenant;
     }
 }
 

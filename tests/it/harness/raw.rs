@@ -63,7 +63,8 @@ pub struct Rpc {
 impl Rpc {
     /// Whether it changes something, by its name.
     pub fn changes(&self) -> bool {
-        const READS: [&str; 8] = ["Query", "Get", "List", "Summarize", "Authorize", "Check", "BatchCheck", "Review"];
+        const READS: [&str; 9] =
+            ["Query", "Export", "Get", "List", "Summarize", "Authorize", "Check", "BatchCheck", "Review"];
         !READS.iter().any(|read| self.name.starts_with(read))
     }
 
