@@ -89,7 +89,7 @@ pub struct Work<'a> {
     app: &'a App,
     caller: &'a Caller,
     authority: Authority,
-    seq: i64,
+    pub(super) seq: i64,
     pending: Pending,
     replayed: Option<i64>,
     /// The transaction.

@@ -110,6 +110,8 @@ enum Command {
     Password(sessions::PasswordArgs),
     /// Credit of workspaces: buy, grant, adjust, see what is left; and prove it.
     Credits(Box<credits::Args>),
+    /// Prices: import them, now or for later; their versions, what each changed, and the way back.
+    Prices(prices::Args),
     /// Who may do what, and why.
     Access(access::Args),
     /// What was used and what it cost, by time and by whom; as bars, or as CSV.
@@ -222,6 +224,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sessions(args) => sessions::run(args).await,
         Command::Password(args) => sessions::run_password(args).await,
         Command::Credits(args) => credits::run(*args).await,
+        Command::Prices(args) => prices::run(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Usage(args) => usage::run(*args).await,
         Command::Requests(args) => usage::requests(args).await,
