@@ -51,7 +51,7 @@ pub async fn listed(client: &Client, effective_time: Option<prost_types::Timesta
     others.map(|price| (price.model, price.input_nanos_per_million)).collect()
 }
 
-async fn version(client: &Client, number: i64) -> pb::GetPriceVersionResponse {
+pub async fn version(client: &Client, number: i64) -> pb::GetPriceVersionResponse {
     let request = pb::GetPriceVersionRequest { name: format!("priceVersions/{number}"), ..Default::default() };
     client.prices().get_price_version(request).await.expect("a version").into_inner()
 }
