@@ -195,7 +195,9 @@ pub async fn roll_back(app: Arc<App>, mut caller: Caller, asked: RollBackPrices)
     let mut others: Vec<Price> = others.collect();
     others.sort_unstable_by_key(place);
     draft.removed.sort_unstable_by_key(place);
-    others.into_iter().for_each(|price| draft.set(price));
+    for price in others {
+        draft.set(price);
+    }
     draft.finish("prices.rollBack").await
 }
 
@@ -231,23 +233,20 @@ impl<'a> Draft<'a> {
         parent: Option<TenantName>,
         effective: Option<Timestamp>,
     ) -> Result<Self, AppError> {
-        let mut work = match &parent {
-            Some(tenant) => {
-                let work = app.change(caller, &tenant.tenant, tenant).await?;
-                work.require(Permission::BillingWrite, work.scope())?;
-                work
+        let mut work = if let Some(tenant) = &parent {
+            let work = app.change(caller, &tenant.tenant, tenant).await?;
+            work.require(Permission::BillingWrite, work.scope())?;
+            work
+        } else {
+            // Before the system tenant is spoken of: a caller without the permission may not know of it.
+            let (tx, authority) = app.authority(caller).await?;
+            if !authority.on(Scope::Platform).has(Permission::PricesWrite) {
+                return Err(AppError::Forbidden(Permission::PricesWrite));
             }
-            None => {
-                // Before the system tenant is spoken of: a caller without the permission may not know of it.
-                let (tx, authority) = app.authority(caller).await?;
-                if !authority.on(Scope::Platform).has(Permission::PricesWrite) {
-                    return Err(AppError::Forbidden(Permission::PricesWrite));
-                }
-                drop(tx);
-                let work = app.change(caller, &system()?.tenant, &system()?).await?;
-                work.require(Permission::PricesWrite, Scope::Platform)?;
-                work
-            }
+            drop(tx);
+            let work = app.change(caller, &system()?.tenant, &system()?).await?;
+            work.require(Permission::PricesWrite, Scope::Platform)?;
+            work
         };
         let owner = parent.as_ref().map(|_| work.tenant.id);
         let (last, created) = moment(&mut work.tx, owner, work.now).await?;

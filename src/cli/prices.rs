@@ -31,7 +31,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Import a price file, LiteLLM's `model_prices_and_context_window.json`; what it changes is a new version.
+    /// Import the field's usual price file, `model_prices_and_context_window.json`; what it changes is a new version.
     Import {
         /// The file.
         file: PathBuf,
@@ -123,8 +123,8 @@ const CHANGES: [(&str, &str); 8] = [
 /// When it could not be done.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let content = match &args.verb {
-        Verb::Import { file, .. } => read(file)?.into(),
-        _ => Default::default(),
+        Verb::Import { file, .. } => read(file)?.into_bytes(),
+        _ => Vec::new(),
     };
     let parent = if args.own { args.session.names().tenant(None)? } else { String::new() };
     let on = if args.own { &*parent } else { "the prices" };
@@ -133,6 +133,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Import { when, validate_only, .. } => {
             let effective_time = wire(when.effective);
             let parent = parent.clone();
+            let content = content.into();
             let request = pb::ImportPriceFileRequest { content, validate_only, effective_time, parent };
             let answer = called!(session, "import", on, prices.import_price_file(request))?;
             session.print(&answer, |_| told(answer.changed, &answer.version, validate_only))
