@@ -32,6 +32,7 @@ use tollreeve::{
         meters::Metered,
         peppers::{PepperVersion, Peppers},
         permission::Permission,
+        price_versions::DatedPrice,
         prices::Usage,
         signing_keys::SigningKey,
         time::{Clock, Timestamp},
@@ -444,6 +445,10 @@ impl Journal for Generous {
 
     async fn locate(&self, _: &[i64]) -> Result<Vec<Placed>, JournalError> {
         Ok(Vec::new())
+    }
+
+    async fn price(&self, _: i64) -> Result<Option<DatedPrice>, JournalError> {
+        Ok(None)
     }
 
     async fn fold(&self, _: &[i64]) -> Result<Vec<Folded>, JournalError> {

@@ -228,7 +228,8 @@ async fn in_groups(db: &Db, journals: &[Ledger], scene: &Scene, apart: usize, sp
             meter: Arc::new(()),
             clock: Arc::new(SystemClock),
         });
-        let (_follower, _feed) = Follower::load(db.clone(), Arc::clone(&gate), Arc::default()).await.expect("loads");
+        let follower = Follower::load(db.clone(), Arc::clone(&gate), Arc::default(), SystemClock.now());
+        let (_follower, _feed) = follower.await.expect("loads");
         tasks.push(tokio::spawn(gate.run_grants(queues.grants)));
         tasks.push(tokio::spawn(gate.run_charges(queues.charges)));
         gates.push(gate);

@@ -267,6 +267,15 @@
 //! understood is told, entry by entry and member by member; a model of text with a price for one side alone is not taken, so
 //! that nobody gets the other for nothing.
 //!
+//! Whatever changes prices adds rows, a version of them ([`domain::price_versions`]), and never changes any. Of the rows for a
+//! model, the one of the latest moment that has come counts, and of one moment the last; so a version that is planned takes effect
+//! by itself, by the first decision at or after its moment ([`engine::price_book`]), and what is undone is set anew. What is
+//! imported at once counts where it is known, whatever the clock shows there. A tenant's own prices are versions beside those of
+//! all, and are looked at first; a tenant without any looks nothing up for it.
+//!
+//! A hold's token names its price by the row. A server that began when another had taken its place reads it then. Where a
+//! workspace lays down a ceiling for models without a price, the token carries that itself.
+//!
 //! # Usage
 //!
 //! Whoever writes a batch of charges adds up what they come to, by hour and by day, in the same transaction

@@ -12,6 +12,7 @@ use tollreeve::domain::{
     peppers::Peppers,
     permission::{Permission, PermissionSet},
     policies::Policies,
+    price_versions::DatedPrice,
     prices::Price,
     projects::Project,
     role::Role,
@@ -108,14 +109,17 @@ impl Scene {
             created: CREATED,
             expires: None,
         }));
-        all.push(Change::Prices(vec![Price {
+        let price = Price {
             id: 1,
             provider: PROVIDER.to_owned(),
             model: MODEL.to_owned(),
             input: 2_500_000_000,
             output: 10_000_000_000,
             ..Price::default()
-        }]));
+        };
+        let (effective, created) = (CREATED, CREATED);
+        let price = DatedPrice { price, removed: false, owner: None, version: 1, effective, created };
+        all.push(Change::Prices(vec![price]));
         all
     }
 

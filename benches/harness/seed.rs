@@ -1,7 +1,7 @@
 //! Writes a scene into a database, in bulk: not as a server would, and not measured.
 
 use tollreeve::{
-    domain::{change::Change, time::Timestamp},
+    domain::change::Change,
     store::{self, Db, Tx},
 };
 
@@ -38,7 +38,7 @@ async fn put(tx: &mut Tx, change: Change) -> store::Result<()> {
         Change::Budget(budget) => store::budgets::insert(tx, &budget).await?,
         Change::Prices(prices) => {
             for price in prices {
-                store::prices::put(tx, &price, Timestamp::default()).await?;
+                store::prices::put(tx, &price).await?;
             }
         }
         other => panic!("a scene has no {other:?}"),

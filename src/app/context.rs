@@ -75,7 +75,7 @@ pub struct Work<'a> {
     caller: &'a Caller,
     authority: Authority,
     /// Where the tenant's audit log ends; only of a change, which has locked it.
-    head: Option<Head>,
+    pub(super) head: Option<Head>,
     pending: Pending,
     replayed: Option<i64>,
     /// The transaction.

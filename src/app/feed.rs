@@ -6,7 +6,7 @@ use tokio::sync::{Notify, watch};
 
 use super::AppError;
 use crate::{
-    domain::change::Change,
+    domain::{change::Change, time::Timestamp},
     engine::{Gate, apply::ApplyError, journal::Journal, tokens::TokenKeys},
     store::{self, Db, StoreError},
 };
@@ -114,16 +114,21 @@ async fn behind_now(db: &Db, revision: i64) -> Result<Vec<String>, StoreError> {
 }
 
 impl<J: Journal> Follower<J> {
-    /// Builds the state from the database, ready to follow what comes after.
+    /// Builds the state from the database as it is now, ready to follow what comes after.
     ///
     /// # Errors
     /// [`FeedError`].
-    pub async fn load(db: Db, gate: Arc<Gate<J>>, tokens: Arc<TokenKeys>) -> Result<(Self, Feed), FeedError> {
+    pub async fn load(
+        db: Db,
+        gate: Arc<Gate<J>>,
+        tokens: Arc<TokenKeys>,
+        now: Timestamp,
+    ) -> Result<(Self, Feed), FeedError> {
         let take_in = |changes: Vec<Change>| {
             tokens.take_in(&changes)?;
             Ok(gate.load(changes)?)
         };
-        let revision = store::snapshot::read::<FeedError>(&db, take_in).await?;
+        let revision = store::snapshot::read::<FeedError>(&db, now, take_in).await?;
         gate.loaded(revision);
         let wake = Arc::new(Notify::new());
         let (seen, receiver) = watch::channel(revision);

@@ -171,7 +171,9 @@ pub async fn list_charges(app: Arc<App>, caller: Caller, asked: ListCharges) -> 
     let tenant = work.tenant.name();
     Ok(listed.map(|charge| {
         let [workspace, project, key, owner] = ids_of(&charge).map(|id| name_of(&names, &tenant, id));
-        NamedCharge(Logged { workspace, project, key, owner, ..charge })
+        let own = if charge.price_version.starts_with('/') { &*tenant } else { "" };
+        let price_version = format!("{own}{}", charge.price_version);
+        NamedCharge(Logged { workspace, project, key, owner, price_version, ..charge })
     }))
 }
 

@@ -86,7 +86,7 @@ pub async fn create(
 ) -> Result<Changed<NamedWorkspace>, AppError> {
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::WorkspacesWrite, work.scope())?;
-    if asked.policies.project_budget.is_some() {
+    if asked.policies.project_budget.is_some() || asked.policies.unknown_model_ceiling.is_some() {
         work.require(Permission::BudgetsWrite, work.scope())?;
     }
     if work.is_replay() {

@@ -111,6 +111,8 @@ enum Command {
     Password(sessions::PasswordArgs),
     /// Credit of workspaces: buy, grant, adjust, see what is left; and prove it.
     Credits(Box<credits::Args>),
+    /// Prices: import them, now or for later; their versions, what each changed, and the way back.
+    Prices(prices::Args),
     /// Who may do what, and why.
     Access(access::Args),
     /// The audit log: list, export, and check that nothing in it was changed.
@@ -225,6 +227,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sessions(args) => sessions::run(args).await,
         Command::Password(args) => sessions::run_password(args).await,
         Command::Credits(args) => credits::run(*args).await,
+        Command::Prices(args) => prices::run(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Audit(args) => audit::run(*args).await,
         Command::Usage(args) => usage::run(*args).await,

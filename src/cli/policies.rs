@@ -18,6 +18,10 @@ pub struct PolicyArgs {
     /// Whether a project cannot be made without a budget.
     #[arg(long, value_name = "BOOL")]
     project_budget_required: Option<bool>,
+    /// What calls to models without a price are charged, US dollars per million tokens of input and output: `15/75`; or `none`,
+    /// to refuse them where dollars are limited.
+    #[arg(long, value_name = "DOLLARS", value_parser = ceiling_or_none)]
+    unknown_model_ceiling: Option<Ceiling>,
     /// Role of a binding on the workspace, and of an invitation into it, that names none; or `none`.
     #[arg(long, value_name = "ROLE")]
     default_role: Option<String>,
@@ -34,6 +38,10 @@ pub struct PolicyArgs {
 /// Terms of a budget, or none.
 #[derive(Clone, Copy)]
 pub struct Terms(pub Option<pb::BudgetTerms>);
+
+/// What models without a price are charged, if they are not refused.
+#[derive(Clone, Copy)]
+struct Ceiling(Option<pb::PriceCeiling>);
 
 /// What becomes of somebody's keys when they are removed.
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,8 +60,8 @@ impl PolicyArgs {
     /// # Errors
     /// When a text names no team.
     pub fn message(&self, names: &Names) -> Result<(pb::WorkspacePolicies, Vec<String>), UsageError> {
-        let Self { project_budget, project_budget_required, default_role, invitation_teams, keys_on_removal, keys } =
-            self;
+        let Self { project_budget, project_budget_required, unknown_model_ceiling, default_role, .. } = self;
+        let Self { invitation_teams, keys_on_removal, keys, .. } = self;
         let (keys, keys_given) = keys.message();
         let teams = invitation_teams.iter().filter(|team| *team != "none").map(|team| names.full(TEAM, team));
         let named = default_role.as_deref().filter(|role| *role != "none").unwrap_or_default();
@@ -61,6 +69,7 @@ impl PolicyArgs {
             spending: Some(pb::SpendingPolicy {
                 project_budget: project_budget.and_then(|terms| terms.0),
                 project_budget_required: project_budget_required.unwrap_or_default(),
+                unknown_model_ceiling: unknown_model_ceiling.and_then(|ceiling| ceiling.0),
             }),
             default_role: names::role(named),
             invitation_teams: teams.collect::<Result<_, _>>()?,
@@ -76,6 +85,7 @@ impl PolicyArgs {
         let paths = [
             ("spending.project_budget", project_budget.is_some()),
             ("spending.project_budget_required", project_budget_required.is_some()),
+            ("spending.unknown_model_ceiling", unknown_model_ceiling.is_some()),
             ("default_role", default_role.is_some()),
             ("invitation_teams", !invitation_teams.is_empty()),
             ("keys_on_removal", keys_on_removal.is_some()),
@@ -84,6 +94,16 @@ impl PolicyArgs {
         let of_keys = keys_given.into_iter().map(|field| format!("policies.keys.{field}"));
         Ok((policies, given.chain(of_keys).collect()))
     }
+}
+
+fn ceiling_or_none(text: &str) -> Result<Ceiling, String> {
+    if text == "none" {
+        return Ok(Ceiling(None));
+    }
+    let both = text.split_once('/').and_then(|(input, output)| Some((dollars(input)?, dollars(output)?)));
+    let (input_nanos_per_million, output_nanos_per_million) =
+        both.ok_or_else(|| "must be US dollars per million tokens of input and output, like `15/75`".to_owned())?;
+    Ok(Ceiling(Some(pb::PriceCeiling { input_nanos_per_million, output_nanos_per_million })))
 }
 
 fn terms_or_none(text: &str) -> Result<Terms, String> {

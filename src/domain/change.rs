@@ -8,7 +8,7 @@ use super::{
     id::{BindingId, BudgetId, RoleId, TeamId},
     keys::Key,
     peppers::Rehashed,
-    prices::Price,
+    price_versions::DatedPrice,
     projects::Project,
     roles::CustomRole,
     service_accounts::ServiceAccount,
@@ -57,8 +57,8 @@ pub enum Change {
     Budget(Budget),
     /// A budget is gone.
     BudgetDeleted(BudgetId),
-    /// Prices are new or different.
-    Prices(Vec<Price>),
+    /// Prices of a version, each from its moment on.
+    Prices(Vec<DatedPrice>),
     /// A key that tokens are signed with is new, or retires.
     SigningKey(SigningKey),
     /// What tokens rest on has ended, and they with it.

@@ -33,6 +33,7 @@ pub mod permission;
 pub mod policies;
 pub mod price_fields;
 pub mod price_file;
+pub mod price_versions;
 pub mod prices;
 pub mod projects;
 pub mod public_keys;

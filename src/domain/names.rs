@@ -180,6 +180,41 @@ impl fmt::Display for RoleName {
     }
 }
 
+/// Names a version of the price list that is the same for every tenant, or of a tenant's own prices.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PriceVersionName {
+    /// The tenant; `None` for the list that is the same for all.
+    pub parent: Option<TenantName>,
+    /// Its number.
+    pub number: i64,
+}
+
+impl FromStr for PriceVersionName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let malformed = NameError("priceVersions/7` or `tenants/acme/priceVersions/7");
+        let (parent, number) = text.rsplit_once("priceVersions/").ok_or(malformed)?;
+        let parent = match parent.strip_suffix('/') {
+            Some(parent) => Some(parent.parse().map_err(|_| malformed)?),
+            None if parent.is_empty() => None,
+            None => return Err(malformed),
+        };
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse().ok().filter(|_| plain).ok_or(malformed)?;
+        Ok(Self { parent, number })
+    }
+}
+
+impl fmt::Display for PriceVersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.parent {
+            Some(parent) => write!(f, "{parent}/priceVersions/{}", self.number),
+            None => write!(f, "priceVersions/{}", self.number),
+        }
+    }
+}
+
 /// The name of the scope above every tenant.
 pub const PLATFORM: &str = "platform";
 

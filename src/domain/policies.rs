@@ -6,6 +6,7 @@ use super::{
     key_policies::{KeyPolicyUpdate, WorkspaceKeyPolicy},
     money::Unit,
     names::TeamName,
+    prices::Ceiling,
     role::Role,
     window::Window,
 };
@@ -18,6 +19,8 @@ pub struct Policies {
     pub project_budget: Option<BudgetTerms>,
     /// Whether a project cannot be made without a budget.
     pub project_budget_required: bool,
+    /// What calls to a model without a price are charged; `None`: where dollars are limited, they are refused.
+    pub unknown_model_ceiling: Option<Ceiling>,
     /// The role of a binding on the workspace, and of an invitation into it, that names none.
     pub default_role: Option<Role>,
     /// The teams that an invitation into the workspace leads to, unless it names others.
@@ -61,6 +64,8 @@ pub struct PolicyUpdate {
     pub project_budget: Option<Option<BudgetTerms>>,
     /// See [`Policies::project_budget_required`].
     pub project_budget_required: Option<bool>,
+    /// See [`Policies::unknown_model_ceiling`].
+    pub unknown_model_ceiling: Option<Option<Ceiling>>,
     /// See [`Policies::default_role`].
     pub default_role: Option<Option<Role>>,
     /// See [`Policies::invitation_teams`].
@@ -78,6 +83,7 @@ impl Policies {
         let PolicyUpdate { invitation_teams, keys_on_removal, keys, .. } = update;
         self.project_budget = project_budget.unwrap_or(self.project_budget);
         self.project_budget_required = project_budget_required.unwrap_or(self.project_budget_required);
+        self.unknown_model_ceiling = update.unknown_model_ceiling.unwrap_or(self.unknown_model_ceiling);
         self.default_role = default_role.unwrap_or(self.default_role);
         if let Some(teams) = invitation_teams {
             self.invitation_teams.clone_from(teams);
@@ -88,10 +94,10 @@ impl Policies {
 }
 
 impl PolicyUpdate {
-    /// Whether it says anything about money: what is laid down there makes budgets.
+    /// Whether it says anything about money: what is laid down there makes budgets, or says what they are charged.
     #[must_use]
     pub const fn is_about_money(&self) -> bool {
-        self.project_budget.is_some() || self.project_budget_required.is_some()
+        self.project_budget.is_some() || self.project_budget_required.is_some() || self.unknown_model_ceiling.is_some()
     }
 }
 

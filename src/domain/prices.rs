@@ -74,6 +74,24 @@ impl From<Rate> for (Meter, Tier, i64, i64) {
     }
 }
 
+/// What a call to a model without a price is charged, where a workspace lays that down: every token of input, of output; and
+/// nothing by other meters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// Per million input tokens of every kind, in billionths of a US dollar; 0 to [`MAX_AMOUNT`].
+    pub input: i64,
+    /// Per million output tokens, likewise.
+    pub output: i64,
+}
+
+impl Ceiling {
+    /// The same as a price, of no model.
+    #[must_use]
+    pub fn price(self) -> Price {
+        Price { input: self.input, output: self.output, ..Price::default() }
+    }
+}
+
 /// What a call used, or may use. Every count is 0 to [`MAX_COUNT`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Usage {

@@ -10,6 +10,7 @@ use super::{
     hold_token::{HoldClaims, HoldKey},
     holds::{HoldRef, Line, Lines},
     key_table::{KeyRow, SecretUsed},
+    price_book::HeldPrice,
     question::Question,
     state::State,
     subject::Subject,
@@ -189,7 +190,7 @@ pub struct HoldView<'s> {
     pub granted_output: i64,
     pub(super) at: HoldRef,
     pub(super) issued: Timestamp,
-    pub(super) price: i64,
+    pub(super) price: HeldPrice,
     pub(super) lines: Lines,
     pub(super) whose: PrincipalView<'s>,
     pub(super) asked: &'s Question<'s>,
@@ -241,6 +242,8 @@ pub enum Warning<'s> {
     SoftLimitExceeded(&'s str),
     /// The price list does not know the model.
     PriceUnknown,
+    /// The price list does not know the model, and it is held at the ceiling of its workspace.
+    PriceCeiling,
     /// The estimate was clamped.
     Clamped,
     /// The answer comes from what was known so long ago: the database cannot be reached.

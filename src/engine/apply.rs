@@ -19,7 +19,7 @@ use crate::domain::{
     keys::Key,
     names::Slug,
     permission::PermissionSet,
-    prices::Price,
+    price_versions::DatedPrice,
     projects::Project,
     roles::CustomRole,
     service_accounts::ServiceAccount,
@@ -81,6 +81,7 @@ impl State {
             id: tenant.id,
             name: tenant.name().into(),
             suspended,
+            has_prices: false,
             budgets: BudgetList::new(),
             end_users: hashbrown::HashMap::new(),
         };
@@ -90,6 +91,7 @@ impl State {
     fn put_workspace(&mut self, workspace: &Workspace) -> Result<()> {
         let tenant = known(self.tenants.find(workspace.tenant.bits()), &workspace.tenant)?;
         let suspended = !workspace.in_use();
+        let ceiling = || workspace.policies.unknown_model_ceiling.map(|ceiling| Box::new(ceiling.price()));
         let name = format!("{}/workspaces/{}", self.tenants.at(tenant).name, workspace.slug);
         let new = || WorkspaceRow {
             id: workspace.id,
@@ -97,10 +99,12 @@ impl State {
             name: name.into(),
             environment: workspace.environment.as_str().into(),
             suspended,
+            ceiling: ceiling(),
             budgets: BudgetList::new(),
             projects: hashbrown::HashMap::new(),
         };
-        self.workspaces.put(workspace.id.bits(), |row| row.suspended = suspended, new);
+        let change = |row: &mut WorkspaceRow| (row.suspended, row.ceiling) = (suspended, ceiling());
+        self.workspaces.put(workspace.id.bits(), change, new);
         Ok(())
     }
 
@@ -194,16 +198,19 @@ impl State {
         Ok(())
     }
 
-    /// Whether a binding, a secret of a key, or a period of credit has ended that is still here.
+    /// Whether a binding, a secret of a key, or a period of credit has ended that is still here, or a price counts that is not.
     #[must_use]
     pub fn is_behind(&self, now: Timestamp) -> bool {
         self.ends.first().is_some_and(|(at, _)| *at <= now)
             || self.turns.first().is_some_and(|(at, _)| *at <= now)
             || self.keys.is_behind(now)
+            || self.prices.is_behind(now)
     }
 
-    /// Drops the bindings and the secrets that have ended, and moves pools on whose credit has expired.
+    /// Drops the bindings and the secrets that have ended, moves pools on whose credit has expired, and lets prices count whose
+    /// moment has come.
     pub fn end(&mut self, now: Timestamp) {
+        self.prices.turn(now);
         if self.keys.is_behind(now) {
             self.keys.end_secrets(now);
         }
@@ -259,6 +266,14 @@ impl State {
         row.expires = key.refused_from().map_or(i64::MAX, super::super::domain::time::Timestamp::micros);
         self.keys.put(row, &key.allowlist, key.secrets);
         Ok(())
+    }
+
+    /// A tenant that is gone needs none.
+    fn put_price(&mut self, price: DatedPrice) {
+        if let Some(at) = price.owner.and_then(|owner| self.tenants.find(owner.bits())) {
+            self.tenants.at_mut(at).has_prices = true;
+        }
+        self.prices.put(price);
     }
 
     fn put_budget(&mut self, budget: Budget) -> Result<()> {
@@ -367,17 +382,6 @@ impl State {
             }
             BudgetScope::EndUser(name) => format!("{tenant_name}/endUsers/{name}").into(),
         })
-    }
-
-    fn put_price(&mut self, price: Price) {
-        let price = Arc::new(price);
-        let current = self.current_prices.entry(price.model.as_str().into()).or_default();
-        match current.iter_mut().find(|known| known.provider == price.provider) {
-            Some(known) if known.id <= price.id => *known = Arc::clone(&price),
-            Some(_) => {}
-            None => current.push(Arc::clone(&price)),
-        }
-        self.prices.insert(price.id, price);
     }
 }
 

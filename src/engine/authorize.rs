@@ -15,6 +15,7 @@ use super::{
     journal::GrantAsk,
     key_table::KeyRow,
     periods::Accounts,
+    price_book::HeldPrice,
     question::{Mode, Question},
     state::{BudgetRow, State},
     subject::{Applying, Subject, denial},
@@ -24,7 +25,7 @@ use crate::domain::{
     meters::Metered,
     money::{Nanos, Unit},
     permission::Permission,
-    prices::{Price, Usage},
+    prices::{Ceiling, Price, Usage},
     time::Timestamp,
 };
 
@@ -115,22 +116,34 @@ struct Cost<'s> {
     usage: Usage,
     metered: &'s Metered,
     nanos: Nanos,
-    /// Set when the cost comes from the price list.
-    price: Option<&'s Arc<Price>>,
-    unknown: bool,
+    /// Set when the cost comes from it.
+    price: Option<&'s Price>,
+    /// What a charge of the hold goes by.
+    held: HeldPrice,
 }
 
 impl<'s> Cost<'s> {
-    fn of(state: &'s State, asked: &'s Question<'_>) -> Self {
+    fn of(state: &'s State, asked: &'s Question<'_>, subject: &Subject<'s>) -> Self {
         let (usage, metered) = (asked.estimate, &asked.metered);
-        let known = Self { usage, metered, nanos: Nanos(0), price: None, unknown: false };
-        if let Some(nanos) = asked.cost {
-            return Self { nanos, ..known };
+        let listed = state.price(subject.tenant, (asked.provider, asked.model), &usage, metered);
+        let ceiling = || subject.workspace.and_then(|workspace| workspace.ceiling.as_deref());
+        let price = listed.or_else(ceiling);
+        let held = match (listed, price) {
+            (Some(price), _) => HeldPrice::Listed(price.id),
+            (None, Some(price)) => HeldPrice::Ceiling(Ceiling { input: price.input, output: price.output }),
+            (None, None) => HeldPrice::Unknown,
+        };
+        match asked.cost {
+            Some(nanos) => Self { usage, metered, nanos, price: None, held },
+            None => {
+                Self { usage, metered, nanos: price.map_or(Nanos(0), |price| price.cost(&usage, metered)), price, held }
+            }
         }
-        match state.price(asked.provider, asked.model, &usage, metered) {
-            Some(price) => Self { nanos: price.cost(&usage, metered), price: Some(price), ..known },
-            None => Self { unknown: true, ..known },
-        }
+    }
+
+    /// Whether nobody knows what it will cost.
+    const fn is_unknown(&self, asked: &Question<'_>) -> bool {
+        asked.cost.is_none() && self.price.is_none()
     }
 
     /// The same call with fewer output tokens.
@@ -163,7 +176,7 @@ impl<J> Gate<J> {
                 return Ok(Step::Done(tell(&Answer { denials, ..Answer::new(state.revision, self.next_decision()) })));
             }
         };
-        let cost = Cost::of(state, asked);
+        let cost = Cost::of(state, asked, &found);
         found.owner.last_use.note(now);
         if let Some(key) = found.key {
             key.last_use.note(now);
@@ -178,7 +191,7 @@ impl<J> Gate<J> {
             let workspace = found.workspace.map_or(&*found.tenant.name, |workspace| &*workspace.name);
             denials.push(denial(DenialCode::ProjectUnknown, workspace, asked.project));
         }
-        if cost.unknown && applying.iter().any(|at| state.budgets.at(*at).terms.unit == Unit::Usd) {
+        if cost.is_unknown(asked) && applying.iter().any(|at| state.budgets.at(*at).terms.unit == Unit::Usd) {
             denials.push(denial(DenialCode::PriceUnknown, "", asked.model));
         }
         let whose = Whose { place: subject.place, owner, caller: caller_at, key };
@@ -366,8 +379,10 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
             answer.budgets.push(shown);
         });
         drop(locked);
-        if cost.unknown {
+        if cost.is_unknown(self.asked) {
             answer.warnings.push(Warning::PriceUnknown);
+        } else if cost.price.is_some() && matches!(cost.held, HeldPrice::Ceiling(_)) {
+            answer.warnings.push(Warning::PriceCeiling);
         }
         answer.warnings.extend(self.look.stale.map(Warning::Stale));
         if let Some(mut shard) = shard {
@@ -376,7 +391,7 @@ impl<'s, J, R, F: Fn(&Answer<'_>) -> R> Deciding<'s, J, F> {
                 body: self.body_fingerprint(),
                 issued: self.now,
                 expires: self.now.after(self.asked.ttl),
-                price: cost.price.map_or(0, |price| price.id),
+                price: cost.held,
                 granted_output: cost.usage.output,
                 whose: self.whose,
                 lines,

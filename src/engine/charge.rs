@@ -17,6 +17,7 @@ use super::{
     key_table::KeyRow,
     places::Placed,
     posting::{Amount, post, post_elsewhere},
+    price_book::{HeldPrice, cost_of},
     state::{Place, State},
     subject::Subject,
     timing::WORST_CHARGE,
@@ -115,6 +116,8 @@ pub struct ChargeAnswer {
     pub crossings: Vec<(std::sync::Arc<str>, u16)>,
     /// Its position in the ledger.
     pub seq: i64,
+    /// Whether it was charged at the ceiling of its workspace; not known of one that was recorded before.
+    pub at_ceiling: bool,
     /// The hold's new token and end, when it was extended.
     pub extended: Option<(Vec<u8>, Timestamp)>,
 }
@@ -218,8 +221,13 @@ impl<J: Journal> Gate<J> {
         claims.boot == self.boot && self.holds.shard_of(claims.hold).get(claims.hold).is_some()
     }
 
-    /// The budgets of a hold that is not in memory, as far as its slices are known; `None` when one of them is not.
+    /// The budgets of a hold that is not in memory; `None` when the ledger must be asked for something of it.
     fn located(&self, claims: Option<&OwnClaims>) -> Option<Vec<Placed>> {
+        if claims.is_some_and(|claims| self.read().prices.lacks(claims.price)) { None } else { self.placed(claims) }
+    }
+
+    /// The same, as far as its slices are known; `None` when one of them is not.
+    fn placed(&self, claims: Option<&OwnClaims>) -> Option<Vec<Placed>> {
         match claims.filter(|claims| !self.holds_here(claims)) {
             Some(claims) => claims.lines.iter().map(|(slice, _)| self.places.get(*slice)).collect(),
             None => Some(Vec::new()),
@@ -228,7 +236,14 @@ impl<J: Journal> Gate<J> {
 
     /// The same, with the ledger's help. Slices that are nowhere are left out.
     async fn locate(&self, claims: Option<&OwnClaims>) -> Result<Vec<Placed>, GateError> {
-        if let Some(located) = self.located(claims) {
+        // Another took the place of its price before this server began.
+        if let Some(HeldPrice::Listed(id)) =
+            claims.map(|claims| claims.price).filter(|price| self.read().prices.lacks(*price))
+            && let Some(price) = self.journal.price(id).await?
+        {
+            self.write_state().prices.put(price);
+        }
+        if let Some(located) = self.placed(claims) {
             return Ok(located);
         }
         let slices: Vec<i64> = claims.into_iter().flat_map(|claims| &claims.lines).map(|(slice, _)| *slice).collect();
@@ -247,10 +262,10 @@ impl<J: Journal> Gate<J> {
         located: &[Placed],
         now: Timestamp,
     ) -> Result<Prepared, GateError> {
-        let state = self.read();
+        let state = self.read_at(now);
         let basis = Self::basis(&state, caller, &asked, claims)?;
         asked.metered.tier = asked.tier.or_else(|| Some(basis.claims.as_ref()?.tier)).unwrap_or_default();
-        let (cost, price) = cost_of(&state, &asked, basis.claims.as_ref());
+        let (cost, price) = cost_of(&state, &asked, &basis.subject, basis.claims.as_ref());
         let mut prepared = Prepared {
             entry: entry_of(&state, &basis, caller, &mut asked, (cost, price), now),
             taken: SmallVec::new(),
@@ -388,33 +403,6 @@ fn subject_of<'s>(state: &'s State, claims: &OwnClaims) -> Result<Subject<'s>, G
     };
     let project = state.projects.find(claims.project.bits());
     Ok(project.map_or(subject, |at| subject.within(state, at)))
-}
-
-/// What a charge costs, and by which price; 0 for none.
-///
-/// The sidecar's own figure comes first; then the price of the model that served; then that of the hold. With none of
-/// them the charge is recorded with its tokens and no cost: a fact is not refused.
-fn cost_of(state: &State, asked: &ChargeAsk, claims: Option<&OwnClaims>) -> (Nanos, i64) {
-    if let Some(cost) = asked.cost {
-        return (cost, 0);
-    }
-    let served = (!asked.served_model.is_empty()).then(|| {
-        let provider =
-            if asked.served_provider.is_empty() { claims.map_or("", |c| &c.provider) } else { &asked.served_provider };
-        state.price(provider, &asked.served_model, &asked.usage, &asked.metered)
-    });
-    let of_hold = || {
-        let claims = claims?;
-        let same = asked.served_provider.is_empty() || asked.served_provider == claims.provider;
-        let exact = state.prices.get(&claims.price).filter(|price| same || price.provider == asked.served_provider);
-        exact
-            .or_else(|| state.price(&asked.served_provider, &claims.model, &asked.usage, &asked.metered))
-            .or_else(|| state.prices.get(&claims.price))
-    };
-    match served.flatten().or_else(of_hold) {
-        Some(price) => (price.cost(&asked.usage, &asked.metered), price.id),
-        None => (Nanos(0), 0),
-    }
 }
 
 /// The texts of `asked` move into the entry.

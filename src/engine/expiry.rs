@@ -15,6 +15,7 @@ use super::{
     holds::{Hold, HoldRef, Line},
     journal::{Entry, HoldUse, Journal, Outcome, Posting, dollars},
     key_table::NO_INDEX,
+    price_book::HeldPrice,
     state::{BudgetRow, State},
 };
 use crate::domain::{budgets::OnExpiry, meters::Metered, money::Unit, prices::Usage, time::Timestamp};
@@ -180,7 +181,7 @@ impl<J> Gate<J> {
 fn end_of(state: &State, Ended { hold, .. }: &Ended, now: Timestamp) -> Entry {
     let whose = &hold.whose;
     let known = |at: u32| (at != NO_INDEX).then_some(at);
-    let price = state.prices.get(&hold.price);
+    let price = if let HeldPrice::Listed(id) = hold.price { state.prices.get(id) } else { None };
     Entry {
         tenant: state.tenants.at(whose.place.tenant).id,
         charge_id: String::new(),
@@ -194,7 +195,7 @@ fn end_of(state: &State, Ended { hold, .. }: &Ended, now: Timestamp) -> Entry {
         end_user: String::new(),
         provider: price.map(|price| price.provider.clone()).unwrap_or_default(),
         model: price.map(|price| price.model.clone()).unwrap_or_default(),
-        price: hold.price,
+        price: hold.price.number(),
         outcome: Outcome::Expired,
         late: false,
         usage: Usage::default(),

@@ -6,12 +6,13 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use smallvec::SmallVec;
 
-use super::holds::HoldRef;
+use super::{holds::HoldRef, price_book::HeldPrice};
 use crate::domain::{
     bindings::Principal,
     id::{BootId, KeyId, ProjectId, ServiceAccountId, UserId, WorkspaceId},
     keyed::keyed,
     meters::Tier,
+    prices::Ceiling,
     time::Timestamp,
     varint,
 };
@@ -39,8 +40,8 @@ pub struct HoldClaims<'a> {
     pub workspace: WorkspaceId,
     /// The project; all zero without one.
     pub project: ProjectId,
-    /// The price it was made with; 0 for none.
-    pub price: i64,
+    /// The price it was made with.
+    pub price: HeldPrice,
     /// When it was made.
     pub issued: Timestamp,
     /// When it ends.
@@ -85,7 +86,8 @@ impl HoldKey {
         out.extend_from_slice(&claims.key.bits().to_le_bytes());
         out.extend_from_slice(&claims.workspace.bits().to_le_bytes());
         out.extend_from_slice(&claims.project.bits().to_le_bytes());
-        for number in [claims.price, claims.issued.micros(), claims.expires.micros(), claims.usd] {
+        let listed = claims.price.number().max(0);
+        for number in [listed, claims.issued.micros(), claims.expires.micros(), claims.usd] {
             varint::put(&mut out, number.cast_unsigned());
         }
         for text in [&claims.provider, &claims.model, &claims.end_user] {
@@ -98,8 +100,12 @@ impl HoldKey {
             varint::put(&mut out, amount.cast_unsigned());
         }
         // At the end, and only when it is another: so older tokens are good.
-        if claims.tier != Tier::Standard {
+        let ceiling = if let HeldPrice::Ceiling(ceiling) = claims.price { Some(ceiling) } else { None };
+        if claims.tier != Tier::Standard || ceiling.is_some() {
             out.push(claims.tier as u8);
+        }
+        for number in ceiling.into_iter().flat_map(|Ceiling { input, output }| [input, output]) {
+            varint::put(&mut out, number.cast_unsigned());
         }
         let mut mac = self.0.clone();
         mac.update(&out);
@@ -137,7 +143,7 @@ impl<'a> Reader<'a> {
         if self.byte()? != VERSION {
             return None;
         }
-        let claims = HoldClaims {
+        let mut claims = HoldClaims {
             boot: BootId::from_bits(self.bits()?),
             hold: HoldRef(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
             caller: self.principal()?,
@@ -145,7 +151,10 @@ impl<'a> Reader<'a> {
             key: KeyId::from_bits(self.bits()?),
             workspace: WorkspaceId::from_bits(self.bits()?),
             project: ProjectId::from_bits(self.bits()?),
-            price: self.varint()?,
+            price: match self.varint()? {
+                0 => HeldPrice::Unknown,
+                id => HeldPrice::Listed(id),
+            },
             issued: Timestamp::from_micros(self.varint()?),
             expires: Timestamp::from_micros(self.varint()?),
             usd: self.varint()?,
@@ -158,6 +167,9 @@ impl<'a> Reader<'a> {
             },
             tier: if self.0.is_empty() { Tier::Standard } else { Tier::of_number(self.byte()?)? },
         };
+        if !self.0.is_empty() {
+            claims.price = HeldPrice::Ceiling(Ceiling { input: self.varint()?, output: self.varint()? });
+        }
         self.0.is_empty().then_some(claims)
     }
 
@@ -214,7 +226,7 @@ mod tests {
             key: KeyId::from_bits(u128::MAX),
             workspace: WorkspaceId::from_bits(3),
             project: ProjectId::from_bits(0),
-            price: 0,
+            price: HeldPrice::Listed(70_000),
             issued: Timestamp::from_micros(1),
             expires: Timestamp::from_micros(i64::MAX),
             usd: 5,
@@ -232,6 +244,13 @@ mod tests {
         assert_eq!(key.verify(&key.sign(&claims())), Some(claims()));
         let standard = HoldClaims { tier: Tier::Standard, ..claims() };
         assert_eq!(key.verify(&key.sign(&standard)), Some(standard));
+        for (input, output, tier) in [(0, 0, Tier::Standard), (i64::MAX, 1, Tier::Flex)] {
+            let price = HeldPrice::Ceiling(Ceiling { input, output });
+            let at_ceiling = HoldClaims { price, tier, ..claims() };
+            assert_eq!(key.verify(&key.sign(&at_ceiling)), Some(at_ceiling));
+        }
+        let unknown = HoldClaims { price: HeldPrice::Unknown, ..claims() };
+        assert_eq!(key.verify(&key.sign(&unknown)), Some(unknown));
         assert_eq!(HoldKey::new(&[2; 32]).verify(&key.sign(&claims())), None);
     }
 

@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
-use super::state::Place;
+use super::{price_book::HeldPrice, state::Place};
 use crate::domain::{time::Timestamp, window::Period};
 
 const SHARDS: usize = 64;
@@ -63,8 +63,8 @@ pub struct Hold {
     pub issued: Timestamp,
     /// When it ends for its caller.
     pub expires: Timestamp,
-    /// The price it was made with; 0 for none.
-    pub price: i64,
+    /// The price it was made with.
+    pub price: HeldPrice,
     /// Output tokens that it covers.
     pub granted_output: i64,
     /// Whose call it is for.
@@ -320,7 +320,7 @@ mod tests {
             body: 0,
             issued: Timestamp::default(),
             expires: Timestamp::from_micros(expires_secs * 1_000_000),
-            price: 0,
+            price: HeldPrice::Unknown,
             granted_output: 0,
             whose: Whose { place: Place { tenant: 0, workspace: 0, project: 0 }, owner: 0, caller: 0, key: 0 },
             lines: Lines::new(),

@@ -11,6 +11,7 @@ use crate::domain::{
     bindings::Principal,
     id::{BootId, BudgetId, KeyId, ProjectId, TeamId, TenantId, WorkspaceId},
     meters::Metered,
+    price_versions::DatedPrice,
     prices::Usage,
     time::Timestamp,
     window::Period,
@@ -142,7 +143,7 @@ pub struct Entry {
     pub provider: String,
     /// The model that served it.
     pub model: String,
-    /// The price it was computed with; 0 for none.
+    /// Id of the price it was computed with; 0 for none, [`super::price_book::AT_CEILING`] for a ceiling.
     pub price: i64,
     /// How it ended.
     pub outcome: Outcome,
@@ -397,6 +398,9 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The budget and period of slices of any server, for charges whose hold is not in memory. Unknown ones are left out.
     fn locate(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<Placed>, JournalError>> + Send;
+
+    /// A price that holds may remember, whether it counts or not.
+    fn price(&self, id: i64) -> impl Future<Output = Result<Option<DatedPrice>, JournalError>> + Send;
 
     /// Closes slices and gives back what they have not spent.
     fn fold(&self, slices: &[i64]) -> impl Future<Output = Result<Vec<Folded>, JournalError>> + Send;

@@ -51,6 +51,7 @@ pub mod meter;
 pub mod periods;
 pub mod places;
 mod posting;
+pub mod price_book;
 pub mod question;
 mod recent;
 pub mod rule_table;
@@ -404,8 +405,8 @@ impl<J> Gate<J> {
         self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The state without the bindings and the secrets that have ended: each is gone at its last moment, whatever can be reached
-    /// then.
+    /// The state without the bindings and the secrets that have ended, and with the prices that count by now: each is so at its
+    /// moment, whatever can be reached then.
     fn read_at(&self, now: Timestamp) -> ShardedLockReadGuard<'_, State> {
         let state = self.read();
         if !state.is_behind(now) {

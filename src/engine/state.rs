@@ -11,17 +11,16 @@ use smallvec::SmallVec;
 
 use super::{
     aged::Aged, ahead::ask_for, ended_bases::EndedBases, key_table::KeyTable, last_use::LastUse, periods::Accounts,
-    spiffe_ids::SpiffeIds,
+    price_book::PriceBook, spiffe_ids::SpiffeIds,
 };
 use crate::domain::{
     bindings::{Binding, Principal, Scope},
     budgets::{Budget, OnExpiry, Thresholds},
     id::{BindingId, BudgetId, ProjectId, ServiceAccountId, TeamId, TenantId, UserId, WorkspaceId},
-    meters::Metered,
     money::Unit,
     peppers::Peppers,
     permission::{Permission, PermissionSet},
-    prices::{Price, Usage},
+    prices::Price,
     role::Role,
     roles::RoleRef,
     time::Timestamp,
@@ -193,6 +192,8 @@ pub struct TenantRow {
     pub name: Arc<str>,
     /// Everything of it is refused.
     pub suspended: bool,
+    /// Whether it has prices of its own.
+    pub has_prices: bool,
     /// Budgets on it.
     pub budgets: BudgetList,
     /// Budgets on its clients' own users, by their names.
@@ -211,6 +212,8 @@ pub struct WorkspaceRow {
     pub environment: Arc<str>,
     /// Its keys are refused.
     pub suspended: bool,
+    /// What calls to a model without a price are charged.
+    pub ceiling: Option<Box<Price>>,
     /// Budgets on it, its credit pool among them.
     pub budgets: BudgetList,
     /// Its projects by slug.
@@ -393,10 +396,8 @@ pub struct State {
     pub lowered: Mutex<Vec<u32>>,
     /// Budgets on keys.
     pub key_budgets: HashMap<u128, BudgetList>,
-    /// Prices by id, those that are no longer current among them.
-    pub prices: HashMap<i64, Arc<Price>>,
-    /// The current price by model and provider.
-    pub current_prices: HashMap<Box<str>, SmallVec<[Arc<Price>; 2]>>,
+    /// Prices.
+    pub prices: PriceBook,
 }
 
 /// The top bit of a packed owner tells a program from a person.
@@ -457,17 +458,6 @@ impl State {
     #[must_use]
     pub fn is_active(&self, actor: &ActorRow) -> bool {
         actor.active && !self.tenants.at(actor.tenant).suspended
-    }
-
-    /// The current price of a model. Without a provider: that by which the usage costs most, so that a hold covers any.
-    #[must_use]
-    pub fn price(&self, provider: &str, model: &str, usage: &Usage, metered: &Metered) -> Option<&Arc<Price>> {
-        let prices = self.current_prices.get(model)?;
-        if provider.is_empty() {
-            prices.iter().max_by_key(|price| (price.cost(usage, metered).0, price.id))
-        } else {
-            prices.iter().find(|price| price.provider == provider)
-        }
     }
 
     /// The budget with this id, unless it is deleted.

@@ -27,6 +27,7 @@ use super::{
     error::GateError,
     holds::HoldRef,
     journal::{Batch, Entry, Journal, JournalError, Posted, PostedLine, Posting, Recorded},
+    price_book::AT_CEILING,
     recent::{as_recorded, as_written},
 };
 use crate::domain::{budgets::crossings, money::Unit, window::Period};
@@ -379,6 +380,7 @@ fn replayed(recorded: &Recorded) -> ChargeAnswer {
         balances: Vec::new(),
         crossings: Vec::new(),
         seq: recorded.seq,
+        at_ceiling: false,
         extended: None,
     }
 }
@@ -436,6 +438,7 @@ fn applied<J: Journal>(
         balances,
         crossings: crossed,
         seq,
+        at_ceiling: prepared.entry.price == AT_CEILING,
         extended,
     }
 }

@@ -148,6 +148,10 @@ pub fn warning(warning: Warning<'_>) -> pb::Warning {
         Warning::PriceUnknown => {
             (pb::WarningCode::PriceUnknown, "the price list does not know the model", String::new())
         }
+        Warning::PriceCeiling => {
+            let message = "the price list does not know the model: it is held at the workspace's ceiling";
+            (pb::WarningCode::PriceCeiling, message, String::new())
+        }
         Warning::Clamped => (pb::WarningCode::Clamped, "the budgets allow fewer output tokens", String::new()),
     };
     pb::Warning { code: code.into(), message: message.to_owned(), resource }
@@ -175,6 +179,7 @@ pub fn charge(answer: ChargeAnswer) -> pb::ChargeResponse {
         balances: answer.balances.iter().map(budget_state).collect(),
         thresholds_crossed: crossings.collect(),
         ledger_seq: answer.seq,
+        at_ceiling: answer.at_ceiling,
         hold_expires_at: expires.map(to_wire),
         hold_token: token.map(Bytes::from).unwrap_or_default(),
     }

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         money::MAX_AMOUNT,
         policies::{BudgetTerms, KeysOnRemoval, Policies},
+        prices::Ceiling,
     },
     pb::tollreeve::v1 as pb,
 };
@@ -31,6 +32,7 @@ impl From<Policies> for pb::WorkspacePolicies {
             spending: Some(pb::SpendingPolicy {
                 project_budget: policies.project_budget.map(Into::into),
                 project_budget_required: policies.project_budget_required,
+                unknown_model_ceiling: policies.unknown_model_ceiling.map(Into::into),
             }),
             default_role: policies.default_role.map(|role| role.to_string()).unwrap_or_default(),
             invitation_teams: policies.invitation_teams.iter().map(ToString::to_string).collect(),
@@ -43,6 +45,20 @@ impl From<Policies> for pb::WorkspacePolicies {
             keys: (!policies.keys.is_open()).then(|| policies.keys.into()),
         }
     }
+}
+
+impl From<Ceiling> for pb::PriceCeiling {
+    fn from(Ceiling { input, output }: Ceiling) -> Self {
+        Self { input_nanos_per_million: input, output_nanos_per_million: output }
+    }
+}
+
+fn ceiling(field: &str, ceiling: pb::PriceCeiling) -> Result<Ceiling, FieldError> {
+    let nanos = |name: &str, amount: i64| parse::within(&format!("{field}.{name}"), amount, 0, MAX_AMOUNT);
+    Ok(Ceiling {
+        input: nanos("input_nanos_per_million", ceiling.input_nanos_per_million)?,
+        output: nanos("output_nanos_per_million", ceiling.output_nanos_per_million)?,
+    })
 }
 
 /// Reads the terms of a budget.
@@ -67,11 +83,13 @@ pub(super) fn policies(message: Option<pb::WorkspacePolicies>) -> Result<Policie
     };
     let spending = message.spending.unwrap_or_default();
     let budget = "workspace.policies.spending.project_budget";
+    let unknown = "workspace.policies.spending.unknown_model_ceiling";
     let role = (!message.default_role.is_empty())
         .then(|| parse::required("workspace.policies.default_role", &message.default_role));
     Ok(Policies {
         project_budget: spending.project_budget.map(|budget_terms| terms(budget, budget_terms)).transpose()?,
         project_budget_required: spending.project_budget_required,
+        unknown_model_ceiling: spending.unknown_model_ceiling.map(|given| ceiling(unknown, given)).transpose()?,
         default_role: role.transpose()?,
         invitation_teams: teams("workspace.policies.invitation_teams", &message.invitation_teams)?,
         keys_on_removal,

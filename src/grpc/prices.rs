@@ -10,11 +10,17 @@ use super::{
     services::{Answer, Management},
 };
 use crate::{
-    app::prices::{self, ImportPriceFile, ImportPrices, ListPrices, PriceFileImported, PricesImported},
+    app::prices::{
+        self, GetPriceVersion, ImportPriceFile, ImportPrices, ListPriceVersions, ListPrices, NamedVersion,
+        PriceFileImported, PricesChanged, RollBackPrices, VersionRead,
+    },
     domain::{
         money::MAX_AMOUNT,
+        names::{PriceVersionName, TenantName},
         price_file::{self, Note, NoteKind},
+        price_versions::PriceChange,
         prices::{MAX_COUNT, MAX_MODEL, MAX_PROVIDER, MAX_RATES, Price, Rate},
+        time::Timestamp,
     },
     pb::tollreeve::v1::{self as pb, price_service_server::PriceService, *},
 };
@@ -38,6 +44,21 @@ impl PriceService for Management {
 
     async fn list_prices(&self, request: Request<ListPricesRequest>) -> Answer<ListPricesResponse> {
         self.run(request, prices::list).await
+    }
+
+    async fn list_price_versions(
+        &self,
+        request: Request<ListPriceVersionsRequest>,
+    ) -> Answer<ListPriceVersionsResponse> {
+        self.run(request, prices::versions).await
+    }
+
+    async fn get_price_version(&self, request: Request<GetPriceVersionRequest>) -> Answer<GetPriceVersionResponse> {
+        self.run(request, prices::get).await
+    }
+
+    async fn roll_back_prices(&self, request: Request<RollBackPricesRequest>) -> Answer<RollBackPricesResponse> {
+        self.run(request, prices::roll_back).await
     }
 }
 
@@ -134,7 +155,7 @@ impl TryFrom<ImportPricesRequest> for ImportPrices {
             }
         }
         drop(places);
-        Ok(Self { prices })
+        Ok(Self { parent: parent(&request.parent)?, effective: effective(request.effective_time)?, prices })
     }
 }
 
@@ -147,14 +168,37 @@ impl TryFrom<ImportPriceFileRequest> for ImportPriceFile {
         }
         let text = std::str::from_utf8(&request.content).map_err(|error| invalid("content", error))?;
         let file = price_file::parse(text).map_err(|error| invalid("content", error))?;
-        Ok(Self { file, validate_only: request.validate_only })
+        let effective = effective(request.effective_time)?;
+        Ok(Self { parent: parent(&request.parent)?, effective, file, validate_only: request.validate_only })
     }
 }
 
-impl From<PricesImported> for ImportPricesResponse {
-    fn from(imported: PricesImported) -> Self {
-        Self { changed: count(imported.changed), revision: imported.revision }
+/// The tenant whose own prices are spoken of, if it is not about those of all.
+fn parent(name: &str) -> Result<Option<TenantName>, FieldError> {
+    if name.is_empty() { Ok(None) } else { parse::required("parent", name).map(Some) }
+}
+
+/// When something is to take effect; whether that is in the past, the use case says.
+fn effective(time: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, FieldError> {
+    time.map(|time| parse::timestamp("effective_time", &time)).transpose()
+}
+
+impl From<PricesChanged> for ImportPricesResponse {
+    fn from(imported: PricesChanged) -> Self {
+        let version = version_name(imported.version.as_ref());
+        Self { changed: count(imported.changed), revision: imported.revision, version }
     }
+}
+
+impl From<PricesChanged> for RollBackPricesResponse {
+    fn from(changed: PricesChanged) -> Self {
+        let version = version_name(changed.version.as_ref());
+        Self { changed: count(changed.changed), revision: changed.revision, version }
+    }
+}
+
+fn version_name(name: Option<&PriceVersionName>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
 }
 
 /// A number of prices or notes of one message.
@@ -169,6 +213,7 @@ impl From<PriceFileImported> for ImportPriceFileResponse {
             revision: imported.revision,
             prices: count(file.prices.len()),
             total_notes: count(file.notes.len()),
+            version: version_name(imported.version.as_ref()),
             notes: file.notes.into_iter().take(MAX_NOTES).map(Into::into).collect(),
         }
     }
@@ -190,8 +235,72 @@ impl TryFrom<ListPricesRequest> for ListPrices {
     type Error = FieldError;
 
     fn try_from(request: ListPricesRequest) -> Result<Self, FieldError> {
-        Ok(Self { page: parse::page(request.page_size, &request.page_token)? })
+        let page = parse::page(request.page_size, &request.page_token)?;
+        Ok(Self { parent: parent(&request.parent)?, at: effective(request.effective_time)?, page })
+    }
+}
+
+impl TryFrom<ListPriceVersionsRequest> for ListPriceVersions {
+    type Error = FieldError;
+
+    fn try_from(request: ListPriceVersionsRequest) -> Result<Self, FieldError> {
+        let page = parse::page(request.page_size, &request.page_token)?;
+        Ok(Self { parent: parent(&request.parent)?, page })
+    }
+}
+
+impl TryFrom<GetPriceVersionRequest> for GetPriceVersion {
+    type Error = FieldError;
+
+    fn try_from(request: GetPriceVersionRequest) -> Result<Self, FieldError> {
+        let page = parse::page(request.page_size, &request.page_token)?;
+        Ok(Self { name: parse::required("name", &request.name)?, page })
+    }
+}
+
+impl TryFrom<RollBackPricesRequest> for RollBackPrices {
+    type Error = FieldError;
+
+    fn try_from(request: RollBackPricesRequest) -> Result<Self, FieldError> {
+        Ok(Self {
+            name: parse::required("name", &request.name)?,
+            effective: effective(request.effective_time)?,
+            validate_only: request.validate_only,
+        })
+    }
+}
+
+impl From<NamedVersion> for pb::PriceVersion {
+    fn from(NamedVersion { name, version, event }: NamedVersion) -> Self {
+        let restored = version.restores.map(|number| PriceVersionName { number, ..name.clone() });
+        Self {
+            name: name.to_string(),
+            effective_time: Some(parse::to_wire(version.effective)),
+            create_time: Some(parse::to_wire(version.created)),
+            actor: version.actor,
+            audit_event: event.map(|event| event.to_string()).unwrap_or_default(),
+            restored_version: version_name(restored.as_ref()),
+            set_count: version.sets,
+            removed_count: version.removals,
+        }
+    }
+}
+
+impl From<PriceChange> for pb::PriceChange {
+    fn from(PriceChange { before, after }: PriceChange) -> Self {
+        Self { before: before.map(Into::into), after: after.map(Into::into) }
+    }
+}
+
+impl From<VersionRead> for GetPriceVersionResponse {
+    fn from(VersionRead { version, changes }: VersionRead) -> Self {
+        Self {
+            version: Some(version.into()),
+            changes: changes.records.into_iter().map(Into::into).collect(),
+            next_page_token: parse::page_token(&changes.next),
+        }
     }
 }
 
 answers_page!(Price as prices: ListPricesResponse);
+answers_page!(NamedVersion as versions: ListPriceVersionsResponse);

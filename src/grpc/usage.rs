@@ -222,6 +222,8 @@ impl From<NamedCharge> for pb::RecordedCharge {
             cost_nanos: charge.cost,
             late: charge.late,
             expired: charge.outcome == Outcome::Expired,
+            price_version: charge.price_version,
+            at_ceiling: charge.at_ceiling,
         }
     }
 }

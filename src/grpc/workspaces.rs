@@ -86,21 +86,24 @@ impl TryFrom<pb::UpdateWorkspaceRequest> for EditWorkspace {
             ("display_name", !workspace.display_name.is_empty()),
             ("policies.spending.project_budget", policies.project_budget.is_some()),
             ("policies.spending.project_budget_required", policies.project_budget_required),
+            ("policies.spending.unknown_model_ceiling", policies.unknown_model_ceiling.is_some()),
             ("policies.default_role", policies.default_role.is_some()),
             ("policies.invitation_teams", !policies.invitation_teams.is_empty()),
             ("policies.keys_on_removal", removal_set),
         ];
         let [creators, number, lifetime, lists, given, interval, grace] =
             std::array::from_fn(|at| (key_policies::FIELDS[at], keys_set[at]));
-        let [name_set, budget, required, role, teams, removal] = set;
+        let [name_set, budget, required, unknown, role, teams, removal] = set;
         let set = [
-            name_set, budget, required, role, teams, removal, creators, number, lifetime, lists, given, interval, grace,
+            name_set, budget, required, unknown, role, teams, removal, creators, number, lifetime, lists, given,
+            interval, grace,
         ];
-        let [renamed, budget, required, role, teams, removal, keys @ ..] =
+        let [renamed, budget, required, unknown, role, teams, removal, keys @ ..] =
             parse::masked(request.update_mask, set, FIXED)?;
         let laid_down = PolicyUpdate {
             project_budget: budget.then_some(policies.project_budget),
             project_budget_required: required.then_some(policies.project_budget_required),
+            unknown_model_ceiling: unknown.then_some(policies.unknown_model_ceiling),
             default_role: role.then_some(policies.default_role),
             invitation_teams: teams.then_some(policies.invitation_teams),
             keys_on_removal: removal.then_some(policies.keys_on_removal),

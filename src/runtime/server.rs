@@ -274,7 +274,7 @@ async fn join(
         clock: Arc::clone(&clock),
         meter: Arc::new(LedgerMetrics::default()),
     });
-    let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate), Arc::clone(&keyring.tokens)).await?;
+    let (follower, feed) = Follower::load(db.clone(), Arc::clone(&gate), Arc::clone(&keyring.tokens), now).await?;
     let (identity, answers_for) = (config.identity.clone(), timing.answers_for());
     let member = Member { boot, started: now, identity, process: process::name(), answers_for };
     journal.join(&member, process::is_gone).await?;

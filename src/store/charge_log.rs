@@ -18,7 +18,7 @@ use crate::{
         time::Timestamp,
         usage::{hour, time_of},
     },
-    engine::journal::Outcome,
+    engine::{journal::Outcome, price_book::AT_CEILING},
 };
 
 /// Most charges that are looked at in one go.
@@ -80,6 +80,11 @@ pub struct Logged {
     pub metered: Metered,
     /// What it cost, in nanos.
     pub cost: i64,
+    /// Whether that is the ceiling of its workspace.
+    pub at_ceiling: bool,
+    /// The version of the prices that it was charged by, `priceVersions/7`, of the tenant's own with a slash before it; empty
+    /// for none.
+    pub price_version: String,
 }
 
 impl Sorted for Logged {
@@ -105,10 +110,28 @@ fn read_place(position: &Position) -> Result<(i64, i64)> {
 const COLUMNS: &str =
     "SELECT seq, recorded, occurred, charge_id, workspace_id, project_id, key_id, owner, end_user, provider,
     model, outcome, late, requests || ' ' || input_tokens || ' ' || cached_tokens || ' ' || cache_write_tokens || ' '
-        || output_tokens || ' ' || reasoning_tokens || ' ' || cost_nanos AS numbers, metered FROM ";
+        || output_tokens || ' ' || reasoning_tokens || ' ' || cost_nanos || ' ' || price_id AS numbers, metered,
+    COALESCE((SELECT CASE prices.owner WHEN '' THEN '' ELSE '/' END || 'priceVersions/' || prices.version
+        FROM prices WHERE prices.id = price_id), '') AS price FROM ";
 
-type Row =
-    (i64, i64, i64, String, String, String, String, String, String, String, String, String, bool, String, String);
+type Row = (
+    i64,
+    i64,
+    i64,
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    bool,
+    String,
+    String,
+    String,
+);
 
 fn metered_of(text: &str) -> Result<Metered> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("what a charge used".into()))
@@ -131,10 +154,11 @@ fn logged(row: Row) -> Result<Logged> {
         late,
         n,
         metered,
+        price,
     ) = row;
     let numbers: Vec<i64> = n.split(' ').filter_map(|number| number.parse().ok()).collect();
-    let [requests, input, cached_input, cache_write, output, reasoning, cost] =
-        <[i64; 7]>::try_from(numbers).map_err(|_| StoreError::Corrupt("charge".into()))?;
+    let [requests, input, cached_input, cache_write, output, reasoning, cost, priced] =
+        <[i64; 8]>::try_from(numbers).map_err(|_| StoreError::Corrupt("charge".into()))?;
     Ok(Logged {
         seq,
         recorded: Timestamp::from_micros(recorded),
@@ -152,6 +176,8 @@ fn logged(row: Row) -> Result<Logged> {
         usage: Usage { input, cached_input, cache_write, output, reasoning, requests },
         metered: if metered.is_empty() { Metered::default() } else { metered_of(&metered)? },
         cost,
+        at_ceiling: priced == AT_CEILING,
+        price_version: price,
     })
 }
 
@@ -322,9 +348,11 @@ mod tests {
     async fn a_page_of_the_log_is_a_range_of_an_index_in_its_order() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
         for sql in [
+            include_str!("../../migrations/sqlite/0004_budgets.sql"),
             include_str!("../../migrations/sqlite/0005_ledger.sql"),
             include_str!("../../migrations/sqlite/0027_usage.sql"),
             include_str!("../../migrations/sqlite/0032_prices.sql"),
+            include_str!("../../migrations/sqlite/0033_price_versions.sql"),
         ] {
             sqlx::raw_sql(sql).execute(&mut connection).await.expect("its tables");
         }

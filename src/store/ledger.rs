@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    Db, Result, StoreError, Tx, charges,
+    Db, Result, StoreError, Tx, charges, prices,
     replicas::{self, Member, Pulse, Standing},
     slices::{self, PeriodBook},
     usage,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     domain::{
         id::{BootId, BudgetId},
+        price_versions::DatedPrice,
         window::Period,
     },
     engine::{
@@ -443,6 +444,11 @@ impl Journal for Ledger {
             Ok(found)
         })
         .await
+    }
+
+    async fn price(&self, id: i64) -> std::result::Result<Option<DatedPrice>, JournalError> {
+        let db = self.db.clone();
+        self.apart(async move { prices::by_id(&mut db.read().await?, id).await }).await
     }
 
     async fn fold(&self, slices: &[i64]) -> std::result::Result<Vec<Folded>, JournalError> {

@@ -1,13 +1,17 @@
 //! Everything that decisions need, read in one transaction: records as they stand at one revision.
 
+use std::time::Duration;
+
 use super::{
     Db, Result, StoreError, Tx, bindings, budgets, ended_bases, feed, former_users, keys, prices, projects, roles,
     service_accounts, signing_keys, teams, tenants, users, workspaces,
 };
-use crate::domain::change::Change;
+use crate::domain::{change::Change, price_versions::DatedPrice, time::Timestamp};
 
 /// Records that are read at once.
 const CHUNK: i64 = 2048;
+/// By how much the clocks of servers may differ: what counts for another is known here.
+const MARGIN: Duration = Duration::from_hours(1);
 
 /// Reads every chunk of a noun and hands it on.
 macro_rules! read_all {
@@ -29,6 +33,7 @@ macro_rules! read_all {
 /// Of the database as [`super::StoreError`] says, and what `sink` says.
 pub async fn read<E: From<StoreError>>(
     db: &Db,
+    now: Timestamp,
     mut sink: impl FnMut(Vec<Change>) -> std::result::Result<(), E>,
 ) -> std::result::Result<i64, E> {
     let mut tx = db.read().await?;
@@ -56,7 +61,7 @@ pub async fn read<E: From<StoreError>>(
         next = fetched?;
     }
     read_all!(&mut tx, sink, budgets, Change::Budget);
-    let prices = all_prices(&mut tx).await?;
+    let prices = all_prices(&mut tx, now.before(MARGIN)).await?;
     sink(vec![Change::Prices(prices)])?;
     sink(all_ended(&mut tx).await?)?;
     sink(signing_keys::all(&mut tx).await?.into_iter().map(Change::SigningKey).collect())?;
@@ -67,11 +72,11 @@ fn changes_of(chunk: keys::Chunk) -> Result<Vec<Change>> {
     Ok(chunk.keys()?.into_iter().map(|key| Change::Key(Box::new(key))).collect())
 }
 
-async fn all_prices(tx: &mut Tx) -> Result<Vec<crate::domain::prices::Price>> {
+async fn all_prices(tx: &mut Tx, since: Timestamp) -> Result<Vec<DatedPrice>> {
     let mut all = Vec::new();
     loop {
-        let after = all.last().map_or(0, |price: &crate::domain::prices::Price| price.id);
-        let chunk = prices::chunk(tx, after, CHUNK).await?;
+        let after = all.last().map_or(0, |price: &DatedPrice| price.price.id);
+        let chunk = prices::chunk(tx, since, after, CHUNK).await?;
         if chunk.is_empty() {
             return Ok(all);
         }

@@ -251,7 +251,7 @@ async fn numbers_that_cannot_be_are_named(env: &mut Env) {
             input_nanos_per_million: input,
             ..pb::Price::default()
         };
-        let request = pb::ImportPricesRequest { prices: vec![price] };
+        let request = pb::ImportPricesRequest { prices: vec![price], ..Default::default() };
         assert_invalid(env.operator.prices().import_prices(request).await, "prices[0].input_nanos_per_million");
     }
     let list = |page_size, page_token: &str| pb::ListBudgetsRequest {

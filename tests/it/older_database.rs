@@ -1,5 +1,7 @@
 //! A database of an older version: a server that starts on it brings it up to date, and what was given out before stays good.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -13,11 +15,15 @@ use tollreeve::{
 
 use crate::{
     harness::{both, postgres, server::Env, world::World},
+    price_versions::{import, listed, price, roll_back, version},
     signing_keys::{again, enters, follow, kids, principal, said},
     start::execute,
 };
 
-both!(the_one_key_for_tokens_becomes_the_first_and_what_it_signed_stays_good);
+both!(
+    the_one_key_for_tokens_becomes_the_first_and_what_it_signed_stays_good,
+    what_was_imported_before_prices_had_versions_is_one_version_an_import,
+);
 
 /// Makes of a database one from before signing keys were in it, when each had one file and tokens did not name it.
 async fn from_before_signing_keys(config: &Config) {
@@ -91,4 +97,46 @@ async fn of_servers_that_start_at_once_on_an_older_database_all_have_its_one_key
     assert_eq!(kids(&env.operator).await.len(), 1);
     assert!(enters(&env.operator.with_token(Some(&nameless))).await);
     env.end().await;
+}
+
+/// Makes of a database one from before prices had versions.
+async fn from_before_price_versions(config: &Config) {
+    const COLUMNS: &str = "DROP INDEX prices_by_model; DROP INDEX prices_by_version;
+        DROP TABLE price_versions; DROP TABLE price_head; ALTER TABLE prices DROP COLUMN owner;
+        ALTER TABLE prices DROP COLUMN version; ALTER TABLE prices DROP COLUMN effective;";
+    const CURRENT: &str = "ALTER TABLE prices ADD COLUMN current BOOLEAN NOT NULL DEFAULT FALSE;
+        UPDATE prices SET current = TRUE WHERE NOT EXISTS (SELECT 1 FROM prices AS later
+            WHERE later.provider = prices.provider AND later.model = prices.model AND later.id > prices.id);
+        CREATE UNIQUE INDEX one_current_price ON prices (provider, model) WHERE current;
+        DELETE FROM _sqlx_migrations WHERE version = 33;";
+    let statements: &[&'static str] = match &config.database {
+        Settings::Postgres { .. } => {
+            &["DROP POLICY wall ON prices", COLUMNS, "SELECT tollreeve_wall('prices', 'TRUE')", CURRENT]
+        }
+        Settings::Sqlite { .. } => &[COLUMNS, CURRENT],
+    };
+    let url = match &config.database {
+        Settings::Postgres { url } => Some(url.expose_secret()),
+        Settings::Sqlite { .. } => None,
+    };
+    for statement in statements {
+        execute(url, &config.data_dir, statement).await;
+    }
+}
+
+async fn what_was_imported_before_prices_had_versions_is_one_version_an_import(env: &mut Env) {
+    import(&env.operator, vec![price("a", 1), price("b", 2)], None).await;
+    env.clock.advance(Duration::from_secs(1));
+    import(&env.operator, vec![price("a", 5)], None).await;
+    let fresh = env.another().await;
+    let old = std::mem::replace(env, fresh).restart_after(from_before_price_versions).await;
+    assert_eq!(listed(&old.operator, None).await, [("a".to_owned(), 5), ("b".to_owned(), 2)]);
+    let read = version(&old.operator, 2).await;
+    assert_eq!(read.changes, [pb::PriceChange { before: Some(price("a", 1)), after: Some(price("a", 5)) }]);
+    let read = read.version.expect("a version");
+    assert_eq!((read.set_count, read.actor.as_str(), read.audit_event.as_str()), (1, "", ""));
+    assert_eq!(import(&old.operator, vec![price("b", 3)], None).await.version, "priceVersions/3");
+    assert_eq!(roll_back(&old.operator, "priceVersions/1", None).await.changed, 2);
+    assert_eq!(listed(&old.operator, None).await, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    old.end().await;
 }

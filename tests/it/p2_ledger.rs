@@ -397,7 +397,7 @@ async fn a_charge_is_priced_by_what_served_it(env: &mut Env) {
         request_nanos_per_million: 5_000_000,
         ..pb::Price::default()
     };
-    let request = pb::ImportPricesRequest { prices: vec![price] };
+    let request = pb::ImportPricesRequest { prices: vec![price], ..Default::default() };
     env.operator.prices().import_prices(request).await.expect("prices");
     let usage = pb::Usage {
         input_tokens: 10,
@@ -421,7 +421,7 @@ async fn a_charge_is_priced_by_what_served_it(env: &mut Env) {
         input_nanos_per_million: 9_000_000,
         ..pb::Price::default()
     };
-    let request = pb::ImportPricesRequest { prices: vec![dearer] };
+    let request = pb::ImportPricesRequest { prices: vec![dearer], ..Default::default() };
     env.operator.prices().import_prices(request).await.expect("prices");
     assert_eq!(world.charge(asked(&hold)).await.charged_nanos, 120);
     let hold = world.hold(world.ask()).await;

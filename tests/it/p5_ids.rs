@@ -83,7 +83,7 @@ fn of_nobody(name: &str) -> String {
             let kept = &name[..name.len() - 6];
             format!("{kept}{}", if name.ends_with("000000") { "111111" } else { "000000" })
         }
-        _ if head.ends_with("auditEvents") => format!("{head}/999999999"),
+        _ if head.ends_with("auditEvents") || head.ends_with("priceVersions") => format!("{head}/999999999"),
         _ => format!("{head}/nobody"),
     }
 }

@@ -67,8 +67,9 @@ fn whose(table: &str, columns: &[String], tenant: TenantId) -> Option<String> {
         "budget_periods" | "slices" => format!("budget_id {}", of("budgets")),
         "requests" => format!("caller {}", of("users")),
         "feed_events" => format!("body LIKE '%{tenant}%'"),
-        // The price list is the same for all; the others tell nothing of anybody.
-        "prices" | "feed_head" | "keyring" | "signing_keys" | "replicas" | "replica_mail" | "_sqlx_migrations" => {
+        "prices" | "price_versions" => format!("owner = '{tenant}'"),
+        // These tell nothing of anybody.
+        "price_head" | "feed_head" | "keyring" | "signing_keys" | "replicas" | "replica_mail" | "_sqlx_migrations" => {
             return None;
         }
         other => panic!("say whose the rows of {other} are, and raise a wall before it: tollreeve_wall in a migration"),

@@ -290,6 +290,7 @@ fn complete(rpc: &str, named: Vec<u8>) -> Vec<u8> {
         disbanded: String::new(),
         doomed: "tenants/acme".into(),
         strict: "tenants/acme/workspaces/strict".into(),
+        price_version: "tenants/acme/priceVersions/1".into(),
     };
     let good = calls(&place).into_iter().find(|(path, _)| path.ends_with(&format!("/{rpc}"))).expect("a case").1;
     // Of a field that is given twice, the last counts. An empty one is not written, so it is taken out of the good one.

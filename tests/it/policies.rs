@@ -28,7 +28,7 @@ fn terms(limit: i64) -> pb::BudgetTerms {
 }
 
 fn spending(project_budget: Option<pb::BudgetTerms>, project_budget_required: bool) -> pb::WorkspacePolicies {
-    let spending = Some(pb::SpendingPolicy { project_budget, project_budget_required });
+    let spending = Some(pb::SpendingPolicy { project_budget, project_budget_required, ..Default::default() });
     pb::WorkspacePolicies { spending, ..Default::default() }
 }
 
@@ -99,7 +99,7 @@ async fn policies_are_laid_down_read_and_changed_field_by_field_on_record(env: &
     let none = pb::WorkspacePolicies::default();
     let after = lay_down(&env.operator, &world.workspace, none.clone(), &["policies.spending.project_budget"]).await;
     let after = after.expect("changed");
-    assert_eq!(after.spending, Some(pb::SpendingPolicy { project_budget: None, project_budget_required: true }));
+    assert_eq!(after.spending, spending(None, true).spending);
     assert_eq!(after.default_role, "roles/member");
     let after = lay_down(&env.operator, &world.workspace, none.clone(), &["policies.spending"]).await.expect("changed");
     assert_eq!((after.spending, after.default_role.as_str()), (Some(pb::SpendingPolicy::default()), "roles/member"));

@@ -52,7 +52,7 @@ async fn a_price_file_is_imported_whole_and_what_is_not_understood_is_told(env: 
     assert_eq!(listed.iter().map(|price| price.model.as_str()).collect::<Vec<_>>(), ["chat", "fine"]);
     assert_eq!(listed[1].rates[0].nanos_per_million, 1, "never rounded to nothing");
     // What was listed can be imported.
-    let request = pb::ImportPricesRequest { prices: listed };
+    let request = pb::ImportPricesRequest { prices: listed, ..Default::default() };
     assert_eq!(prices.import_prices(request).await.expect("imported").into_inner().changed, 0);
     for bad in ["", "[1]", "{\"a\": NaN}", "{\"a\": {}"] {
         assert_invalid(prices.import_price_file(file(bad)).await, "content");
@@ -69,7 +69,10 @@ async fn a_price_file_is_imported_whole_and_what_is_not_understood_is_told(env: 
         ("prices[0].rates[1]", vec![audio, audio]),
     ] {
         let price = pb::Price { provider: "p".into(), model: "m".into(), rates, ..Default::default() };
-        assert_invalid(prices.import_prices(pb::ImportPricesRequest { prices: vec![price] }).await, field);
+        assert_invalid(
+            prices.import_prices(pb::ImportPricesRequest { prices: vec![price], ..Default::default() }).await,
+            field,
+        );
     }
 }
 

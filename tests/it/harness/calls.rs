@@ -29,7 +29,7 @@ fn to<M: prost::Message>(service: &str, name: &str, request: &M) -> (String, Vec
 /// A good call of every RPC with a name or a parent, in an order in which each finds what it needs. Those that create
 /// something take a new id each time.
 pub fn calls(place: &Place) -> Vec<(String, Vec<u8>)> {
-    [creations(place), ways_in(place), reads(place), lists(place), usage(place), changes(place)].concat()
+    [creations(place), prices(place), ways_in(place), reads(place), lists(place), usage(place), changes(place)].concat()
 }
 
 /// A good call of every RPC that is not personal, in an order in which each finds what it needs.
@@ -42,8 +42,6 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
         tenant: Some(pb::Tenant::default()),
         ..pb::CreateTenantRequest::default()
     };
-    let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
-    let prices = pb::ImportPricesRequest { prices: vec![price] };
     let token = token_of(&invite(&world.operator, &world.tenant).await);
     let accept = pb::AcceptInvitationRequest { token, ..Default::default() };
     let found = world.another_key(pb::Key::default()).await;
@@ -58,15 +56,33 @@ pub async fn every_call(world: &World) -> Vec<(String, Vec<u8>)> {
         ("/tollreeve.v1.KeyService/ReportLeakedKey".into(), report.encode_to_vec()),
         ("/tollreeve.v1.IdentityService/ListTenants".into(), Vec::new()),
         ("/tollreeve.v1.AccessService/ListPermissions".into(), Vec::new()),
-        ("/tollreeve.v1.PriceService/ImportPrices".into(), prices.encode_to_vec()),
-        ("/tollreeve.v1.PriceService/ImportPriceFile".into(), price_file().encode_to_vec()),
-        ("/tollreeve.v1.PriceService/ListPrices".into(), Vec::new()),
     ]);
     for rpc in rpcs() {
         let known = rpc.is_personal() || all.iter().any(|(path, _)| *path == rpc.path);
         assert!(known, "there is no case for {}", rpc.path);
     }
     all
+}
+
+/// What there is to do with a tenant's own prices.
+fn prices(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let service = "PriceService";
+    let (parent, name) = (place.tenant.clone(), place.price_version.clone());
+    let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
+    let import = pb::ImportPricesRequest { prices: vec![price], parent: parent.clone(), ..Default::default() };
+    let file = pb::ImportPriceFileRequest { parent: parent.clone(), ..price_file() };
+    let list = pb::ListPricesRequest { parent: parent.clone(), ..Default::default() };
+    let versions = pb::ListPriceVersionsRequest { parent, ..Default::default() };
+    let get = pb::GetPriceVersionRequest { name: name.clone(), ..Default::default() };
+    let back = pb::RollBackPricesRequest { name, ..Default::default() };
+    vec![
+        to(service, "ImportPrices", &import),
+        to(service, "ImportPriceFile", &file),
+        to(service, "ListPrices", &list),
+        to(service, "ListPriceVersions", &versions),
+        to(service, "GetPriceVersion", &get),
+        to(service, "RollBackPrices", &back),
+    ]
 }
 
 /// A price file with a new model in it.

@@ -13,6 +13,7 @@ use tollreeve::{
         bindings::Principal,
         id::{BootId, BudgetId, Id},
         meters::Metered,
+        price_versions::DatedPrice,
         prices::Usage,
         window::Period,
     },
@@ -94,6 +95,10 @@ impl Journal for Stored {
 
     async fn locate(&self, slices: &[i64]) -> Result<Vec<Placed>, JournalError> {
         self.0.locate(slices).await
+    }
+
+    async fn price(&self, id: i64) -> Result<Option<DatedPrice>, JournalError> {
+        self.0.price(id).await
     }
 
     async fn fold(&self, slices: &[i64]) -> Result<Vec<Folded>, JournalError> {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tollreeve::{
     domain::{
         id::{BootId, BudgetId, Id},
+        price_versions::DatedPrice,
         window::Period,
     },
     engine::{
@@ -89,6 +90,10 @@ impl Journal for ModelJournal {
 
     async fn locate(&self, slices: &[i64]) -> Result<Vec<Placed>, JournalError> {
         Ok(self.tables.lock().locate(slices))
+    }
+
+    async fn price(&self, _: i64) -> Result<Option<DatedPrice>, JournalError> {
+        Ok(None)
     }
 
     async fn fold(&self, slices: &[i64]) -> Result<Vec<Folded>, JournalError> {

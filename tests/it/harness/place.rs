@@ -37,6 +37,8 @@ pub struct Place {
     pub doomed: String,
     /// A workspace with a key that breaks its policy.
     pub strict: String,
+    /// A version of the tenant's own prices.
+    pub price_version: String,
 }
 
 impl Place {
@@ -66,6 +68,7 @@ impl Place {
             disbanded: disbanded(world).await,
             doomed: doomed(world).await,
             strict: strict(world).await,
+            price_version: own_price(world).await,
         }
     }
 
@@ -95,6 +98,7 @@ impl Place {
             disbanded: moved(&self.disbanded),
             doomed: moved(&self.doomed),
             strict: moved(&self.strict),
+            price_version: moved(&self.price_version),
         }
     }
 }
@@ -109,6 +113,13 @@ async fn strict(world: &World) -> String {
     let request = pb::UpdateWorkspaceRequest { workspace, ..Default::default() };
     world.operator.identity().update_workspace(request).await.expect("laid down");
     name
+}
+
+/// A version of the tenant's own prices.
+async fn own_price(world: &World) -> String {
+    let price = pb::Price { provider: "p".into(), model: unique("model"), ..pb::Price::default() };
+    let request = pb::ImportPricesRequest { prices: vec![price], parent: world.tenant.clone(), ..Default::default() };
+    world.operator.prices().import_prices(request).await.expect("imported").into_inner().version
 }
 
 /// One of two sessions of the world's user, who gets a password for it.

@@ -267,7 +267,7 @@ pub async fn import_prices(operator: &Client) {
         output_nanos_per_million: 2_000_000,
         ..pb::Price::default()
     };
-    let request = pb::ImportPricesRequest { prices: vec![price] };
+    let request = pb::ImportPricesRequest { prices: vec![price], ..Default::default() };
     operator.prices().import_prices(request).await.expect("prices");
 }
 

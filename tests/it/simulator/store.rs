@@ -13,6 +13,7 @@ use tokio::{sync::oneshot, time::sleep};
 use tollreeve::{
     domain::{
         id::{BootId, BudgetId},
+        price_versions::DatedPrice,
         window::Period,
     },
     engine::{
@@ -215,6 +216,10 @@ impl Journal for Line {
     async fn locate(&self, slices: &[i64]) -> Outcome<Vec<Placed>> {
         let slices = slices.to_vec();
         self.call(move |world| Ok(world.tables.lock().locate(&slices))).await
+    }
+
+    async fn price(&self, _: i64) -> Outcome<Option<DatedPrice>> {
+        Ok(None)
     }
 
     async fn fold(&self, slices: &[i64]) -> Outcome<Vec<Folded>> {
