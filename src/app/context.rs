@@ -4,7 +4,13 @@ use std::{fmt::Display, sync::Arc};
 
 pub use super::record::Audit;
 use super::{
-    caller::Caller, error::AppError, feed::Feed, hasher::Hasher, issuers::Issuers, mail::Post, record::Pending,
+    caller::Caller,
+    error::AppError,
+    feed::Feed,
+    hasher::Hasher,
+    issuers::Issuers,
+    mail::Post,
+    record::{Pending, replayed},
     sign_ins::SignIns,
 };
 use crate::{
@@ -22,7 +28,7 @@ use crate::{
         workspaces::Workspace,
     },
     engine::{Gate, error::GateError, tokens::TokenKeys},
-    store::{self, Db, Page, Tx, ledger::Ledger},
+    store::{self, Db, Page, Tx, ledger::Ledger, requests::Done},
 };
 
 /// All that use cases share.
@@ -91,7 +97,7 @@ pub struct Work<'a> {
     authority: Authority,
     seq: i64,
     pending: Pending,
-    replayed: Option<i64>,
+    replayed: Option<Done>,
     /// The transaction.
     pub tx: Tx,
     /// The tenant.
@@ -200,7 +206,7 @@ impl App {
         let inserted = store::tenants::insert(&mut tx, &tenant).await?;
         // After the insert, which waits for whoever creates the same tenant.
         let replayed = replayed(&mut tx, caller).await?;
-        let tenant = match (inserted, replayed) {
+        let tenant = match (inserted, &replayed) {
             (store::Inserted::New, None) => tenant,
             (store::Inserted::New, Some(_)) => return Err(AppError::NotFound(tenant.name())),
             (store::Inserted::Exists, None) => return Err(AppError::Exists(tenant.name())),
@@ -282,20 +288,6 @@ async fn authority(tx: &mut Tx, caller: &Caller, now: Timestamp) -> Result<Autho
         Ok(store::bindings::authority(tx, caller.principal, now).await?)
     } else {
         Ok(Authority::default())
-    }
-}
-
-/// The revision of the request when it was carried out before under the caller's id for it.
-async fn replayed(tx: &mut Tx, caller: &Caller) -> Result<Option<i64>, AppError> {
-    let intent = &caller.intent;
-    if intent.once.is_empty() {
-        return Ok(None);
-    }
-    match store::requests::find(tx, caller.principal, &intent.once).await? {
-        Some((fingerprint, _)) if fingerprint != intent.fingerprint => {
-            Err(GateError::IdempotencyConflict("request_id").into())
-        }
-        known => Ok(known.map(|(_, revision)| revision)),
     }
 }
 
@@ -444,6 +436,12 @@ impl<'a> Work<'a> {
         self.replayed.is_some()
     }
 
+    /// The name of what that made.
+    #[must_use]
+    pub fn made_before(&self) -> Option<&str> {
+        self.replayed.as_ref().map(|done| done.resource.as_str())
+    }
+
     /// Puts a change on the feed; it takes effect with the commit.
     pub fn emit(&mut self, change: Change) {
         self.pending.changes.push(change);
@@ -465,6 +463,7 @@ impl<'a> Work<'a> {
             return Ok(self.app.feed.revision());
         }
         let restricts = audit.restricts();
+        let resource = audit.resource.clone();
         let revision = store::feed::append(&mut self.tx, &self.pending.changes).await?;
         let (caller, now, tenant) = (self.caller, self.now, self.tenant.id);
         let mut seq = self.seq;
@@ -474,8 +473,10 @@ impl<'a> Work<'a> {
         }
         store::audit::insert(&mut self.tx, tenant, &audit.event(caller, seq, now, revision)).await?;
         if !intent.once.is_empty() {
-            let (who, id, what) = (self.caller.principal, &intent.once, &intent.fingerprint);
-            if store::requests::insert(&mut self.tx, who, id, what, revision).await? == store::Inserted::Exists {
+            let done = Done { fingerprint: intent.fingerprint.clone(), revision, resource };
+            if store::requests::insert(&mut self.tx, self.caller.principal, &intent.once, &done).await?
+                == store::Inserted::Exists
+            {
                 return Err(GateError::IdempotencyConflict("request_id").into());
             }
         }
@@ -493,6 +494,6 @@ impl<'a> Work<'a> {
         let head = store::feed::head(&mut self.tx).await?;
         self.tx.rollback().await?;
         self.app.feed.in_force(head, true).await?;
-        Ok(self.replayed.unwrap_or(head))
+        Ok(self.replayed.map_or(head, |done| done.revision))
     }
 }

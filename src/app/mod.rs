@@ -2,6 +2,7 @@
 //! feed event, and answers when every decision of this server sees the change.
 
 pub mod access;
+pub mod alerts;
 pub mod assertions;
 pub mod audit;
 pub mod bindings;

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::caller::Caller;
+use super::{AppError, caller::Caller};
 use crate::{
     domain::{change::Change, time::Timestamp},
-    store::audit::AuditEvent,
+    engine::error::GateError,
+    store::{self, Tx, audit::AuditEvent, requests::Done},
 };
 
 /// What takes effect with the commit.
@@ -15,6 +16,20 @@ pub(super) struct Pending {
     pub(super) changes: Vec<Change>,
     /// Events of the audit log before the one that the commit is given.
     pub(super) also: Vec<Audit>,
+}
+
+/// The request, when it was carried out before under the caller's id for it.
+pub(super) async fn replayed(tx: &mut Tx, caller: &Caller) -> Result<Option<Done>, AppError> {
+    let intent = &caller.intent;
+    if intent.once.is_empty() {
+        return Ok(None);
+    }
+    match store::requests::find(tx, caller.principal, &intent.once).await? {
+        Some(done) if done.fingerprint != intent.fingerprint => {
+            Err(GateError::IdempotencyConflict("request_id").into())
+        }
+        known => Ok(known),
+    }
 }
 
 /// What goes on record for a change.
@@ -63,6 +78,11 @@ impl Audit {
             "accept",
             "request",
         ];
+        // They tell of what has happened.
+        const TELL: [&str; 2] = ["budgets.reachThreshold", "budgets.overrun"];
+        if TELL.contains(&&*self.action) {
+            return false;
+        }
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
         ["budgets", "credits", "prices"].contains(&noun) || !GIVE.contains(&verb)
     }

@@ -1,5 +1,6 @@
 //! Pure values and rules: no I/O, no clock, no randomness, nothing asynchronous.
 
+pub mod alerts;
 pub mod assertions;
 pub mod bindings;
 pub mod branding;

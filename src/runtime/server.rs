@@ -312,6 +312,7 @@ async fn join(
     endless(&mut tasks, "looking for peppers", peppers::run(Arc::clone(&app), peppers::Source::of(config)));
     endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
+    endless(&mut tasks, "telling what is spent", forgetting::alert(Arc::clone(&app)));
     endless(&mut tasks, "retiring", forgetting::retire(Arc::clone(&app)));
     let bell = Arc::clone(&app);
     endless(&mut tasks, "listening", async move {

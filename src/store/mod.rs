@@ -13,6 +13,7 @@ use crate::domain::id::TenantId;
 #[macro_use]
 mod macros;
 
+pub mod alerts;
 pub mod assertions;
 pub mod audit;
 pub mod bell;

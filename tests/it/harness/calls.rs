@@ -178,7 +178,9 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             parent: tenant(), role_template_id: unique("template"), role_template: Some(template),
             request_id: String::new(), validate_only: false
         }),
-        create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget), validate_only: false }),
+        create!("BudgetService" CreateBudgetRequest {
+            parent: tenant(), budget: Some(budget), request_id: String::new(), validate_only: false
+        }),
         create!("CreditService" CreateCreditEntryRequest {
             parent: workspace_name(), entry: Some(credit(1_000, &unique("invoice"))),
             request_id: String::new(), validate_only: false
