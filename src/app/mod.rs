@@ -51,6 +51,7 @@ pub mod service_accounts;
 pub mod sessions;
 pub mod sign_ins;
 pub mod signing_keys;
+pub mod statements;
 pub mod summaries;
 pub mod teams;
 pub mod tenants;

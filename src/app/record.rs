@@ -62,7 +62,7 @@ impl Audit {
 
     /// Whether the change may take something away from somebody: all but those that are known not to.
     pub(super) fn restricts(&self) -> bool {
-        const GIVE: [&str; 14] = [
+        const GIVE: [&str; 15] = [
             "create",
             "batchCreate",
             "undelete",
@@ -77,6 +77,7 @@ impl Audit {
             "resend",
             "accept",
             "request",
+            "close",
         ];
         // They tell of what has happened.
         const TELL: [&str; 2] = ["budgets.reachThreshold", "budgets.overrun"];

@@ -31,6 +31,7 @@ pub mod sessions;
 pub mod show;
 pub mod signing_keys;
 pub mod start_dev;
+pub mod statements;
 pub mod teams;
 pub mod tenants;
 pub mod usage;
@@ -110,6 +111,8 @@ enum Command {
     Password(sessions::PasswordArgs),
     /// Credit of workspaces: buy, grant, adjust, see what is left; and prove it.
     Credits(Box<credits::Args>),
+    /// What was used in a month, closed for good: show, close, export as CSV.
+    Statements(statements::Args),
     /// Who may do what, and why.
     Access(access::Args),
     /// What was used and what it cost, by time and by whom; as bars, or as CSV.
@@ -222,6 +225,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sessions(args) => sessions::run(args).await,
         Command::Password(args) => sessions::run_password(args).await,
         Command::Credits(args) => credits::run(*args).await,
+        Command::Statements(args) => statements::run(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Usage(args) => usage::run(*args).await,
         Command::Requests(args) => usage::requests(args).await,

@@ -45,6 +45,7 @@ pub mod service_accounts;
 pub mod sessions;
 pub mod signing_keys;
 pub mod spiffe;
+pub mod statements;
 pub mod teams;
 pub mod tenants;
 pub mod throttle;

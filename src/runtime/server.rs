@@ -262,7 +262,7 @@ async fn join(
         Db::Sqlite { .. } => Lease::for_good(),
         Db::Postgres { .. } => Lease::of(timing.answers_for()),
     };
-    let journal = Ledger::new(db.clone(), boot);
+    let journal = Ledger::new(db.clone(), boot, Arc::clone(&clock));
     let (gate, queues) = Gate::new(GateParts {
         journal: journal.clone(),
         peppers: keyring.peppers,

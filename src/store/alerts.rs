@@ -9,7 +9,7 @@
 //! next a sixth, a twelfth and so on, which is never more than all of it.
 
 use super::{
-    Inserted, Result, StoreError, Tx, in_time, parse,
+    Result, StoreError, Tx, in_time, parse,
     slices::{self, At},
 };
 use crate::domain::{
@@ -25,7 +25,8 @@ use crate::domain::{
 /// # Errors
 /// As [`super::StoreError`] says; so for every function of this module.
 pub async fn due(tx: &mut Tx, after: Option<(BudgetId, Period)>, limit: i64) -> Result<Vec<(BudgetId, Period)>> {
-    let (budget, period) = after.map_or((String::new(), -1i64), |(budget, period)| (budget.to_string(), period.0.into()));
+    let (budget, period) =
+        after.map_or((String::new(), -1i64), |(budget, period)| (budget.to_string(), period.0.into()));
     let rows = fetch_all!(
         tx,
         (String, i64),
@@ -101,17 +102,16 @@ pub async fn watch(tx: &mut Tx, at: At, open: i64, missing: Option<i64>) -> Resu
     Ok(())
 }
 
-/// Puts on record that a threshold of a period was reached, unless it is: see [`Spent::told`].
-pub async fn insert(tx: &mut Tx, tenant: TenantId, at: At, percent: u16, now: Timestamp) -> Result<Inserted> {
-    let rows = execute!(
+/// Puts on record that a threshold of a period was reached, which was not told: see [`Spent::told`]. The period must be locked.
+pub async fn insert(tx: &mut Tx, tenant: TenantId, at: At, percent: u16, now: Timestamp) -> Result<()> {
+    execute!(
         tx,
-        "INSERT INTO budget_alerts (tenant_id, budget_id, period, percent, created) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT DO NOTHING",
+        "INSERT INTO budget_alerts (tenant_id, budget_id, period, percent, created) VALUES ($1, $2, $3, $4, $5)",
         tenant.to_string(),
         at.0.to_string(),
         i64::from(at.1.0),
         i64::from(percent),
         now.micros()
     )?;
-    Ok(rows.into())
+    Ok(())
 }

@@ -58,6 +58,7 @@ pub mod sessions;
 pub mod signing_keys;
 pub mod slices;
 pub mod snapshot;
+pub mod statements;
 pub mod summaries;
 pub mod teams;
 pub mod tenants;

@@ -279,7 +279,18 @@ fn usage(place: &Place) -> Vec<(String, Vec<u8>)> {
         project: place.project.clone(),
         ..pb::ListChargesRequest::default()
     };
-    vec![to("UsageService", "QueryUsage", &query), to("UsageService", "ListCharges", &list)]
+    let statement = format!("{}/statements/2026-01", place.tenant);
+    let (workspace, team) = (place.workspace.clone(), place.team.clone());
+    let get = pb::GetStatementRequest { name: statement.clone(), workspace: workspace.clone(), team: team.clone() };
+    let lines = pb::ListStatementLinesRequest { parent: statement, workspace, team, ..Default::default() };
+    let statements = pb::ListStatementsRequest { parent: place.tenant.clone(), ..Default::default() };
+    vec![
+        to("UsageService", "QueryUsage", &query),
+        to("UsageService", "ListCharges", &list),
+        to("UsageService", "GetStatement", &get),
+        to("UsageService", "ListStatementLines", &lines),
+        to("UsageService", "ListStatements", &statements),
+    ]
 }
 
 fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
@@ -377,10 +388,18 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "AccessService" DeleteBindingRequest place.binding;
     });
     calls.extend(changes_of_budgets(place));
+    let close = pb::CloseStatementRequest { name: another_statement(&place.tenant), ..Default::default() };
+    calls.push(to("UsageService", "CloseStatement", &close));
     let (name, new_owner) = (place.tenant.clone(), place.admin.clone());
     let transfer = pb::TransferOwnershipRequest { name, new_owner, ..pb::TransferOwnershipRequest::default() };
     calls.push(to("IdentityService", "TransferOwnership", &transfer));
     calls
+}
+
+/// The statement of a month that no other call of the process names.
+fn another_statement(tenant: &str) -> String {
+    let n: usize = unique("").trim_start_matches('-').parse().expect("a number");
+    format!("{tenant}/statements/{}-{:02}", 1970 + n / 12 % 50, n % 12 + 1)
 }
 
 fn changes_of_budgets(place: &Place) -> Vec<(String, Vec<u8>)> {
