@@ -113,7 +113,9 @@ async fn tell(app: &App, at: (BudgetId, Period), budget: &Budget) -> Result<(), 
     // Another server may have been faster.
     let Some(last) = audits.pop() else { return Ok(()) };
     mail_all(&mut work, &on, at.1, &spent, &news).await?;
-    audits.into_iter().for_each(|audit| work.also(audit));
+    for audit in audits {
+        work.also(audit);
+    }
     match work.commit(last).await {
         // No decision goes by it.
         Ok(_) | Err(AppError::NotYetInForce { .. }) => Ok(()),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, listing::Paging, usage::name_of};
+use super::{
+    App, AppError, Changed, Listed, Work, caller::Caller, context::Audit, listing::Paging, teams, usage::name_of,
+};
 use crate::{
     domain::{
         names::{StatementName, TeamName, TenantName, WorkspaceName},
@@ -72,7 +74,7 @@ pub struct NamedStatement {
 #[derive(Serialize)]
 struct Record<'a> {
     #[serde(flatten)]
-    closing: &'a Closing,
+    closing: Option<&'a Closing>,
     lines: i64,
     #[serde(flatten)]
     totals: Totals,
@@ -83,8 +85,7 @@ struct Record<'a> {
 /// # Errors
 /// [`AppError`]; so for every function of this module.
 pub async fn close(app: Arc<App>, caller: Caller, asked: CloseStatement) -> Result<Changed<NamedStatement>, AppError> {
-    // A tenant that is deleted still owes its last month.
-    let mut work = app.lock(&caller, &asked.name.tenant, &asked.name).await?;
+    let mut work = app.change(&caller, &asked.name.tenant, &asked.name).await?;
     work.require(Permission::CreditsWrite, work.scope())?;
     let (tenant, month) = (work.tenant.id, asked.name.month);
     if let Some(statement) = store::statements::find(&mut work.tx, tenant, month).await? {
@@ -104,8 +105,9 @@ pub async fn close(app: Arc<App>, caller: Caller, asked: CloseStatement) -> Resu
     };
     let statement = Statement { closing: Some(closing.clone()), ..draft(month, &lines, false) };
     store::statements::insert(&mut work.tx, tenant, (&statement, &closing), &lines).await?;
-    let record = Record { closing: &closing, lines: statement.lines, totals: statement.totals };
-    let revision = work.commit(Audit::new("statements.close", &asked.name, None, Some(&record))).await?;
+    let record = |closing| Record { closing, lines: statement.lines, totals: statement.totals };
+    let audit = Audit::new("statements.close", &asked.name, Some(&record(None)), Some(&record(Some(&closing))));
+    let revision = work.commit(audit).await?;
     Ok(Changed { record: NamedStatement { name: asked.name, statement }, revision })
 }
 
@@ -150,7 +152,7 @@ async fn read<'a>(
         None => work.scope(),
     };
     if let Some(team) = &only.team {
-        work.own(&team.tenant, team)?;
+        teams::find(&mut work, team).await?;
     }
     work.require(Permission::CreditsRead, scope)?;
     Ok(work)

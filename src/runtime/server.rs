@@ -305,8 +305,7 @@ async fn join(
         issuers: Issuers::new(config.oidc_issuers.clone(), Box::new(Fetcher::default())),
         clock,
     });
-    let noted = uses::run(Arc::clone(&app));
-    endless(&mut tasks, "writing down uses", noted);
+    endless(&mut tasks, "writing down uses", uses::run(Arc::clone(&app)));
     key_rotation::retire_past(&app, forgetting::RETIRE_EVERY).await?;
     peppers::tell(app.gate.unchecked(), &app.peppers());
     endless(&mut tasks, "looking for peppers", peppers::run(Arc::clone(&app), peppers::Source::of(config)));

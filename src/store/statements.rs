@@ -3,7 +3,8 @@
 //! A charge counts in the month in which a server took it in. One that comes to be written only when that month is closed
 //! (a server stood still, or the database had forgotten the charge) is recorded at that moment instead, and counts in the
 //! month that runs: so the sums of a closed month are those of its statement for ever. Whoever writes such a charge and
-//! whoever closes a statement wait for each other; whoever writes any other charge is asked for nothing.
+//! whoever closes a statement wait for each other; whoever writes any other charge is asked for nothing. Clocks of servers must
+//! differ by less than [`crate::domain::statements::GRACE`] for that.
 
 use std::{fmt, sync::Arc};
 

@@ -388,18 +388,13 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "AccessService" DeleteBindingRequest place.binding;
     });
     calls.extend(changes_of_budgets(place));
-    let close = pb::CloseStatementRequest { name: another_statement(&place.tenant), ..Default::default() };
+    let close =
+        pb::CloseStatementRequest { name: format!("{}/statements/2025-06", place.tenant), ..Default::default() };
     calls.push(to("UsageService", "CloseStatement", &close));
     let (name, new_owner) = (place.tenant.clone(), place.admin.clone());
     let transfer = pb::TransferOwnershipRequest { name, new_owner, ..pb::TransferOwnershipRequest::default() };
     calls.push(to("IdentityService", "TransferOwnership", &transfer));
     calls
-}
-
-/// The statement of a month that no other call of the process names.
-fn another_statement(tenant: &str) -> String {
-    let n: usize = unique("").trim_start_matches('-').parse().expect("a number");
-    format!("{tenant}/statements/{}-{:02}", 1970 + n / 12 % 50, n % 12 + 1)
 }
 
 fn changes_of_budgets(place: &Place) -> Vec<(String, Vec<u8>)> {
