@@ -227,7 +227,7 @@ mod tests {
         let model = "a \"b\", c".to_owned();
         let line =
             Line { number: 1, workspace: "tenants/acme/workspaces/prod".into(), model, totals, ..Line::default() };
-        let text = csv(&[line.clone()]);
+        let text = csv(std::slice::from_ref(&line));
         assert!(
             text.ends_with("\r\n1,,tenants/acme/workspaces/prod,,,\"a \"\"b\"\", c\",1,2,3,4,5,6,7,8\r\n"),
             "{text}"
