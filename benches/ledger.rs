@@ -136,7 +136,7 @@ async fn measure(settings: &Settings, name: &str, bar: f64, fsync: Duration, rep
 /// The ledger, for one server more.
 async fn joined(db: &Db, boot: u128) -> Ledger {
     let boot = Id::from_bits(boot);
-    let journal = Ledger::new(db.clone(), boot);
+    let journal = Ledger::new(db.clone(), boot, Arc::new(SystemClock));
     let (identity, process) = (String::new(), String::new());
     let member = Member { boot, started: SystemClock.now(), identity, process, answers_for: Duration::from_mins(1) };
     journal.join(&member, |_| false).await.expect("joins");

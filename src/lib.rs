@@ -66,6 +66,12 @@
 //! given back what they set aside beyond it. A budget that is moved takes along its periods and what is held on it, for holds
 //! refer to the budget and not to what it limits; from its acknowledgement on it limits the new scope alone.
 //!
+//! What is spent of a period lies in slices that several servers charge, and nobody adds that up at a charge. Each part of it is
+//! *watched* for an amount, and the statement that charges it marks it as due when it reaches that ([`store::alerts`]).
+//! Invariant: while nothing of a period is due, all its parts together have grown by less than was missing until the next
+//! threshold. A task looks at what is due ([`app::alerts`]), writes the event, its row with a unique key and the mails in one
+//! transaction, and shares out anew what is missing: near a threshold it looks more often, and else hardly ever.
+//!
 //! # A charge
 //!
 //! A charge takes its amounts out of its hold, and what goes past it out of what the slice has free; then it waits in a
@@ -289,6 +295,11 @@
 //! Servers have rows of their own, by the run they are, so that none waits for another's commit. A question ([`app::usage`])
 //! finds the series that fit on the level that tells it with the fewest rows, and of each a range of sums: whole days by the
 //! day, the ends by the hour.
+//!
+//! A month that is over is closed as a statement ([`app::statements`]), which the tables themselves keep from changing.
+//! Invariant: the sums of a closed month are those of its statement. A charge that was taken in before the month ended and is
+//! written only after the closing is recorded at that moment, in the month that runs ([`store::statements`]); the two wait for
+//! each other, and no other charge asks.
 //!
 //! The log of requests are the charges themselves, by an index of time: one by owner would more than double what a charge
 //! costs to write. What it does not tell is looked at charge by charge, of 40,000 at most for a page, and from the last hour

@@ -301,7 +301,9 @@ pub(super) async fn limit(work: &mut Work<'_>, before: &Budget, limit: i64) -> R
 async fn change(work: &mut Work<'_>, before: &Budget, after: Budget) -> Result<Budget, AppError> {
     let after = Budget { version: before.version + 1, ..after };
     store::budgets::update(&mut work.tx, &after).await?;
-    if after.cap() != before.cap() {
+    // What there is to tell of what is spent depends on more than what may be.
+    let told = |budget: &Budget| (budget.limit, budget.course.thresholds);
+    if after.cap() != before.cap() || told(&after) != told(before) {
         store::slices::set_cap(&mut work.tx, after.id, after.cap()).await?;
     }
     work.emit(Change::Budget(after.clone()));
@@ -330,6 +332,12 @@ pub async fn create(app: Arc<App>, caller: Caller, asked: CreateBudget) -> Resul
     let mut work = app.change(&caller, &asked.parent.tenant, &asked.parent).await?;
     let (limits, scope) = find_open_scope(&mut work, &asked.scope).await?;
     work.require(Permission::BudgetsWrite, scope)?;
+    if let Some(made) = work.made_before() {
+        let name: BudgetName = made.parse().map_err(|_| AppError::NotFound(made.to_owned()))?;
+        let budget = find(&mut work, &name).await?;
+        let on = named(&mut work, budget).await?;
+        return unchanged(work, on).await;
+    }
     let budget = Budget {
         id: app.new_id(work.now)?,
         tenant: work.tenant.id,

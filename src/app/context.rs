@@ -11,7 +11,7 @@ use super::{
     hasher::Hasher,
     issuers::Issuers,
     mail::Post,
-    record::{self, Pending},
+    record::{self, Pending, replayed},
     sign_ins::SignIns,
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
         workspaces::Workspace,
     },
     engine::{Gate, error::GateError, tokens::TokenKeys},
-    store::{self, Db, Tx, audit::Head, ledger::Ledger},
+    store::{self, Db, Tx, audit::Head, ledger::Ledger, requests::Done},
 };
 
 /// All that use cases share.
@@ -75,9 +75,9 @@ pub struct Work<'a> {
     caller: &'a Caller,
     authority: Authority,
     /// Where the tenant's audit log ends; only of a change, which has locked it.
-    pub(super) head: Option<Head>,
+    head: Option<Head>,
     pending: Pending,
-    replayed: Option<i64>,
+    replayed: Option<Done>,
     /// The transaction.
     pub tx: Tx,
     /// The tenant.
@@ -186,7 +186,7 @@ impl App {
         let inserted = store::tenants::insert(&mut tx, &tenant).await?;
         // After the insert, which waits for whoever creates the same tenant.
         let replayed = replayed(&mut tx, caller).await?;
-        let tenant = match (inserted, replayed) {
+        let tenant = match (inserted, &replayed) {
             (store::Inserted::New, None) => tenant,
             (store::Inserted::New, Some(_)) => return Err(AppError::NotFound(tenant.name())),
             (store::Inserted::Exists, None) => return Err(AppError::Exists(tenant.name())),
@@ -268,20 +268,6 @@ async fn authority(tx: &mut Tx, caller: &Caller, now: Timestamp) -> Result<Autho
         Ok(store::bindings::authority(tx, caller.principal, now).await?)
     } else {
         Ok(Authority::default())
-    }
-}
-
-/// The revision of the request when it was carried out before under the caller's id for it.
-async fn replayed(tx: &mut Tx, caller: &Caller) -> Result<Option<i64>, AppError> {
-    let intent = &caller.intent;
-    if intent.once.is_empty() {
-        return Ok(None);
-    }
-    match store::requests::find(tx, caller.principal, &intent.once).await? {
-        Some((fingerprint, _)) if fingerprint != intent.fingerprint => {
-            Err(GateError::IdempotencyConflict("request_id").into())
-        }
-        known => Ok(known.map(|(_, revision)| revision)),
     }
 }
 
@@ -430,9 +416,20 @@ impl<'a> Work<'a> {
         self.replayed.is_some()
     }
 
+    /// The name of what that made.
+    #[must_use]
+    pub fn made_before(&self) -> Option<&str> {
+        self.replayed.as_ref().map(|done| done.resource.as_str())
+    }
+
     /// Puts a change on the feed; it takes effect with the commit.
     pub fn emit(&mut self, change: Change) {
         self.pending.changes.push(change);
+    }
+
+    /// The number that the event of this change gets, when nothing else is put on record before it.
+    pub(super) fn next_event(&self) -> i64 {
+        self.head.as_ref().map_or(0, |head| head.size().cast_signed()) + 1
     }
 
     /// Puts an event of its own on record beside the one that the commit is given, before it.
@@ -451,6 +448,7 @@ impl<'a> Work<'a> {
             return Ok(self.app.feed.revision());
         }
         let restricts = audit.restricts();
+        let resource = audit.resource.clone();
         let revision = store::feed::append(&mut self.tx, &self.pending.changes).await?;
         let head = self.head.ok_or_else(|| AppError::State("only a change is put on record".to_owned()))?;
         let before = head.size();
@@ -460,8 +458,10 @@ impl<'a> Work<'a> {
             audit_tree::sign(self.app, &mut self.tx, (self.tenant.id, &tree), self.now).await?;
         }
         if !intent.once.is_empty() {
-            let (who, id, what) = (self.caller.principal, &intent.once, &intent.fingerprint);
-            if store::requests::insert(&mut self.tx, who, id, what, revision).await? == store::Inserted::Exists {
+            let done = Done { fingerprint: intent.fingerprint.clone(), revision, resource };
+            if store::requests::insert(&mut self.tx, self.caller.principal, &intent.once, &done).await?
+                == store::Inserted::Exists
+            {
                 return Err(GateError::IdempotencyConflict("request_id").into());
             }
         }
@@ -479,6 +479,6 @@ impl<'a> Work<'a> {
         let head = store::feed::head(&mut self.tx).await?;
         self.tx.rollback().await?;
         self.app.feed.in_force(head, true).await?;
-        Ok(self.replayed.unwrap_or(head))
+        Ok(self.replayed.map_or(head, |done| done.revision))
     }
 }

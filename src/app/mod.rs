@@ -2,6 +2,7 @@
 //! feed event, and answers when every decision of this server sees the change.
 
 pub mod access;
+pub mod alerts;
 pub mod assertions;
 pub mod audit;
 pub mod audit_tree;
@@ -51,6 +52,7 @@ pub mod service_accounts;
 pub mod sessions;
 pub mod sign_ins;
 pub mod signing_keys;
+pub mod statements;
 pub mod summaries;
 pub mod teams;
 pub mod tenants;

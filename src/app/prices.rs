@@ -261,7 +261,7 @@ impl<'a> Draft<'a> {
             effective,
             created,
             actor: caller.name.clone(),
-            audit_seq: work.seq,
+            audit_seq: work.next_event(),
             restores: None,
             sets: 0,
             removals: 0,

@@ -11,7 +11,8 @@ use crate::{
         id::TenantId,
         time::Timestamp,
     },
-    store::{self, Tx, audit::Head},
+    engine::error::GateError,
+    store::{self, Tx, audit::Head, requests::Done},
 };
 
 /// What takes effect with the commit.
@@ -21,6 +22,20 @@ pub(super) struct Pending {
     pub(super) changes: Vec<Change>,
     /// Events of the audit log before the one that the commit is given.
     pub(super) also: Vec<Audit>,
+}
+
+/// The request, when it was carried out before under the caller's id for it.
+pub(super) async fn replayed(tx: &mut Tx, caller: &Caller) -> Result<Option<Done>, AppError> {
+    let intent = &caller.intent;
+    if intent.once.is_empty() {
+        return Ok(None);
+    }
+    match store::requests::find(tx, caller.principal, &intent.once).await? {
+        Some(done) if done.fingerprint != intent.fingerprint => {
+            Err(GateError::IdempotencyConflict("request_id").into())
+        }
+        known => Ok(known),
+    }
 }
 
 /// What goes on record for a change.
@@ -53,7 +68,7 @@ impl Audit {
 
     /// Whether the change may take something away from somebody: all but those that are known not to.
     pub(super) fn restricts(&self) -> bool {
-        const GIVE: [&str; 14] = [
+        const GIVE: [&str; 15] = [
             "create",
             "batchCreate",
             "undelete",
@@ -68,7 +83,13 @@ impl Audit {
             "resend",
             "accept",
             "request",
+            "close",
         ];
+        // They tell of what has happened.
+        const TELL: [&str; 2] = ["budgets.reachThreshold", "budgets.overrun"];
+        if TELL.contains(&&*self.action) {
+            return false;
+        }
         let (noun, verb) = self.action.rsplit_once('.').unwrap_or_default();
         ["budgets", "credits", "prices"].contains(&noun) || !GIVE.contains(&verb)
     }

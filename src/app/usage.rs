@@ -182,7 +182,7 @@ fn ids_of(charge: &Logged) -> [&String; 4] {
 }
 
 /// The name of what an id is of. What is gone for good has its id in its name.
-fn name_of(names: &Names, tenant: &str, id: &str) -> String {
+pub(super) fn name_of(names: &Names, tenant: &str, id: &str) -> String {
     let known = names.of(id);
     let collection = match id.split('_').next() {
         _ if id.is_empty() || !known.is_empty() => return known,

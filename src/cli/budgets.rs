@@ -72,9 +72,8 @@ struct New {
     /// Percent of the limit to be told of; again for more. Default: 70, 90 and 100.
     #[arg(long = "threshold", value_name = "PERCENT")]
     thresholds: Vec<i32>,
-    /// Check everything and change nothing.
-    #[arg(long)]
-    validate_only: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
 }
 
 #[derive(clap::Args)]
@@ -170,12 +169,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn create(session: &Session, new: New) -> anyhow::Result<ExitCode> {
-    let New { scope: on, terms, display_name, time_zone, anchor_day, thresholds, validate_only } = new;
+    let New { scope: on, terms, display_name, time_zone, anchor_day, thresholds, change } = new;
+    let ChangeArgs { validate_only, request_id } = change;
     let (parent, scope) = (session.names.tenant(None)?, scope(session, &on)?);
     let pb::BudgetTerms { unit, window, limit, hard } = terms.0.unwrap_or_default();
     let limits = pb::Budget { scope: scope.clone(), unit, window, limit, hard, ..pb::Budget::default() };
     let budget = Some(pb::Budget { display_name, time_zone, anchor_day, thresholds, ..limits });
-    let request = pb::CreateBudgetRequest { parent, budget, validate_only };
+    let request = pb::CreateBudgetRequest { parent, budget, validate_only, request_id };
     let answer = called!(session, "create a budget on", &scope, budgets.create_budget(request))?;
     session.changed(&answer, "budget", "created", validate_only)
 }

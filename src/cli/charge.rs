@@ -184,7 +184,8 @@ fn text(paint: Paint, id: &str, answer: &pb::ChargeResponse) -> String {
     }
     for crossing in &answer.thresholds_crossed {
         let percent = format!("crossed {} %", crossing.percent);
-        lines.push(format!("  {} of {}", paint.paint(show::level(crossing.percent.into()), &percent), crossing.budget));
+        let colour = if crossing.percent < 90 { Colour::Yellow } else { Colour::Red };
+        lines.push(format!("  {} of {}", paint.paint(colour, &percent), crossing.budget));
     }
     if !answer.balances.is_empty() {
         lines.push(paint.paint(Colour::Grey, "budgets"));

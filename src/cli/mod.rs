@@ -32,6 +32,7 @@ pub mod sessions;
 pub mod show;
 pub mod signing_keys;
 pub mod start_dev;
+pub mod statements;
 pub mod teams;
 pub mod tenants;
 pub mod usage;
@@ -113,6 +114,8 @@ enum Command {
     Credits(Box<credits::Args>),
     /// Prices: import them, now or for later; their versions, what each changed, and the way back.
     Prices(prices::Args),
+    /// What was used in a month, closed for good: show, close, export as CSV.
+    Statements(statements::Args),
     /// Who may do what, and why.
     Access(access::Args),
     /// The audit log: list, export, and check that nothing in it was changed.
@@ -228,6 +231,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Password(args) => sessions::run_password(args).await,
         Command::Credits(args) => credits::run(*args).await,
         Command::Prices(args) => prices::run(args).await,
+        Command::Statements(args) => statements::run(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Audit(args) => audit::run(*args).await,
         Command::Usage(args) => usage::run(*args).await,

@@ -44,6 +44,8 @@ pub const KEY: Collections = Collections { collections: &["workspaces", "keys"],
 pub const ROLE: Collections = Collections { collections: &["roles"], example: "reviewer" };
 /// Budgets.
 pub const BUDGET: Collections = Collections { collections: &["budgets"], example: "bud_..." };
+/// Statements.
+pub const STATEMENT: Collections = Collections { collections: &["statements"], example: "2026-11" };
 /// Bindings.
 pub const BINDING: Collections = Collections { collections: &["bindings"], example: "bind_..." };
 

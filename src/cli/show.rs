@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 
 use crate::{
     domain::{
-        budgets::THRESHOLDS,
+        budgets::{Level, Thresholds},
         money::{Nanos, Unit},
     },
     pb::tollreeve::v1 as pb,
@@ -80,15 +80,14 @@ pub fn percent(used: i64, limit: i64) -> i64 {
     i64::try_from(i128::from(used) * 100 / i128::from(limit)).unwrap_or(i64::MAX)
 }
 
-/// Green below the first threshold of budgets, red from the second on.
+/// Green below the first threshold of a budget, red from the second on. None: the usual ones.
 #[must_use]
-pub const fn level(percent: i64) -> Colour {
-    if percent >= THRESHOLDS[1] {
-        Colour::Red
-    } else if percent >= THRESHOLDS[0] {
-        Colour::Yellow
-    } else {
-        Colour::Green
+pub fn level(thresholds: &[i32], percent: i64) -> Colour {
+    let percents: Vec<u16> = thresholds.iter().filter_map(|percent| u16::try_from(*percent).ok()).collect();
+    match Thresholds::try_from(percents).unwrap_or_default().level(percent) {
+        Level::Ok => Colour::Green,
+        Level::Warning => Colour::Yellow,
+        Level::Critical => Colour::Red,
     }
 }
 
@@ -120,14 +119,14 @@ pub fn budget(paint: Paint, state: &pb::BudgetState) -> String {
 #[must_use]
 pub fn standing(paint: Paint, state: &pb::BudgetState) -> String {
     let unit = unit(state.unit);
-    standing_in(paint, state, |amount| unit.show(amount))
+    standing_in(paint, &[], state, |amount| unit.show(amount))
 }
 
 /// Where a budget stands, with dollars to the cent unless the limit itself is small: numbers that do not flicker.
 #[must_use]
-pub fn overview(paint: Paint, state: &pb::BudgetState) -> String {
+pub fn overview(paint: Paint, thresholds: &[i32], state: &pb::BudgetState) -> String {
     let unit = unit(state.unit);
-    standing_in(paint, state, |amount| match unit {
+    standing_in(paint, thresholds, state, |amount| match unit {
         Unit::Usd if state.limit >= Nanos::DOLLAR.0 => cents(amount.into()),
         Unit::Usd => unit.show(amount),
         Unit::Requests => format!("{} requests", grouped(amount.unsigned_abs())),
@@ -135,12 +134,12 @@ pub fn overview(paint: Paint, state: &pb::BudgetState) -> String {
     })
 }
 
-fn standing_in(paint: Paint, state: &pb::BudgetState, show: impl Fn(i64) -> String) -> String {
+fn standing_in(paint: Paint, thresholds: &[i32], state: &pb::BudgetState, show: impl Fn(i64) -> String) -> String {
     let share = percent(state.spent.saturating_add(state.held), state.limit);
     let held = if state.held > 0 { format!(" + {} held", show(state.held)) } else { String::new() };
     format!(
         "{} {share:>4} %  {} spent{held} of {}{}",
-        paint.paint(level(share), &bar(share)),
+        paint.paint(level(thresholds, share), &bar(share)),
         show(state.spent),
         show(state.limit),
         if state.hard { "" } else { " (soft)" },
@@ -208,8 +207,9 @@ mod tests {
         for (used, colour) in
             [(0, Colour::Green), (699, Colour::Green), (700, Colour::Yellow), (899, Colour::Yellow), (900, Colour::Red)]
         {
-            assert_eq!(level(percent(used, 1000)), colour, "{used}");
+            assert_eq!(level(&[], percent(used, 1000)), colour, "{used}");
         }
+        assert_eq!([19, 20, 50].map(|percent| level(&[20, 50], percent)), [Colour::Green, Colour::Yellow, Colour::Red]);
         assert_eq!(percent(5, 0), 100);
         assert_eq!(percent(i64::MAX, 1), i64::MAX);
     }
@@ -237,9 +237,9 @@ mod tests {
         );
         let odd = pb::BudgetState { spent: 7_000_000_001, ..state };
         assert!(standing(Paint::off(), &odd).contains("$7.000000001 spent"));
-        assert!(overview(Paint::off(), &odd).contains("$7.00 spent"));
+        assert!(overview(Paint::off(), &[], &odd).contains("$7.00 spent"));
         let small = pb::BudgetState { limit: 10_000_000, spent: 9_859_350, held: 0, ..odd };
-        assert!(overview(Paint::off(), &small).ends_with("98 %  $0.00985935 spent of $0.01"));
+        assert!(overview(Paint::off(), &[], &small).ends_with("98 %  $0.00985935 spent of $0.01"));
     }
 
     #[test]

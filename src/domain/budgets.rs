@@ -15,8 +15,6 @@ use super::{
 /// Most budgets on one scope: a decision looks at each.
 pub const MAX_PER_SCOPE: usize = 16;
 
-/// Percentages of the limit whose crossing is reported, where a budget does not have its own.
-pub const THRESHOLDS: [i64; 3] = [70, 90, 100];
 /// Most thresholds of a budget.
 pub const MAX_THRESHOLDS: usize = 8;
 /// The largest threshold, in percent.
@@ -71,7 +69,31 @@ impl Default for Thresholds {
     }
 }
 
+/// How much of a limit is used, by what is told of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Less than the first threshold.
+    Ok,
+    /// The first threshold.
+    Warning,
+    /// The second threshold; where there is only one, that and the whole limit.
+    Critical,
+}
+
 impl Thresholds {
+    /// What a share of the limit, in percent, comes to.
+    #[must_use]
+    pub fn level(&self, percent: i64) -> Level {
+        let mut all = self.iter().map(i64::from);
+        let warning = all.next().unwrap_or(100);
+        let critical = all.next().unwrap_or(warning.max(100));
+        match percent {
+            percent if percent >= critical => Level::Critical,
+            percent if percent >= warning => Level::Warning,
+            _ => Level::Ok,
+        }
+    }
+
     /// The percentages, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u16> {
         self.0.into_iter().filter(|percent| *percent != 0)
@@ -220,6 +242,17 @@ mod tests {
     }
 
     #[test]
+    fn a_level_is_by_the_first_two_thresholds_or_by_the_one_there_is_and_the_limit() {
+        let level = |percents: &[u16], percent| Thresholds::try_from(percents.to_vec()).expect("some").level(percent);
+        for (percents, warning, critical) in [(&[70, 90, 100][..], 70, 90), (&[50], 50, 100), (&[20, 30], 20, 30)] {
+            let of = |percent| level(percents, percent);
+            assert_eq!((of(warning - 1), of(warning)), (Level::Ok, Level::Warning));
+            assert_eq!((of(critical - 1), of(critical)), (Level::Warning, Level::Critical));
+        }
+        assert_eq!((level(&[150], 149), level(&[150], 150)), (Level::Ok, Level::Critical));
+    }
+
+    #[test]
     fn a_threshold_is_crossed_once_and_by_whoever_reaches_it() {
         let crossed = |before, after| crossings(Thresholds::default(), 1000, before, after).collect::<Vec<_>>();
         assert!(crossed(0, 699).is_empty());
@@ -239,7 +272,7 @@ mod tests {
             assert_eq!(Thresholds::try_from(bad.clone()), Err(BadThresholds), "{bad:?}");
         }
         let own = Course { thresholds: Thresholds::try_from(vec![80, 5]).expect("thresholds"), ..Course::default() };
-        assert!(Thresholds::default().iter().map(i64::from).eq(THRESHOLDS));
+        assert!(Thresholds::default().iter().eq([70, 90, 100]));
         let text = serde_json::to_string(&own).expect("writes");
         assert!(text.contains("[5,80]"), "{text}");
         assert_eq!(serde_json::from_str::<Course>(&text).expect("reads"), own);

@@ -1,5 +1,6 @@
 //! Pure values and rules: no I/O, no clock, no randomness, nothing asynchronous.
 
+pub mod alerts;
 pub mod assertions;
 pub mod audit;
 pub mod audit_export;
@@ -49,6 +50,7 @@ pub mod service_accounts;
 pub mod sessions;
 pub mod signing_keys;
 pub mod spiffe;
+pub mod statements;
 pub mod teams;
 pub mod tenants;
 pub mod throttle;

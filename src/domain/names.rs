@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{
     id::{BindingId, BudgetId, InvitationId, KeyId, PublicKeyId, SessionId, UserId},
     role::Role,
+    statements::Month,
 };
 
 /// An id that a person chose: 2 to 63 of `a-z 0-9 -`, starting with a letter, not ending in `-`. As in RFC 1034 labels.
@@ -149,6 +150,8 @@ resource_names! {
     CreditEntryName "tenants/acme/workspaces/prod/creditEntries/7" {
         tenant: Slug = "tenants", workspace: Slug = "workspaces", seq: i64 = "creditEntries"
     }
+    /// Names the statement of a month.
+    StatementName "tenants/acme/statements/2026-11" { tenant: Slug = "tenants", month: Month = "statements" }
     /// Names an audit event.
     AuditEventName "tenants/acme/auditEvents/42" { tenant: Slug = "tenants", seq: i64 = "auditEvents" }
 }

@@ -13,6 +13,8 @@ pub const DAY: i64 = 24;
 pub const LONGEST: i64 = 5 * 366 * DAY;
 /// The longest range by the hour, in hours.
 pub const LONGEST_BY_HOUR: i64 = 31 * DAY;
+/// The last hour that can be asked for: of the year 9955.
+pub const LAST_HOUR: i64 = 70_000_000;
 
 /// The hour that a time is in, counted since 1970.
 #[must_use]
@@ -60,7 +62,8 @@ impl Granularity {
 }
 
 /// The first hour after the month that an hour is in.
-fn after_month(hour: i64) -> i64 {
+#[must_use]
+pub fn after_month(hour: i64) -> i64 {
     let end = u32::try_from(month(hour)).ok().and_then(|first| Window::Month.end(Period(first)));
     end.map_or(i64::MAX, self::hour)
 }

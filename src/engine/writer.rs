@@ -90,6 +90,8 @@ pub struct Charges {
     /// Taken in and not yet answered.
     pending: AtomicUsize,
     desks: Mutex<Vec<Desk>>,
+    /// Rings when a charge has crossed a threshold or gone past a limit.
+    crossed: Notify,
 }
 
 /// The other end of the queue; see [`run`].
@@ -100,7 +102,10 @@ impl Charges {
     #[must_use]
     pub fn new() -> (Self, ChargeQueue) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        (Self { queue, pending: AtomicUsize::new(0), desks: Mutex::default() }, ChargeQueue(receiver))
+        (
+            Self { queue, pending: AtomicUsize::new(0), desks: Mutex::default(), crossed: Notify::new() },
+            ChargeQueue(receiver),
+        )
     }
 
     /// A place in the queue, to be taken before anything is prepared.
@@ -159,6 +164,11 @@ impl<J: Journal> Gate<J> {
         self.charges.pending.fetch_add(1, Ordering::AcqRel);
         place.send(Waiting { prepared, desk, reply });
         Ok(UnderWay { answer, ticks })
+    }
+
+    /// Waits until a charge has crossed a threshold of a budget or gone past its limit, as far as is known here.
+    pub async fn crossed(&self) {
+        self.charges.crossed.notified().await;
     }
 }
 
@@ -423,6 +433,9 @@ fn applied<J: Journal>(
                 balances.push(view(row, account, Arc::clone));
             }
         }
+    }
+    if any_overrun || !crossed.is_empty() {
+        gate.charges.crossed.notify_one();
     }
     let extended = gate.settle_hold(prepared);
     let status = match (any_overrun, prepared.entry.late) {

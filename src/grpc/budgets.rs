@@ -4,7 +4,7 @@ use tonic::Request;
 
 use super::{
     parse::{self, FieldError, invalid},
-    services::{Answer, Intended, Management},
+    services::{Answer, Management},
 };
 use crate::{
     app::{
@@ -267,18 +267,14 @@ impl TryFrom<DeleteBudgetRequest> for DeleteBudget {
     }
 }
 
-/// Each creation makes a budget of its own, however often it is sent.
-impl Intended for CreateBudgetRequest {
-    fn request_id(&self) -> &'static str {
-        ""
-    }
-
-    fn validate_only(&self) -> bool {
-        self.validate_only
-    }
-}
-
-intended!(UpdateBudgetRequest, DeleteBudgetRequest, PauseBudgetRequest, ResumeBudgetRequest, MoveBudgetRequest);
+intended!(
+    CreateBudgetRequest,
+    UpdateBudgetRequest,
+    DeleteBudgetRequest,
+    PauseBudgetRequest,
+    ResumeBudgetRequest,
+    MoveBudgetRequest
+);
 
 asks_for_edit! {
     EditBudget {}

@@ -47,6 +47,7 @@ mod service_account_keys;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod statements;
 mod summaries;
 mod teams;
 mod tenants;

@@ -4,7 +4,7 @@ use super::parse::{self, FieldError};
 use crate::{
     app::teams::{CreateTeam, DeleteTeam, GetTeam, ListTeams, MonthlyLimit, NamedTeam, TeamDeleted, UpdateTeam},
     domain::{
-        budgets::{THRESHOLDS, used_percent},
+        budgets::{Level, used_percent},
         listing::{Field, Kind, WORDS},
         money::MAX_AMOUNT,
         names::TeamName,
@@ -48,11 +48,10 @@ impl From<NamedTeam> for pb::Team {
 fn spending(limit: &MonthlyLimit) -> Option<pb::TeamSpending> {
     let standing = limit.standing.as_ref()?;
     let used = used_percent(limit.budget.limit, standing.spent);
-    let [warning, critical, _] = THRESHOLDS;
-    let level = match used {
-        used if used >= critical => pb::SpendLevel::Critical,
-        used if used >= warning => pb::SpendLevel::Warning,
-        _ => pb::SpendLevel::Ok,
+    let level = match limit.budget.course.thresholds.level(used) {
+        Level::Ok => pb::SpendLevel::Ok,
+        Level::Warning => pb::SpendLevel::Warning,
+        Level::Critical => pb::SpendLevel::Critical,
     };
     Some(pb::TeamSpending {
         budget: limit.name.to_string(),

@@ -7,11 +7,12 @@ use super::{
     services::{Answer, Management},
 };
 use crate::{
+    app::statements,
     app::usage::{self, ListCharges, NamedCharge, Only, QueryUsage, UsageRow},
     domain::{
         listing,
         time::Timestamp,
-        usage::{Granularity, Grouping, HOUR_MICROS, Order, hour},
+        usage::{Granularity, Grouping, HOUR_MICROS, LAST_HOUR, Order, hour},
     },
     engine::journal::Outcome,
     pb::tollreeve::v1::{self as pb, usage_service_server::UsageService, *},
@@ -22,8 +23,6 @@ use crate::{
 const MAX_PROVIDER: usize = 64;
 /// Longest name of a model, in characters.
 const MAX_MODEL: usize = 256;
-/// The last hour that can be asked for: of the year 9955.
-const LAST_HOUR: i64 = 70_000_000;
 
 #[tonic::async_trait]
 impl UsageService for Management {
@@ -34,10 +33,29 @@ impl UsageService for Management {
     async fn list_charges(&self, request: Request<ListChargesRequest>) -> Answer<ListChargesResponse> {
         self.run(request, usage::list_charges).await
     }
+
+    async fn close_statement(&self, request: Request<CloseStatementRequest>) -> Answer<CloseStatementResponse> {
+        self.run_intended(request, statements::close).await
+    }
+
+    async fn get_statement(&self, request: Request<GetStatementRequest>) -> Answer<GetStatementResponse> {
+        self.run(request, statements::get).await
+    }
+
+    async fn list_statements(&self, request: Request<ListStatementsRequest>) -> Answer<ListStatementsResponse> {
+        self.run(request, statements::list).await
+    }
+
+    async fn list_statement_lines(
+        &self,
+        request: Request<ListStatementLinesRequest>,
+    ) -> Answer<ListStatementLinesResponse> {
+        self.run(request, statements::list_lines).await
+    }
 }
 
 /// A name that need not be there.
-fn named<T>(field: &str, text: &str) -> Result<Option<T>, FieldError>
+pub(super) fn named<T>(field: &str, text: &str) -> Result<Option<T>, FieldError>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
@@ -93,7 +111,7 @@ fn order(text: &str) -> Result<Order, FieldError> {
 }
 
 /// A page of what was asked, which has no terms.
-fn listing(page: Page, asked: String) -> Listing {
+pub(super) fn listing(page: Page, asked: String) -> Listing {
     Listing { page, terms: Vec::new(), order: listing::CREATION, show_deleted: false, asked }
 }
 

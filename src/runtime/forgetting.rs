@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::app::{App, audit_tree, credit_expiry, key_rotation, key_warnings, tokens};
+use crate::app::{App, alerts, audit_tree, credit_expiry, key_rotation, key_warnings, tokens};
 
 const EVERY: Duration = Duration::from_mins(5);
 /// How often it is looked for secrets of keys that have ended, or are due for others.
@@ -12,6 +12,19 @@ pub const RETIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// How often audit logs are signed.
 const SIGN_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked for what is spent of budgets, when nothing is heard of it.
+const ALERT_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells what is spent of budgets, for as long as the server runs.
+pub async fn alert(app: Arc<App>) {
+    loop {
+        if let Err(error) = alerts::tell_due(&app).await {
+            tracing::warn!(%error, "what is spent of budgets waits to be told");
+        }
+        // Whether it was woken or the time has come is the same.
+        let _ = tokio::time::timeout(ALERT_EVERY, app.gate.crossed()).await;
+    }
+}
 
 /// Erases for as long as the server runs.
 pub async fn run(app: Arc<App>) {

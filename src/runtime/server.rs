@@ -263,7 +263,7 @@ async fn join(
         Db::Sqlite { .. } => Lease::for_good(),
         Db::Postgres { .. } => Lease::of(timing.answers_for()),
     };
-    let journal = Ledger::new(db.clone(), boot);
+    let journal = Ledger::new(db.clone(), boot, Arc::clone(&clock));
     let (gate, queues) = Gate::new(GateParts {
         journal: journal.clone(),
         peppers: keyring.peppers,
@@ -307,13 +307,13 @@ async fn join(
         issuers: Issuers::new(config.oidc_issuers.clone(), Box::new(Fetcher::default())),
         clock,
     });
-    let noted = uses::run(Arc::clone(&app));
-    endless(&mut tasks, "writing down uses", noted);
+    endless(&mut tasks, "writing down uses", uses::run(Arc::clone(&app)));
     key_rotation::retire_past(&app, forgetting::RETIRE_EVERY).await?;
     peppers::tell(app.gate.unchecked(), &app.peppers());
     endless(&mut tasks, "looking for peppers", peppers::run(Arc::clone(&app), peppers::Source::of(config)));
     endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
     endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
+    endless(&mut tasks, "telling what is spent", forgetting::alert(Arc::clone(&app)));
     endless(&mut tasks, "retiring", forgetting::retire(Arc::clone(&app)));
     endless(&mut tasks, "signing audit logs", forgetting::sign(Arc::clone(&app)));
     let bell = Arc::clone(&app);

@@ -66,7 +66,8 @@ pub async fn set_limits(tx: &mut Tx, budget: BudgetId, current: Period, limit: i
     execute!(
         tx,
         "UPDATE budget_periods SET cap = CASE WHEN period = $2 THEN $3 ELSE 0 END,
-             ceiling = CASE WHEN period < $2 OR allocated > $3 THEN allocated ELSE $3 END
+             ceiling = CASE WHEN period < $2 OR allocated > $3 THEN allocated ELSE $3 END,
+             due = due OR period = $2
          WHERE budget_id = $1 AND period <= $2",
         budget.to_string(),
         i64::from(current.0),

@@ -353,7 +353,8 @@ pub const SLICES_AFTER_SQLITE: &str =
 
 /// [`ADD_TO_SLICES`] without giving anything.
 pub const ADD_TO_SLICES_SQLITE: &str = "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1,
-        taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END
+        taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END,
+        due = due OR slices.spent + added.amount >= watch
     FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount, value ->> 2 AS known FROM json_each($1)) AS added
     WHERE slices.id = added.id";
 
@@ -363,7 +364,8 @@ pub const ADD_TO_SLICES_SQLITE: &str = "UPDATE slices SET spent = slices.spent +
 /// They are locked in the order of their ids, in which an update alone would not.
 pub const ADD_TO_SLICES: Statement = Statement {
     sqlite: "UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1,
-            taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END
+            taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END,
+            due = due OR slices.spent + added.amount >= watch
         FROM (SELECT value ->> 0 AS id, value ->> 1 AS amount, value ->> 2 AS known FROM json_each($1)) AS added
         WHERE slices.id = added.id AND slices.state < 3 AND slices.spent + added.amount <= slices.granted
             AND (known < 0 OR known = taken_by_others)
@@ -375,7 +377,8 @@ pub const ADD_TO_SLICES: Statement = Statement {
             SELECT id FROM slices WHERE id IN (SELECT id FROM added) ORDER BY id FOR UPDATE
         )
         UPDATE slices SET spent = slices.spent + added.amount, ver = slices.ver + 1,
-            taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END
+            taken_by_others = taken_by_others + CASE WHEN known < 0 THEN added.amount ELSE 0 END,
+            due = due OR slices.spent + added.amount >= watch
         FROM added JOIN locked ON locked.id = added.id
         WHERE slices.id = added.id AND slices.state < 3 AND slices.spent + added.amount <= slices.granted
             AND (known < 0 OR known = taken_by_others)

@@ -19,13 +19,14 @@ use super::{
     Db, Result, StoreError, Tx, charges, prices,
     replicas::{self, Member, Pulse, Standing},
     slices::{self, PeriodBook},
-    usage,
+    statements, usage,
     writing::{Writing, is_of_slice, leave_out_what_was_taken, sums_of},
 };
 use crate::{
     domain::{
         id::{BootId, BudgetId},
         price_versions::DatedPrice,
+        time::Clock,
         window::Period,
     },
     engine::{
@@ -51,6 +52,7 @@ pub struct Ledger {
     pub(super) last: Arc<AtomicI64>,
     /// What is added up by.
     pub(super) series: usage::Known,
+    clock: statements::TimeOf,
 }
 
 /// Why a transaction of the ledger came to nothing.
@@ -89,9 +91,9 @@ impl From<Failure> for JournalError {
 impl Ledger {
     /// The ledger, for a run of a server. Nothing may be granted to it before [`Ledger::join`].
     #[must_use]
-    pub fn new(db: Db, boot: BootId) -> Self {
-        let runtime = Handle::current();
-        Self { db, boot, runtime, read: Arc::default(), last: Arc::default(), series: usage::Known::default() }
+    pub fn new(db: Db, boot: BootId, clock: Arc<dyn Clock>) -> Self {
+        let (runtime, series) = (Handle::current(), usage::Known::default());
+        Self { db, boot, runtime, read: Arc::default(), last: Arc::default(), series, clock: statements::TimeOf(clock) }
     }
 
     /// Joins the servers of the ledger. `gone` says of a process whether it has ended for certain.
@@ -231,6 +233,9 @@ impl Ledger {
         entries: &[&Entry],
         locked: bool,
     ) -> std::result::Result<Option<(Batch, usage::Fresh)>, Failure> {
+        let moved = statements::out_of_closed_months(tx, entries, self.clock.0.now()).await?;
+        let moved: Option<Vec<&Entry>> = moved.as_ref().map(|moved| moved.iter().collect());
+        let entries = moved.as_deref().unwrap_or(entries);
         let inserted = charges::insert(tx, entries).await?;
         let numbered = entries.iter().zip(&inserted);
         let mut writing: Vec<Option<Writing<'_>>> =

@@ -13,6 +13,7 @@ use crate::domain::id::TenantId;
 #[macro_use]
 mod macros;
 
+pub mod alerts;
 pub mod assertions;
 pub mod audit;
 pub mod audit_tree;
@@ -58,6 +59,7 @@ pub mod sessions;
 pub mod signing_keys;
 pub mod slices;
 pub mod snapshot;
+pub mod statements;
 pub mod summaries;
 pub mod teams;
 pub mod tenants;

@@ -51,9 +51,11 @@ pub(super) async fn lock_periods(tx: &mut Tx, all: &BTreeSet<At>) -> Result<BTre
         let (id, number) = (budget.to_string(), i64::from(period.0));
         execute!(
             tx,
-            "INSERT INTO budget_periods (budget_id, period, cap, ceiling, allocated, settled, overrun)
+            "INSERT INTO budget_periods (budget_id, period, cap, ceiling, allocated, settled, overrun, watch)
              SELECT id, $2, CASE WHEN hard AND NOT paused THEN amount ELSE $3 END,
-                 CASE WHEN hard AND NOT paused THEN amount ELSE $3 END, 0, 0, 0
+                 CASE WHEN hard AND NOT paused THEN amount ELSE $3 END, 0, 0, 0,
+                 -- Half of the first threshold, or less: the other half is for slices.
+                 amount / 200 * CAST(trim(substr(thresholds, 1, 2)) AS BIGINT)
              FROM budgets WHERE id = $1 AND turns = ''
              ON CONFLICT (budget_id, period) DO NOTHING",
             &id,
@@ -73,7 +75,7 @@ pub(super) async fn lock_periods(tx: &mut Tx, all: &BTreeSet<At>) -> Result<BTre
 }
 
 /// Keeps others from changing a period, if it is open: its ceiling, and what is allocated, settled and an overrun.
-async fn lock_period(tx: &mut Tx, budget: &str, period: i64) -> Result<Option<(i64, i64, i64, i64)>> {
+pub(super) async fn lock_period(tx: &mut Tx, budget: &str, period: i64) -> Result<Option<(i64, i64, i64, i64)>> {
     let sql = "UPDATE budget_periods SET allocated = allocated WHERE budget_id = $1 AND period = $2
                RETURNING ceiling, allocated, settled, overrun";
     Ok(fetch_optional!(tx, (i64, i64, i64, i64), sql, budget, period)?)
@@ -138,7 +140,8 @@ pub(super) async fn settle(tx: &mut Tx, at: At, book: &mut PeriodBook, amount: i
     execute!(
         tx,
         "UPDATE budget_periods SET allocated = allocated + $3, settled = settled + $3,
-             overrun = CASE WHEN overrun > $5 - $4 THEN $5 ELSE overrun + $4 END
+             overrun = CASE WHEN overrun > $5 - $4 THEN $5 ELSE overrun + $4 END,
+             due = due OR (overrun = 0 AND $4 > 0) OR settled + $3 >= watch - overrun - $4
          WHERE budget_id = $1 AND period = $2",
         at.0.to_string(),
         i64::from(at.1.0),
@@ -181,8 +184,10 @@ pub(super) async fn add(
     let row = fetch_optional!(
         tx,
         (i64, i64, i64, i64, i64),
-        "INSERT INTO slices (budget_id, period, boot_id, granted, spent, ver, promised, state)
-         VALUES ($1, $2, $3, $4, 0, 1, $5, 1)
+        "INSERT INTO slices (budget_id, period, boot_id, granted, spent, ver, promised, state, watch)
+         SELECT $1, $2, $3, $4, 0, 1, $5, 1, (watch - settled - overrun) / ((others + 1) * (others + 2))
+         FROM budget_periods CROSS JOIN (SELECT COUNT(*) AS others FROM slices WHERE budget_id = $1 AND period = $2) AS there
+         WHERE budget_id = $1 AND period = $2
          ON CONFLICT (budget_id, period, boot_id) DO UPDATE SET granted = slices.granted + $4, ver = slices.ver + 1,
              promised = CASE WHEN slices.promised < $5 THEN $5 ELSE slices.promised END
          WHERE slices.state = 1
@@ -202,7 +207,7 @@ pub(super) async fn reopen(tx: &mut Tx, (budget, period): At, boot: &str) -> Res
     let row = fetch_optional!(
         tx,
         (i64,),
-        "UPDATE slices SET state = 1, granted = spent, ver = ver + 1
+        "UPDATE slices SET state = 1, granted = spent, ver = ver + 1, watch = 0, due = TRUE
          WHERE budget_id = $1 AND period = $2 AND boot_id = $3 AND state = 3 RETURNING spent",
         budget.to_string(),
         i64::from(period.0),
@@ -361,23 +366,27 @@ pub(super) async fn shrink(tx: &mut Tx, at: At, boot: &str, slice: i64, by: i64)
 
 /// Closes a slice, if it is open, and gives back what it has not spent. Its period must be locked.
 pub(super) async fn fold(tx: &mut Tx, slice: i64) -> Result<Option<Folded>> {
-    let Some((budget, period, granted, spent)) = fetch_optional!(
+    let Some((budget, period, granted, spent, watch)) = fetch_optional!(
         tx,
-        (String, i64, i64, i64),
+        (String, i64, i64, i64, i64),
         "UPDATE slices SET state = 3, ver = ver + 1 WHERE id = $1 AND state < 3
-         RETURNING budget_id, period, granted, spent",
+         RETURNING budget_id, period, granted, spent, watch",
         slice
     )?
     else {
         return Ok(None);
     };
     let freed = granted - spent;
+    // What the slice was watched for, the period is from now on.
     execute!(
         tx,
-        "UPDATE budget_periods SET settled = settled + $3 WHERE budget_id = $1 AND period = $2",
+        "UPDATE budget_periods SET settled = settled + $3, watch = CASE WHEN watch > $5 - $4 THEN $5 ELSE watch + $4 END
+         WHERE budget_id = $1 AND period = $2",
         &budget,
         period,
-        spent
+        spent,
+        watch,
+        MAX_AMOUNT
     )?;
     let at = (parse(&budget, "slice's budget")?, period_of(period)?);
     free(tx, at, freed).await?;
@@ -402,10 +411,11 @@ pub(super) async fn books(tx: &mut Tx, (budget, period): At) -> Result<Books> {
     }))
 }
 
-/// Gives the open periods of a budget a new cap. What is allocated already stays: the ceiling follows it down.
+/// Gives the open periods of a budget a new cap, and lets somebody look what is spent of it. What is allocated already stays:
+/// the ceiling follows it down.
 ///
 /// # Errors
-/// As [`StoreError`] says.
+/// As [`StoreError`] says; so for every function of this module.
 pub async fn set_cap(tx: &mut Tx, budget: BudgetId, cap: i64) -> Result<()> {
     if let Tx::Postgres(tx) = tx {
         let sql = "SELECT 1 FROM budget_periods WHERE budget_id = $1 ORDER BY period FOR UPDATE";
@@ -413,7 +423,7 @@ pub async fn set_cap(tx: &mut Tx, budget: BudgetId, cap: i64) -> Result<()> {
     }
     execute!(
         tx,
-        "UPDATE budget_periods SET cap = $2, ceiling = CASE WHEN allocated > $2 THEN allocated ELSE $2 END
+        "UPDATE budget_periods SET cap = $2, ceiling = CASE WHEN allocated > $2 THEN allocated ELSE $2 END, due = TRUE
          WHERE budget_id = $1",
         budget.to_string(),
         cap

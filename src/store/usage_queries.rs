@@ -223,6 +223,11 @@ impl Question<'_> {
     }
 }
 
+/// The place of a sum in what a question asks for.
+pub(super) fn place(sum: &Sum) -> Position {
+    Position { id: sum.id(), key: String::new() }
+}
+
 /// The sums that a question asks for.
 ///
 /// # Errors

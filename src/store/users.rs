@@ -179,13 +179,34 @@ pub async fn in_charge_of(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<String>> {
+    holding(tx, tenant, (workspace, false), now, limit).await
+}
+
+/// As [`in_charge_of`], and those who pay for it.
+pub async fn concerned_by_budgets(
+    tx: &mut Tx,
+    tenant: TenantId,
+    workspace: Option<WorkspaceId>,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<String>> {
+    holding(tx, tenant, (workspace, true), now, limit).await
+}
+
+async fn holding(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (workspace, billing): (Option<WorkspaceId>, bool),
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<String>> {
     let rows = fetch_all!(
         tx,
         (String,),
         "WITH holders AS (
              SELECT member FROM bindings
              WHERE tenant_id = $1 AND scope_tenant = $1 AND COALESCE(scope_workspace, '') = $4
-               AND scope_project IS NULL AND role IN ('owner', 'admin') AND (expires IS NULL OR expires > $2)
+               AND scope_project IS NULL AND (role IN ('owner', 'admin') OR (role = 'billing_manager' AND $5)) AND (expires IS NULL OR expires > $2)
          )
          SELECT email FROM users
          WHERE tenant_id = $1 AND state = 'active' AND id IN (
@@ -196,7 +217,8 @@ pub async fn in_charge_of(
         tenant.to_string(),
         now.micros(),
         limit,
-        workspace.map(|id| id.to_string()).unwrap_or_default()
+        workspace.map(|id| id.to_string()).unwrap_or_default(),
+        billing
     )?;
     Ok(rows.into_iter().map(|(email,)| email).collect())
 }

@@ -126,7 +126,12 @@ async fn what_cannot_be_of_a_calendar_or_a_threshold_is_named(env: &mut Env) {
         assert_invalid(budgets.update_budget(pb::UpdateBudgetRequest { update_mask, ..update(&name) }).await, field);
     }
     // To look is to change nothing.
-    let request = pb::CreateBudgetRequest { parent: world.tenant.clone(), budget: Some(month()), validate_only: true };
+    let request = pb::CreateBudgetRequest {
+        parent: world.tenant.clone(),
+        budget: Some(month()),
+        validate_only: true,
+        ..Default::default()
+    };
     budgets.create_budget(request).await.expect("could be");
     let request = pb::ListBudgetsRequest { parent: world.tenant.clone(), ..Default::default() };
     assert_eq!(budgets.list_budgets(request).await.expect("a list").into_inner().budgets.len(), 1);

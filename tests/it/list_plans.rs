@@ -189,7 +189,7 @@ fn plans(log: &str) -> Vec<Value> {
 fn of_page(plans: Vec<Value>) -> Vec<Value> {
     let asked = plans.into_iter().filter(|plan: &Value| {
         let text = plan["Query Text"].as_str().unwrap_or_default();
-        let own = ["feed_events", "retires <=", "warns <="].iter().any(|own| text.contains(own));
+        let own = ["feed_events", "retires <=", "warns <=", "WHERE due "].iter().any(|own| text.contains(own));
         let probe = ["SELECT record ", "SELECT member ", "SELECT user_id "].iter().any(|probe| text.starts_with(probe));
         probe || text.contains(" ORDER BY ") && text.contains(" LIMIT ") && !own
     });

@@ -83,6 +83,8 @@ fn of_nobody(name: &str) -> String {
             let kept = &name[..name.len() - 6];
             format!("{kept}{}", if name.ends_with("000000") { "111111" } else { "000000" })
         }
+        // Every month has a statement.
+        _ if head.ends_with("statements") => format!("tenants/nobody/statements/{last}"),
         _ if head.ends_with("auditEvents") || head.ends_with("priceVersions") => format!("{head}/999999999"),
         _ => format!("{head}/nobody"),
     }

@@ -4,6 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, postgres::PgRow};
 use tollreeve::{
     app::{
+        alerts,
         caller::{Caller, Origin},
         context::Work,
         reviews,
@@ -11,6 +12,7 @@ use tollreeve::{
     domain::{
         bindings::Principal,
         id::{Id, TenantId},
+        statements::{Closing, Line, Statement},
         time::Clock as _,
         tokens::Basis,
     },
@@ -24,7 +26,7 @@ use crate::harness::{
     process::Process,
     raw::call,
     server::{Env, on_postgres},
-    world::{World, create_user, on_hold},
+    world::{World, create_user, on_hold, on_key},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,6 +145,9 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
     let owner = env.operator.with_token(Some(&env.user_token(&world.owner)));
     owner.identity().update_tenant(request).await.expect("renamed");
     reviews::write_down_uses(env.server.app()).await.expect("written");
+    world.dollars(&world.workspace, 5).await;
+    world.charge(on_key(&world.key, 5)).await;
+    alerts::tell_due(env.server.app()).await.expect("told");
     let (basis, mut tx) = (Basis::Session(Id::from_bits(bits)), env.server.app().db.begin().await.expect("begins"));
     let (tenant, now) = (id(env, &world).await, env.clock.now());
     store::ended_bases::end(&mut tx, tenant, basis, now).await.expect("ended");
@@ -150,6 +155,7 @@ async fn settled(env: &Env, slug: &str, bits: u128) -> World {
     assert_eq!(taken.expect("taken"), store::Inserted::New);
     tx.commit().await.expect("commits");
     a_mail(env, &world).await;
+    a_statement(env, &world).await;
     world
 }
 
@@ -162,6 +168,18 @@ async fn know_the_owner(env: &Env, world: &World) {
     let linked = store::identity_providers::link(&mut tx, &providers[0], "1", owner, env.clock.now()).await;
     assert_eq!(linked.expect("known"), Inserted::New);
     tx.commit().await.expect("commits");
+}
+
+/// A closed statement of the tenant's, with a line.
+async fn a_statement(env: &Env, world: &World) {
+    let (app, tenant) = (env.server.app(), id(env, world).await);
+    let line = Line { number: 1, ..Line::default() };
+    let closing = Closing { number: 99, at: env.clock.now(), actor: world.owner.clone(), hash: String::new() };
+    let month = "2025-01".parse().expect("a month");
+    let statement = Statement { month, lines: 1, totals: line.totals, closing: None };
+    let mut tx = app.db.begin().await.expect("begins");
+    store::statements::insert(&mut tx, tenant, (&statement, &closing), &[line]).await.expect("put");
+    tx.commit().await.expect("made");
 }
 
 /// Puts a mail of the tenant's into the outbox, of a server that sends none.

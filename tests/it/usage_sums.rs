@@ -82,7 +82,7 @@ async fn sums_of_usage_are_what_the_charges_of_several_servers_come_to(env: &mut
 }
 
 /// Runs SQL past the server.
-async fn undone(config: &Config, sql: &'static str) {
+pub async fn undone(config: &Config, sql: &'static str) {
     let url = match &config.database {
         Settings::Postgres { url } => Some(url.expose_secret()),
         Settings::Sqlite { .. } => None,

@@ -107,7 +107,7 @@ fn budget_lines(paint: Paint, before: &[pb::Budget], after: &[pb::Budget]) -> St
         Some(format!(
             "{:<width$}  {} {}",
             budget.display_name,
-            show::overview(paint, state),
+            show::overview(paint, &budget.thresholds, state),
             paint.paint(Colour::Grey, &format!("({moved})"))
         ))
     });

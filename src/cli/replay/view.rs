@@ -120,7 +120,7 @@ impl Bars {
         }
         for (bar, budget) in self.budgets.iter().zip(progress.budgets) {
             if let Some(state) = &budget.state {
-                let standing = show::overview(Paint::stderr(), state);
+                let standing = show::overview(Paint::stderr(), &budget.thresholds, state);
                 bar.set_message(format!("{:<NAME_WIDTH$} {standing}", budget.display_name));
             }
         }
@@ -164,7 +164,7 @@ fn spent_up(budgets: &[pb::Budget]) -> String {
     let near = budgets.iter().filter_map(|budget| {
         let state = budget.state.as_ref().filter(|state| state.hard)?;
         let share = show::percent(state.spent.saturating_add(state.held), state.limit);
-        (show::level(share) == Colour::Red).then(|| format!("{} {share} %", budget.display_name))
+        (show::level(&budget.thresholds, share) == Colour::Red).then(|| format!("{} {share} %", budget.display_name))
     });
     let near: Vec<_> = near.collect();
     if near.is_empty() { String::new() } else { format!("; near the limit: {}", near.join("; ")) }

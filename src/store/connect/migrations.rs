@@ -28,7 +28,8 @@ macro_rules! migrations {
             17 "0017_sessions", 18 "0018_identity_providers", 19 "0019_service_account_keys", 20 "0020_people",
             21 "0021_signing_keys", 22 "0022_mail", 23 "0023_invitations", 24 "0024_leaving", 25 "0025_key_rotation",
             26 "0026_lists", 27 "0027_usage", 28 "0028_peppers", 29 "0029_key_policy", 30 "0030_budgets",
-            31 "0031_credits", 32 "0032_prices", 33 "0033_price_versions", 36 "0036_audit_tree")
+            31 "0031_credits", 32 "0032_prices", 33 "0033_price_versions", 34 "0034_alerts", 35 "0035_statements",
+            36 "0036_audit_tree")
     };
     ($folder:literal; $($version:literal $file:literal),*) => {
         vec![$((

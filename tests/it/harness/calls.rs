@@ -194,7 +194,9 @@ fn creations(place: &Place) -> Vec<(String, Vec<u8>)> {
             parent: tenant(), role_template_id: unique("template"), role_template: Some(template),
             request_id: String::new(), validate_only: false
         }),
-        create!("BudgetService" CreateBudgetRequest { parent: tenant(), budget: Some(budget), validate_only: false }),
+        create!("BudgetService" CreateBudgetRequest {
+            parent: tenant(), budget: Some(budget), request_id: String::new(), validate_only: false
+        }),
         create!("CreditService" CreateCreditEntryRequest {
             parent: workspace_name(), entry: Some(credit(1_000, &unique("invoice"))),
             request_id: String::new(), validate_only: false
@@ -294,7 +296,18 @@ fn usage(place: &Place) -> Vec<(String, Vec<u8>)> {
         project: place.project.clone(),
         ..pb::ListChargesRequest::default()
     };
-    vec![to("UsageService", "QueryUsage", &query), to("UsageService", "ListCharges", &list)]
+    let statement = format!("{}/statements/2026-01", place.tenant);
+    let (workspace, team) = (place.workspace.clone(), place.team.clone());
+    let get = pb::GetStatementRequest { name: statement.clone(), workspace: workspace.clone(), team: team.clone() };
+    let lines = pb::ListStatementLinesRequest { parent: statement, workspace, team, ..Default::default() };
+    let statements = pb::ListStatementsRequest { parent: place.tenant.clone(), ..Default::default() };
+    vec![
+        to("UsageService", "QueryUsage", &query),
+        to("UsageService", "ListCharges", &list),
+        to("UsageService", "GetStatement", &get),
+        to("UsageService", "ListStatementLines", &lines),
+        to("UsageService", "ListStatements", &statements),
+    ]
 }
 
 fn lists(place: &Place) -> Vec<(String, Vec<u8>)> {
@@ -396,6 +409,9 @@ fn changes(place: &Place) -> Vec<(String, Vec<u8>)> {
         "AccessService" DeleteBindingRequest place.binding;
     });
     calls.extend(changes_of_budgets(place));
+    let close =
+        pb::CloseStatementRequest { name: format!("{}/statements/2025-06", place.tenant), ..Default::default() };
+    calls.push(to("UsageService", "CloseStatement", &close));
     let (name, new_owner) = (place.tenant.clone(), place.admin.clone());
     let transfer = pb::TransferOwnershipRequest { name, new_owner, ..pb::TransferOwnershipRequest::default() };
     calls.push(to("IdentityService", "TransferOwnership", &transfer));

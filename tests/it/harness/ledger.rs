@@ -28,7 +28,7 @@ use tollreeve::{
     store::{Db, ledger::Ledger, replicas::Member},
 };
 
-use super::clock::START;
+use super::clock::{MockClock, START};
 
 /// A member of the ledger that says of itself that it has run before wherever this one runs: it takes its place.
 pub fn member(boot: u128) -> Member {
@@ -43,7 +43,12 @@ pub fn member(boot: u128) -> Member {
 
 /// The ledger of a database, for another server.
 pub async fn joined(db: &Db, boot: u128) -> Ledger {
-    let ledger = Ledger::new(db.clone(), Id::from_bits(boot));
+    joined_by(db, boot, Arc::new(MockClock::new())).await
+}
+
+/// The same, by a clock.
+pub async fn joined_by(db: &Db, boot: u128, clock: Arc<MockClock>) -> Ledger {
+    let ledger = Ledger::new(db.clone(), Id::from_bits(boot), clock);
     ledger.join(&member(boot), |_| false).await.expect("joins");
     ledger
 }
