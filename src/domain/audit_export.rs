@@ -409,85 +409,10 @@ mod tests {
         let at = lines.iter().position(|line| line.contains("\"sequence\":20,")).expect("there");
         assert_eq!(changed(&|lines| lines[at] = other.clone()), Finding::Root { first: 17, last: 32 });
         // The end is cut off, with its checkpoint: only who kept one can tell.
-        let cut = &lines[..lines.len() - 10];
+        let cut = &lines[..lines.len() - 9];
         assert_eq!(verify(&key, None, cut), Ok(Verified { begins: 0, size: 32 }));
         assert_eq!(verify(&key, Some(&notes[2]), cut), Err(Finding::Truncated { has: 32, kept: 40 }));
         assert_eq!(verify(&key, None, &lines[..lines.len() - 1]), Err(Finding::Unsigned(33, 40)));
         assert_eq!(verify(&key, None, &[]), Err(Finding::Malformed(1)));
-    }
-
-    /// Numbers that look random (SplitMix64).
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, end: usize) -> usize {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut z = self.0;
-            z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-            usize::try_from((z ^ z >> 31) >> 33).expect("31 bits") % end
-        }
-    }
-
-    #[test]
-    fn whatever_is_done_to_a_log_is_found_and_nothing_else_is() {
-        let seed = std::time::UNIX_EPOCH.elapsed().map_or(7, |since| u64::from(since.subsec_nanos()));
-        println!("seed {seed}");
-        let (ours, theirs, mut random) = (signer(), signer(), Random(seed));
-        let key = ours.verifier(&origin(TENANT));
-        for round in 0..10_000 {
-            let events = 1 + random.below(40);
-            let (mut lines, notes) = log(&ours, i64::try_from(events).expect("few"));
-            let kept = notes[random.below(notes.len())].clone();
-            assert!(verify(&key, Some(&kept), &lines).is_ok());
-            // The last of them is what the owner of the log keeps: without it nobody could tell where the log ended.
-            let kept = notes.last().expect("one").clone();
-            let place = 1 + random.below(lines.len() - 1);
-            let before = lines.clone();
-            let what = random.below(7);
-            match what {
-                0 => {
-                    let mut bytes = lines[place].clone().into_bytes();
-                    let at = random.below(bytes.len() - 1);
-                    bytes[at] = b' ' + u8::try_from(random.below(95)).expect("ASCII");
-                    lines[place] = String::from_utf8(bytes).unwrap_or_default();
-                }
-                1 => drop(lines.remove(place)),
-                2 => {
-                    let other = 1 + random.below(lines.len() - 1);
-                    lines.swap(place, other);
-                }
-                3 => {
-                    let another = lines[1 + random.below(lines.len() - 1)].clone();
-                    lines.insert(place, another);
-                }
-                4 => lines.truncate(place),
-                // All of it written anew, with one event another, and signed by somebody else; or forked, and signed so.
-                _ => {
-                    let signer = if what == 5 { &theirs } else { &ours };
-                    let (mut tree, forged) = (Frontier::default(), 1 + random.below(events));
-                    lines.truncate(1);
-                    for seq in 1..=i64::try_from(events).expect("few") {
-                        let mut event = event_of(seq);
-                        if usize::try_from(seq) == Ok(forged) {
-                            event.actor.push('x');
-                        }
-                        tree.append(event.hash(TENANT), |_, _| ());
-                        lines.push(event_line(&event, event.hash(TENANT)));
-                    }
-                    lines.push(checkpoint_line(&note(signer, &tree)));
-                }
-            }
-            // A checkpoint on the way may go, or stand there twice: the events are the same.
-            let events_of = |lines: &[String]| {
-                lines.iter().filter(|line| !line.starts_with("{\"checkpoint")).cloned().collect::<Vec<_>>()
-            };
-            let same = events_of(&lines) == events_of(&before) && lines.last() == before.last();
-            let found = verify(&key, Some(&kept), &lines);
-            let is_note = |line: &String| line.starts_with("{\"checkpoint");
-            let only_notes = same && lines.iter().filter(|line| is_note(line)).all(|line| before.contains(line));
-            assert!(found.is_err() || only_notes, "round {round}, kind {what}, at {place}: {found:?}");
-            assert!(lines != before || found.is_ok(), "round {round}: {found:?}");
-        }
     }
 }

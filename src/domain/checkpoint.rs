@@ -208,7 +208,8 @@ mod tests {
             let opened = key.open(&String::from_utf8(bytes).expect("ASCII is still ASCII"));
             assert!(opened.is_err(), "changed at {at}");
         }
-        assert!((0..note.len()).filter_map(|at| note.get(..at)).take(note.len() - 1).all(|cut| key.open(cut).is_err()));
+        // Without the end of the last line it says the same.
+        assert!((0..note.len() - 1).filter_map(|at| note.get(..at)).all(|cut| key.open(cut).is_err()));
     }
 
     #[test]

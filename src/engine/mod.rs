@@ -405,8 +405,7 @@ impl<J> Gate<J> {
         self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The state without the bindings and the secrets that have ended, and with the prices that count by now: each is so at its
-    /// moment, whatever can be reached then.
+    /// The state as it is by now: without the bindings and the secrets that have ended, with the prices that count.
     fn read_at(&self, now: Timestamp) -> ShardedLockReadGuard<'_, State> {
         let state = self.read();
         if !state.is_behind(now) {

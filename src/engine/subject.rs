@@ -53,6 +53,10 @@ impl State {
         let owner = self.actor(row.owner);
         ask_for(&owner.tenant);
         ask_for(&owner.budgets);
+        ask_for(&self.workspaces.at(row.workspace).budgets);
+        if row.project != NO_INDEX {
+            ask_for(&self.projects.at(row.project).budgets);
+        }
         self.keys.touch_rules(row);
         let offered = peppers.hash(&presented);
         // Once more for what is stored under another pepper, be it the key's or that of the other that is looked at.

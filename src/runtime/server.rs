@@ -307,15 +307,9 @@ async fn join(
         issuers: Issuers::new(config.oidc_issuers.clone(), Box::new(Fetcher::default())),
         clock,
     });
-    endless(&mut tasks, "writing down uses", uses::run(Arc::clone(&app)));
     key_rotation::retire_past(&app, forgetting::RETIRE_EVERY).await?;
     peppers::tell(app.gate.unchecked(), &app.peppers());
-    endless(&mut tasks, "looking for peppers", peppers::run(Arc::clone(&app), peppers::Source::of(config)));
-    endless(&mut tasks, "looking for keys", signing::run(Arc::clone(&app), config.keys_dir.clone()));
-    endless(&mut tasks, "forgetting", forgetting::run(Arc::clone(&app)));
-    endless(&mut tasks, "telling what is spent", forgetting::alert(Arc::clone(&app)));
-    endless(&mut tasks, "retiring", forgetting::retire(Arc::clone(&app)));
-    endless(&mut tasks, "signing audit logs", forgetting::sign(Arc::clone(&app)));
+    tend(&mut tasks, &app, config);
     let bell = Arc::clone(&app);
     endless(&mut tasks, "listening", async move {
         let heard = || {
@@ -325,6 +319,17 @@ async fn join(
         store::bell::listen(&bell.db, heard).await;
     });
     Ok((app, tasks))
+}
+
+/// Starts what is done now and then.
+fn tend(tasks: &mut JoinSet<Ended>, app: &Arc<App>, config: &Config) {
+    endless(tasks, "writing down uses", uses::run(Arc::clone(app)));
+    endless(tasks, "looking for peppers", peppers::run(Arc::clone(app), peppers::Source::of(config)));
+    endless(tasks, "looking for keys", signing::run(Arc::clone(app), config.keys_dir.clone()));
+    endless(tasks, "forgetting", forgetting::run(Arc::clone(app)));
+    endless(tasks, "telling what is spent", forgetting::alert(Arc::clone(app)));
+    endless(tasks, "retiring", forgetting::retire(Arc::clone(app)));
+    endless(tasks, "signing audit logs", forgetting::sign(Arc::clone(app)));
 }
 
 /// How mails leave.

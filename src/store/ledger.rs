@@ -462,11 +462,7 @@ impl Journal for Ledger {
 
     async fn books(&self, budget: BudgetId, period: Period) -> std::result::Result<Books, JournalError> {
         let db = self.db.clone();
-        self.apart(async move {
-            let mut tx = db.read().await?;
-            slices::books(&mut tx, (budget, period)).await
-        })
-        .await
+        self.apart(async move { slices::books(&mut db.read().await?, (budget, period)).await }).await
     }
 
     async fn beat(&self, applied: i64) -> std::result::Result<Beat, JournalError> {

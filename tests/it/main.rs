@@ -8,6 +8,7 @@ mod harness;
 mod access;
 mod allowlist_rules;
 mod assertions;
+mod audit_tampering;
 mod audit_tree;
 mod bad_input;
 mod bases;

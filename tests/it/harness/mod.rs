@@ -16,6 +16,7 @@ pub mod model_charges;
 pub mod model_journal;
 pub mod model_recovery;
 pub mod model_tables;
+pub mod money_calls;
 pub mod place;
 pub mod postgres;
 pub mod process;
