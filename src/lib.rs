@@ -232,6 +232,20 @@
 //!
 //! Invariant: the next warning changes only with a warning or another secret, whatever else is changed of the key.
 //!
+//! # The audit log
+//!
+//! The events of a tenant are the leaves of a Merkle tree ([`domain::audit_tree`]). The row that a change locks first holds the
+//! tree's right edge, a hash for each bit of its size that is one, so that growing it costs one more statement whatever the size.
+//! Of the rest only every eighth level is kept, beside the hashes of the leaves: a proof reads at most 256 of either between two
+//! of its own, and one event in 256 costs a row more. What may be personal stands outside of the leaf, which has a salted hash of
+//! it ([`domain::audit`]).
+//!
+//! A checkpoint ([`domain::checkpoint`]) is signed by a task, by the change that makes a thousand events full, or when somebody
+//! asks ([`app::audit_tree`]); servers that sign at once sign the same. An export carries the checkpoints between its events, and is
+//! checked by what is pure ([`domain::audit_export`]): the check is the same for the command line, a test, and somebody else's
+//! program. Invariant: events and nodes are only added; the tables say so themselves (migration `audit_tree`). What is conceded:
+//! who can write to the database and holds the signing key can make another log, which differs from any checkpoint kept elsewhere.
+//!
 //! # Last use
 //!
 //! When somebody or a key was last used is noted by a call in two bytes of a row that it reads anyway ([`engine::last_use`]),
