@@ -38,11 +38,14 @@
 //! wait; when it is empty, whoever comes waits for one commit, together with all who wait at the time.
 //!
 //! With a million keys nearly everything that a decision looks at has left the processor's caches, so what it costs is how
-//! often it waits for memory. Records refer to each other by index; those of people and budgets fill whole cache lines; the
-//! index of keys takes one look ([`engine::key_table`]), which memory answers while the key's checksum is looked at, and with
-//! the row while the secret is hashed; an allowlist lies where the row says, in lines that are asked for at once; and all
-//! budgets of a call are looked at before the first is locked, for a lock waits for what it locks. The answer borrows its
-//! names from the state and is written to the wire while that is still locked ([`grpc::gate_reply`]).
+//! often it waits for memory. Records refer to each other by index; those of people and budgets fill whole cache lines. What
+//! will be looked at is asked for before it is needed (`engine/ahead.rs`): the two places where the index may have a key while
+//! the key's checksum is looked at, its owner, workspace and allowlist while the secret is hashed, all budgets of a call while its
+//! other conditions are. The answer borrows its names from the state and is written to the wire while that is still locked
+//! ([`grpc::gate_reply`]).
+//!
+//! Whether there is a key with an id cannot be told by the time that a refusal takes: the index always looks at two places and
+//! says without a branch which row to look at, that of the key or some other (`engine/key_index.rs`).
 //!
 //! Invariant: for every budget and period, `allocated = granted of open slices + settled <= ceiling`, in the database,
 //! checked by the table itself. So whatever a server believes, the limit is not passed by what is admitted.

@@ -183,15 +183,12 @@ pub async fn checkpoint(app: Arc<App>, caller: Caller, asked: GetCheckpoint) -> 
     let mut work = app.read(&caller, &asked.parent.tenant, &asked.parent).await?;
     work.require(Permission::AuditRead, work.scope())?;
     let tenant = work.tenant.id;
-    let checkpoint = match asked.size {
-        Some(size) => {
-            let newest = store::audit_tree::newest(&mut work.tx, tenant, size).await?;
-            newest.ok_or_else(|| AppError::NotFound(format!("a checkpoint of at most {size} events")))?
-        }
-        None => {
-            let size = store::audit::size(&mut work.tx, tenant).await?;
-            signed_at(&app, &mut work, size).await?
-        }
+    let checkpoint = if let Some(size) = asked.size {
+        let newest = store::audit_tree::newest(&mut work.tx, tenant, size).await?;
+        newest.ok_or_else(|| AppError::NotFound(format!("a checkpoint of at most {size} events")))?
+    } else {
+        let size = store::audit::size(&mut work.tx, tenant).await?;
+        signed_at(&app, &mut work, size).await?
     };
     Ok(Verifiable { checkpoint, verifier: app.audit.verifier(&origin(tenant)).to_string() })
 }

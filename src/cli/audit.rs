@@ -127,16 +127,9 @@ async fn checkpoint(session: &Session, parent: String) -> anyhow::Result<pb::Get
 async fn export(session: &Session, parent: String, to: &Path, after: i64) -> anyhow::Result<ExitCode> {
     let told = || format!("{}", to.display());
     let mut file = File::options().read(true).append(true).create(true).open(to).with_context(told)?;
-    let (mut after_sequence, mut continued) = match last_event(&file).with_context(told)? {
-        Some((last, whole)) => {
-            file.set_len(whole).with_context(told)?;
-            (last, true)
-        }
-        None => {
-            file.set_len(0).with_context(told)?;
-            (after, false)
-        }
-    };
+    let begun = last_event(&file).with_context(told)?;
+    file.set_len(begun.map_or(0, |(_, whole)| whole)).with_context(told)?;
+    let (mut after_sequence, mut continued) = (begun.map_or(after, |(last, _)| last), begun.is_some());
     loop {
         let request = pb::ExportAuditEventsRequest { parent: parent.clone(), after_sequence, continued };
         let page = called!(session, "export the log of", &parent, audit.export_audit_events(request))?;

@@ -193,7 +193,9 @@ impl AuditEvent {
         }
         let texts =
             [&self.actor, &self.action, &self.resource, self.outcome.as_str(), &self.request_id, &self.trace_id];
-        texts.iter().for_each(|text| put(&mut leaf, text.as_bytes()));
+        for text in texts {
+            put(&mut leaf, text.as_bytes());
+        }
         for (field, detail) in Field::ALL.into_iter().zip(&self.details) {
             let commitment = detail.commitment(field);
             put(&mut leaf, commitment.as_ref().map_or(&[], |hash| &hash.0));

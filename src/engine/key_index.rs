@@ -141,6 +141,7 @@ impl Part {
     }
 
     /// The row with this hash, or [`NONE`]; and whether no other has it.
+    #[expect(clippy::needless_bitwise_bool, reason = "whether there is one is to be in no branch")]
     fn only(&self, hash: u32) -> (u32, bool) {
         let (found, entries) = self.places(hash).fold((NONE, 0), |(found, entries), at| {
             let bucket = &self.buckets[at];

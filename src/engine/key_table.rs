@@ -166,6 +166,7 @@ impl KeyTable {
     /// What to compare a secret with, and whether that is stored under this public id. When nothing is, it is the secret of some
     /// key, always the same for the same id: what is done and looked at is the same. `None` while there are no keys.
     #[must_use]
+    #[expect(clippy::needless_bitwise_bool, reason = "whether there is one is to be in no branch")]
     pub fn compared_with(&self, public_id: &PublicId) -> Option<(SecretFound, bool)> {
         let (mut at, is_only) = self.by_public_id.only(public_id, self.stand_in(public_id)?);
         let row = self.row(at);

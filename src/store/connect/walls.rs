@@ -28,6 +28,9 @@ const GRANT: &str = "DO $$ DECLARE walled TEXT; BEGIN
     LOOP
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO tollreeve_tenant', walled);
     END LOOP;
+    -- What is on record stays: see the migration `audit_tree`.
+    REVOKE UPDATE, DELETE ON audit_events, audit_nodes, audit_checkpoints FROM tollreeve_tenant;
+    GRANT UPDATE (before, after, source, user_agent, reason, seals, hash) ON audit_events TO tollreeve_tenant;
 END $$";
 
 /// How transactions that work in a tenant are kept in it.
