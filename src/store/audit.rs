@@ -55,10 +55,16 @@ type Row = (
     String,
 );
 
-/// The columns of [`Row`].
-const SELECT: &str =
-    "SELECT seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision,
-         outcome, trace_id, seals, hash FROM audit_events WHERE TRUE";
+/// Reads [`Row`]s of which this is so.
+macro_rules! rows_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision,
+                 outcome, trace_id, seals, hash FROM audit_events WHERE ",
+            $condition
+        )
+    };
+}
 
 fn event(row: Row) -> Result<AuditEvent> {
     let (seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, ..) = row;
@@ -222,9 +228,7 @@ async fn insert(tx: &mut Tx, tenant: TenantId, event: &AuditEvent, hash: TreeHas
 
 /// The next events that are not in the tree, oldest first, at most `limit`: those of before there was one.
 pub async fn outside(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<AuditEvent>> {
-    let sql =
-        "SELECT seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision,
-             outcome, trace_id, seals, hash FROM audit_events WHERE tenant_id = $1 AND hash = '' ORDER BY seq LIMIT $2";
+    let sql = rows_where!("tenant_id = $1 AND hash = '' ORDER BY seq LIMIT $2");
     fetch_all!(tx, Row, sql, tenant.to_string(), limit)?.into_iter().map(event).collect()
 }
 
@@ -248,9 +252,7 @@ pub async fn adopt(tx: &mut Tx, tenant: TenantId, head: Head, events: Vec<AuditE
 
 /// One event of a tenant.
 pub async fn by_seq(tx: &mut Tx, tenant: TenantId, seq: i64) -> Result<Option<AuditEvent>> {
-    let sql =
-        "SELECT seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision,
-             outcome, trace_id, seals, hash FROM audit_events WHERE tenant_id = $1 AND seq = $2";
+    let sql = rows_where!("tenant_id = $1 AND seq = $2");
     fetch_optional!(tx, Row, sql, tenant.to_string(), seq)?.map(event).transpose()
 }
 
@@ -262,9 +264,7 @@ pub async fn size(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
 
 /// The events after the one with this number, oldest first, at most `limit`, and the hashes of their leaves as they are on record.
 pub async fn after(tx: &mut Tx, tenant: TenantId, seq: i64, limit: i64) -> Result<Vec<(AuditEvent, TreeHash)>> {
-    let sql =
-        "SELECT seq, at, actor, action, resource, before, after, source, user_agent, request_id, reason, revision,
-             outcome, trace_id, seals, hash FROM audit_events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    let sql = rows_where!("tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT $3");
     fetch_all!(tx, Row, sql, tenant.to_string(), seq, limit)?.into_iter().map(hashed).collect()
 }
 
@@ -276,6 +276,6 @@ pub async fn list(
     after: Option<&Position>,
 ) -> Result<Vec<AuditEvent>> {
     let within = Some(("tenant_id", tenant.to_string()));
-    let list = List { noun: &NOUN, select: SELECT, within, among: None, listing, after };
+    let list = List { noun: &NOUN, select: rows_where!("TRUE"), within, among: None, listing, after };
     list.fetch::<Row>(tx).await?.into_iter().map(event).collect()
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use secrecy::ExposeSecret as _;
 use tollreeve::{
+    app::audit_tree,
     config::Config,
     domain::{
         audit_export::{Finding, Verified, Verifier},
@@ -28,6 +29,7 @@ use crate::{
 both!(
     an_export_is_checked_without_the_server,
     an_export_is_gone_on_with_page_by_page,
+    what_has_grown_is_signed_without_being_asked_for_once,
     every_event_is_proven_to_be_under_every_later_checkpoint,
     what_is_on_record_cannot_be_changed_by_the_server,
     whoever_changes_the_log_behind_the_servers_back_is_found,
@@ -109,6 +111,27 @@ async fn an_export_is_gone_on_with_page_by_page(env: &mut Env) {
         pb::ListAuditCheckpointsRequest { parent: world.tenant.clone(), page_size: 1, page_token: String::new() };
     let listed = env.operator.audit().list_audit_checkpoints(request).await.expect("a page").into_inner();
     assert_eq!(listed.checkpoints, [last]);
+}
+
+async fn what_has_grown_is_signed_without_being_asked_for_once(env: &mut Env) {
+    let world = World::new(env).await;
+    let request =
+        pb::ListAuditCheckpointsRequest { parent: world.tenant.clone(), page_size: 0, page_token: String::new() };
+    let sizes = async || {
+        let listed = env.operator.audit().list_audit_checkpoints(request.clone()).await.expect("a page").into_inner();
+        listed.checkpoints.into_iter().map(|checkpoint| checkpoint.size).collect::<Vec<_>>()
+    };
+    audit_tree::sign_due(env.server.app()).await.expect("signed");
+    let first = sizes().await;
+    projects(&world, 2).await;
+    for _ in 0..2 {
+        audit_tree::sign_due(env.server.app()).await.expect("signed");
+    }
+    let second = sizes().await;
+    assert_eq!(second[0], first[0] + 2);
+    assert_eq!(second[1..], first[..], "newest first, and none twice");
+    let (now, _) = checkpoint(&env.operator, &world.tenant).await;
+    assert_eq!((now.size, sizes().await), (second[0], second));
 }
 
 async fn every_event_is_proven_to_be_under_every_later_checkpoint(env: &mut Env) {
